@@ -1,0 +1,50 @@
+#include "base/rand.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+void rand_bytes(void *dst, size_t size)
+{
+    unsigned char *p = dst;
+    while (size) {
+        ssize_t n = getrandom(p, size, 0);
+        if (n < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            abort();
+        }
+        p += n;
+        size -= (size_t)n;
+    }
+}
+
+uint64_t rand_below(uint64_t bound)
+{
+    uint64_t limit = UINT64_MAX - UINT64_MAX % bound, v;
+    do {
+        rand_bytes(&v, sizeof(v));
+    } while (v >= limit);
+    return v % bound;
+}
+
+void rand_uuid(char dst[RAND_UUID_SIZE])
+{
+    unsigned char b[16];
+    rand_bytes(b, sizeof(b));
+    b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
+    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
+    snprintf(dst, RAND_UUID_SIZE, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+             b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+}
+
+void rand_suffix(char *dst, size_t n)
+{
+    static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = alphabet[rand_below(sizeof(alphabet) - 1)];
+    }
+    dst[n] = '\0';
+}
