@@ -1,0 +1,19 @@
+/* metadata of any object by its descriptor: every root type has ObjectMeta as "metadata". */
+#ifndef CLIENT_META_H
+#define CLIENT_META_H
+
+#include "api/gen/meta_v1.h"
+#include "api/type.h"
+
+/* The object's metadata. 'type' is a root type (asserted). */
+const struct meta_v1_object_meta *meta_of(const struct api_type *type, const void *obj);
+struct meta_v1_object_meta *meta_of_mut(const struct api_type *type, void *obj);
+/* The owner reference with controller: true, or NULL. */
+const struct meta_v1_owner_reference *meta_controller_of(const struct meta_v1_object_meta *m);
+/* Decimal resourceVersion as a number (KEP-5504: comparable within a resource); 0 when absent or not a number. */
+uint64_t meta_rv(const struct meta_v1_object_meta *m);
+/* A label's or annotation's value, or absent. */
+struct str meta_label(const struct meta_v1_object_meta *m, struct str key);
+struct str meta_annotation(const struct meta_v1_object_meta *m, struct str key);
+
+#endif
