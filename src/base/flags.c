@@ -1,0 +1,438 @@
+#include "base/flags.h"
+
+#include <errno.h>
+#include <math.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/version.h"
+
+/* The flags that every program has; what they fill is not kept but for the verbosity. */
+struct common_options {
+    bool help, logtostderr, alsologtostderr;
+    struct str version, vmodule, logging_format, stderrthreshold, log_flush;
+    int32_t v;
+};
+static const struct flag common_flags[] = {
+    FLAG_BOOL(struct common_options, help, "help", "false", "Print this text.", .letter = 'h'),
+    FLAG_STRING(struct common_options, version, "version", "false",
+                "Print the version and quit; --version=raw prints more.", .no_value = "true"),
+    FLAG_INT32(struct common_options, v, "v", "0", "How much is logged: 0, or 2 and more for details.", .letter = 'v'),
+    FLAG_STRING(struct common_options, vmodule, "vmodule", "", "Taken and ignored: levels are per program.",
+                .hidden = true),
+    FLAG_STRING(struct common_options, logging_format, "logging-format", "text", "The format of the log; only text."),
+    FLAG_BOOL(struct common_options, logtostderr, "logtostderr", "true", "Taken and ignored: the log goes to stderr.",
+              .hidden = true),
+    FLAG_BOOL(struct common_options, alsologtostderr, "alsologtostderr", "false",
+              "Taken and ignored: the log goes to stderr.", .hidden = true),
+    FLAG_STRING(struct common_options, stderrthreshold, "stderrthreshold", "2",
+                "Taken and ignored: everything goes to stderr.", .hidden = true),
+    FLAG_STRING(struct common_options, log_flush, "log-flush-frequency", "5s",
+                "Taken and ignored: lines are written at once.", .hidden = true),
+};
+
+struct parser {
+    const struct flag_program *program;
+    struct flag_section common;
+    struct flag_result *result;
+    struct err *err;
+};
+
+static const struct flag_section *section_at(const struct parser *p, size_t i)
+{
+    return i < p->program->n_sections ? &p->program->sections[i] : &p->common;
+}
+
+static const struct flag *find(const struct parser *p, struct str name, char letter, void **ret_value)
+{
+    for (size_t i = 0; i <= p->program->n_sections; i++) {
+        const struct flag_section *s = section_at(p, i);
+        for (size_t j = 0; j < s->n_flags; j++) {
+            const struct flag *f = &s->flags[j];
+            if (letter ? f->letter == letter : str_eq_c(name, f->name)) {
+                *ret_value = (char *)s->options + f->offset;
+                return f;
+            }
+        }
+    }
+    return NULL;
+}
+
+bool flags_parse_duration(struct str s, int64_t *ret_ms)
+{
+    static const struct {
+        const char *unit;
+        double ms;
+    } units[] = { { "ns", 1e-6 }, { "us", 1e-3 }, { "\xc2\xb5s", 1e-3 }, { "ms", 1 },
+                  { "s", 1e3 },   { "m", 6e4 },   { "h", 3.6e6 } };
+    bool negative = false;
+    if (s.len && (*s.ptr == '-' || *s.ptr == '+')) {
+        negative = *s.ptr == '-';
+        s = str_sub(s, 1, s.len);
+    }
+    if (str_eq_c(s, "0")) {
+        *ret_ms = 0;
+        return true;
+    }
+    if (!s.len) {
+        return false;
+    }
+    double total = 0;
+    while (s.len) {
+        double number = 0, scale = 1;
+        size_t digits = 0, i = 0;
+        bool fraction = false;
+        for (; i < s.len; i++) {
+            char c = s.ptr[i];
+            if (c == '.' && !fraction) {
+                fraction = true;
+            } else if (c >= '0' && c <= '9') {
+                digits++;
+                number = number * 10 + (c - '0');
+                scale = fraction ? scale * 10 : 1;
+            } else {
+                break;
+            }
+        }
+        if (!digits) {
+            return false;
+        }
+        s = str_sub(s, i, s.len);
+        size_t unit_len = 0;
+        while (unit_len < s.len && s.ptr[unit_len] != '.' && !(s.ptr[unit_len] >= '0' && s.ptr[unit_len] <= '9')) {
+            unit_len++;
+        }
+        bool known = false;
+        for (size_t u = 0; u < ARRAY_SIZE(units); u++) {
+            if (str_eq_c(str_sub(s, 0, unit_len), units[u].unit)) {
+                total += number / scale * units[u].ms;
+                known = true;
+            }
+        }
+        if (!known) {
+            return false;
+        }
+        s = str_sub(s, unit_len, s.len);
+    }
+    if (total > 9.2e12) { /* Go's limit: 292 years */
+        return false;
+    }
+    *ret_ms = (int64_t)(negative ? -total : total);
+    return true;
+}
+
+static void list_add(struct flag_strings *list, struct str item)
+{
+    struct str *grown = realloc(list->items, (list->n + 1) * sizeof(*grown));
+    if (!grown) {
+        abort();
+    }
+    grown[list->n] = item;
+    list->items = grown;
+    list->n++;
+}
+
+/* Cuts at commas; a piece in double quotes keeps its commas (pflag reads CSV). */
+static void list_add_cut(struct flag_strings *list, struct str value)
+{
+    if (str_empty(value)) {
+        return;
+    }
+    for (;;) {
+        ptrdiff_t at;
+        struct str piece;
+        if (value.len && *value.ptr == '"' && (at = str_find_char(str_sub(value, 1, value.len), '"')) >= 0) {
+            piece = str_sub(value, 1, (size_t)at);
+            value = str_sub(value, (size_t)at + 2, value.len);
+        } else {
+            at = str_find_char(value, ',');
+            piece = at < 0 ? value : str_sub(value, 0, (size_t)at);
+            value = str_sub(value, piece.len, value.len);
+        }
+        list_add(list, piece);
+        if (str_empty(value)) {
+            return;
+        }
+        value = str_sub(value, 1, value.len);
+    }
+}
+
+static bool number_error(struct err *err, const char *how, struct str value)
+{
+    return err_set(err, ERR_INVALID, "strconv.%s: parsing \"%.*s\": invalid syntax", how, STR_ARG(value));
+}
+
+/* Sets one value. 'first' is true when the flag is given for the first time (lists then forget their default). */
+static bool set_value(const struct flag *f, void *at, struct str value, bool first, struct err *err)
+{
+    switch (f->kind) {
+    case FLAG_KIND_BOOL: return str_to_bool(value, at) || number_error(err, "ParseBool", value);
+    case FLAG_KIND_STRING: *(struct str *)at = value; return true;
+    case FLAG_KIND_INT: return str_to_i64(value, at) || number_error(err, "ParseInt", value);
+    case FLAG_KIND_INT32: return str_to_i32(value, at) || number_error(err, "ParseInt", value);
+    case FLAG_KIND_FLOAT: {
+        char text[64], *end;
+        if (!str_to_cstr(value, text, sizeof(text)) || !text[0]) {
+            return number_error(err, "ParseFloat", value);
+        }
+        double d = strtod(text, &end);
+        if (*end || !isfinite(d)) {
+            return number_error(err, "ParseFloat", value);
+        }
+        *(double *)at = d;
+        return true;
+    }
+    case FLAG_KIND_DURATION:
+        return flags_parse_duration(value, at) ||
+               err_set(err, ERR_INVALID, "time: invalid duration \"%.*s\"", STR_ARG(value));
+    case FLAG_KIND_STRINGS:
+    case FLAG_KIND_ARRAY:
+    case FLAG_KIND_MAP: {
+        struct flag_strings *list = at;
+        if (first) {
+            list->n = 0;
+        }
+        size_t before = list->n;
+        if (f->kind == FLAG_KIND_ARRAY) {
+            list_add(list, value);
+        } else {
+            list_add_cut(list, value);
+        }
+        for (size_t i = before; f->kind == FLAG_KIND_MAP && i < list->n; i++) {
+            if (str_find_char(list->items[i], '=') <= 0) {
+                return err_set(err, ERR_INVALID, "malformed pair, expect string=string, got \"%.*s\"",
+                               STR_ARG(list->items[i]));
+            }
+        }
+        return true;
+    }
+    }
+    return false;
+}
+
+static bool apply(struct parser *p, const struct flag *f, void *at, struct str value)
+{
+    struct err why;
+    bool first = !flags_changed(p->result, f->name);
+    if (!set_value(f, at, value, first, &why)) {
+        char letter[8] = "";
+        if (f->letter) {
+            snprintf(letter, sizeof(letter), "-%c, ", f->letter);
+        }
+        return err_set(p->err, ERR_INVALID, "invalid argument \"%.*s\" for \"%s--%s\" flag: %s", STR_ARG(value), letter,
+                       f->name, why.msg);
+    }
+    if (first) {
+        const struct flag **grown =
+            realloc(p->result->changed, (p->result->n_changed + 1) * sizeof(*grown));
+        if (!grown) {
+            abort();
+        }
+        grown[p->result->n_changed++] = f;
+        p->result->changed = grown;
+    }
+    return true;
+}
+
+static const char *no_value_of(const struct flag *f)
+{
+    return f->kind == FLAG_KIND_BOOL ? "true" : f->no_value;
+}
+
+/* One "--name…". '*i' moves over a value that is an argument of its own. */
+static bool parse_long(struct parser *p, int argc, char **argv, int *i)
+{
+    struct str body = str_c(argv[*i] + 2), name, value;
+    bool has_value = str_cut(body, '=', &name, &value);
+    if (str_empty(name) || *name.ptr == '-') {
+        return err_set(p->err, ERR_INVALID, "bad flag syntax: %s", argv[*i]);
+    }
+    void *at = NULL;
+    const struct flag *f = find(p, name, 0, &at);
+    if (!f) {
+        return err_set(p->err, ERR_INVALID, "unknown flag: --%.*s", STR_ARG(name));
+    }
+    if (!has_value && no_value_of(f)) {
+        value = str_c(no_value_of(f));
+    } else if (!has_value) {
+        if (*i + 1 >= argc) {
+            return err_set(p->err, ERR_INVALID, "flag needs an argument: --%s", f->name);
+        }
+        value = str_c(argv[++*i]);
+    }
+    return apply(p, f, at, value);
+}
+
+/* One "-abc", "-v2", "-v=2" or "-v 2". */
+static bool parse_short(struct parser *p, int argc, char **argv, int *i)
+{
+    const char *whole = argv[*i];
+    for (const char *c = whole + 1; *c; c++) {
+        void *at = NULL;
+        const struct flag *f = find(p, STR_NULL, *c, &at);
+        if (!f) {
+            return err_set(p->err, ERR_INVALID, "unknown shorthand flag: '%c' in %s", *c, whole);
+        }
+        if (c[1] == '=') {
+            return apply(p, f, at, str_c(c + 2));
+        }
+        if (no_value_of(f)) {
+            if (!apply(p, f, at, str_c(no_value_of(f)))) {
+                return false;
+            }
+            continue;
+        }
+        if (c[1]) {
+            return apply(p, f, at, str_c(c + 1));
+        }
+        if (*i + 1 >= argc) {
+            return err_set(p->err, ERR_INVALID, "flag needs an argument: '%c' in %s", *c, whole);
+        }
+        return apply(p, f, at, str_c(argv[++*i]));
+    }
+    return true;
+}
+
+static bool add_argument(struct parser *p, char *arg)
+{
+    if (!p->program->takes_arguments) {
+        return err_set(p->err, ERR_INVALID, "unknown command \"%s\" for \"%s\"", arg, p->program->name);
+    }
+    p->result->args[p->result->n_args++] = arg;
+    return true;
+}
+
+bool flags_parse(const struct flag_program *program, int argc, char **argv, struct flag_result *ret, struct err *err)
+{
+    struct common_options common = { .v = 0 };
+    struct parser p = { .program = program, .result = ret, .err = err };
+    p.common = (struct flag_section){ "Global", common_flags, ARRAY_SIZE(common_flags), &common };
+    *ret = (struct flag_result){ .args = calloc((size_t)argc + 1, sizeof(char *)) };
+    if (!ret->args) {
+        abort();
+    }
+    for (size_t i = 0; i <= program->n_sections; i++) {
+        const struct flag_section *s = section_at(&p, i);
+        for (size_t j = 0; j < s->n_flags; j++) {
+            const struct flag *f = &s->flags[j];
+            const char *initial = f->initial ? f->initial : "";
+            void *at = (char *)s->options + f->offset;
+            if (f->kind >= FLAG_KIND_STRINGS) {
+                *(struct flag_strings *)at = (struct flag_strings){ 0 };
+            }
+            if (f->kind == FLAG_KIND_ARRAY && !initial[0]) {
+                continue;
+            }
+            if (!set_value(f, at, str_c(initial), true, err)) {
+                return err_wrap(err, "the default of --%s", f->name);
+            }
+        }
+    }
+    for (int i = 1; i < argc; i++) {
+        const char *arg = argv[i];
+        bool ok;
+        if (strcmp(arg, "--") == 0) {
+            while (++i < argc) {
+                if (!add_argument(&p, argv[i])) {
+                    return false;
+                }
+            }
+            break;
+        }
+        if (arg[0] == '-' && arg[1] == '-') {
+            ok = parse_long(&p, argc, argv, &i);
+        } else if (arg[0] == '-' && arg[1]) {
+            ok = parse_short(&p, argc, argv, &i);
+        } else {
+            ok = add_argument(&p, argv[i]);
+        }
+        if (!ok) {
+            return false;
+        }
+    }
+    ret->help = common.help;
+    ret->version = !str_eq_c(common.version, "false");
+    ret->verbosity = common.v;
+    return true;
+}
+
+bool flags_changed(const struct flag_result *r, const char *name)
+{
+    for (size_t i = 0; i < r->n_changed; i++) {
+        if (strcmp(r->changed[i]->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *kind_word(enum flag_kind k)
+{
+    static const char *const words[] = { "", " string", " int", " int32", " float", " duration", " strings",
+                                         " stringArray", " mapStringString" };
+    return words[k];
+}
+
+static void help_flag(const struct flag *f, FILE *out)
+{
+    char head[160];
+    if (f->letter) {
+        snprintf(head, sizeof(head), "  -%c, --%s%s", f->letter, f->name, kind_word(f->kind));
+    } else {
+        snprintf(head, sizeof(head), "      --%s%s", f->name, kind_word(f->kind));
+    }
+    fprintf(out, "%s\n                %s", head, f->help);
+    bool text = f->kind == FLAG_KIND_STRING && !f->no_value;
+    if (f->initial && f->initial[0] && strcmp(f->initial, "false") != 0 && strcmp(f->initial, "0") != 0) {
+        fprintf(out, text ? " (default \"%s\")" : " (default %s)", f->initial);
+    }
+    fputc('\n', out);
+}
+
+void flags_help(const struct flag_program *program, FILE *out)
+{
+    struct parser p = { .program = program };
+    p.common = (struct flag_section){ "Global", common_flags, ARRAY_SIZE(common_flags), NULL };
+    fprintf(out, "%s\n\nUsage:\n  %s%s\n", program->about, program->usage ? program->usage : program->name,
+            program->usage ? "" : " [flags]");
+    for (size_t i = 0; i <= program->n_sections; i++) {
+        const struct flag_section *s = section_at(&p, i);
+        fprintf(out, "\n%s flags:\n\n", s->title);
+        for (size_t j = 0; j < s->n_flags; j++) {
+            if (!s->flags[j].hidden) {
+                help_flag(&s->flags[j], out);
+            }
+        }
+    }
+}
+
+int flags_main(const struct flag_program *program, int argc, char **argv, struct flag_result *ret)
+{
+    struct err err;
+    if (!flags_parse(program, argc, argv, ret, &err)) {
+        fprintf(stderr, "Error: %s\nSee '%s --help'.\n", err.msg, program->name);
+        return 1;
+    }
+    if (ret->help) {
+        flags_help(program, stdout);
+        return 0;
+    }
+    if (ret->version) {
+        printf("Kubernetes %s (Coracle %s)\n", KUBERNETES_VERSION, CORACLE_VERSION);
+        return 0;
+    }
+    log_setup(program->name, ret->verbosity >= 4 ? LOG_TRACE : ret->verbosity >= 2 ? LOG_DEBUG : LOG_INFO);
+    return -1;
+}
+
+struct str flags_map_get(const struct flag_strings *map, struct str key)
+{
+    struct str found = STR_NULL;
+    for (size_t i = 0; i < map->n; i++) {
+        struct str k, v;
+        if (str_cut(map->items[i], '=', &k, &v) && str_eq(k, key)) {
+            found = v;
+        }
+    }
+    return found;
+}
