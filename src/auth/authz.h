@@ -1,0 +1,102 @@
+/*
+ * Authorisation: may this user do that? Modes (AlwaysAllow, AlwaysDeny, Node, RBAC, later ABAC and Webhook) are asked in the order of
+ * --authorization-mode; the first that allows or denies decides; if all have no opinion the answer is no.
+ *
+ * Each mode is one file exporting one 'const struct authz_ops', listed in authz-table.c. Members of system:masters are allowed before
+ * any mode is asked, as in kube-apiserver. RBAC takes well below a microsecond and never waits, so most requests are decided inside
+ * authz_start(). Everything runs on one loop thread.
+ */
+#ifndef AUTH_AUTHZ_H
+#define AUTH_AUTHZ_H
+
+#include "auth/user.h"
+#include "base/buf.h"
+
+struct authz;
+struct authz_chain;
+struct authz_request;
+struct rbac;
+struct node_graph;
+struct rbac_rule_set;
+
+enum authz_result { AUTHZ_NO_OPINION, AUTHZ_ALLOW, AUTHZ_DENY, AUTHZ_WAIT };
+
+/* A requirement of a field or label selector that narrows a list or watch (KEP-4601). */
+struct authz_requirement {
+    struct str key;
+    struct str op; /* fields: "=" "!="; labels: "In" "NotIn" "Exists" "DoesNotExist" */
+    const struct str *values;
+    size_t n_values;
+};
+
+struct authz_attributes {
+    const struct auth_user *user;
+    struct str verb;        /* get list watch create update patch delete deletecollection proxy …; for paths the method in lower case */
+    bool resource_request;  /* false: only 'path' counts */
+    struct str namespace_;  /* empty: cluster scope, or all namespaces */
+    struct str api_group, api_version, resource, subresource, name;
+    struct str path;
+    const struct authz_requirement *fields, *labels;
+    size_t n_fields, n_labels;
+};
+
+struct authz_request {
+    struct authz_attributes attr; /* set by the caller */
+    struct arena *arena;
+    void (*done)(struct authz_request *r, enum authz_result result); /* only after AUTHZ_WAIT; ALLOW, DENY or NO_OPINION */
+    void *owner;
+
+    struct str reason; /* of the decision, may be absent: 'RBAC: allowed by ClusterRoleBinding "x" …' */
+    struct err err;    /* err.code != ERR_NONE: something could not be evaluated (the decision stands all the same) */
+
+    struct authz_chain *chain;
+    size_t next;
+    bool waiting;
+    void *wait_data;
+};
+
+struct authz_config {
+    const struct str *modes; /* --authorization-mode, in order */
+    size_t n_modes;
+    struct rbac *rbac;             /* needed by RBAC and Node; owned by the caller, outlives the chain */
+    struct node_graph *node_graph; /* needed by Node */
+};
+
+struct authz_ops {
+    struct str mode; /* "RBAC" */
+    bool (*open)(const struct authz_config *cfg, struct authz **ret, struct err *err);
+    enum authz_result (*authorize)(struct authz *self, struct authz_request *r);
+    /* Adds the rules the user has in a namespace, for SelfSubjectRulesReview. NULL or false: its rules cannot be told (incomplete). */
+    bool (*rules)(struct authz *self, const struct auth_user *user, struct str namespace_, struct arena *a,
+                  struct rbac_rule_set *out);
+    void (*cancel)(struct authz *self, struct authz_request *r);
+    void (*free)(struct authz *self);
+};
+
+/* First member of each authoriser's own struct. */
+struct authz {
+    const struct authz_ops *ops;
+};
+
+extern const struct authz_ops *const authz_table[]; /* ends with NULL */
+
+/* Unknown or repeated modes are errors, as in kube-apiserver. */
+MUST_CHECK struct authz_chain *authz_chain_new(const struct authz_config *cfg, struct err *err);
+void authz_chain_add(struct authz_chain *c, struct authz *a);
+struct authz_chain *authz_chain_free(struct authz_chain *c);
+
+MUST_CHECK enum authz_result authz_start(struct authz_chain *c, struct authz_request *r);
+void authz_resume(struct authz_request *r, enum authz_result result);
+void authz_cancel(struct authz_request *r);
+
+/* All rules of the user in the namespace; '*ret_incomplete' when a mode cannot list them. */
+MUST_CHECK bool authz_rules(struct authz_chain *c, const struct auth_user *user, struct str namespace_, struct arena *a,
+                            struct rbac_rule_set *out, bool *ret_incomplete, struct err *err);
+
+/* The message of the 403 as kube-apiserver words it:
+ *   pods "x" is forbidden: User "alice" cannot get resource "pods" in API group "" in the namespace "err": REASON
+ *   forbidden: User "alice" cannot get path "/metrics"
+ * Without a reason the last part is left out. */
+void authz_forbidden_message(const struct authz_attributes *attr, struct str reason, struct buf *b);
+
+#endif
