@@ -35,6 +35,12 @@ struct api_str_pair {
     struct str key, value;
 };
 
+/* Entries of maps; a map of messages has 'struct <type>_entry { struct str key; struct <type> value; }'. */
+struct api_time_entry {
+    struct str key;
+    struct api_time value;
+};
+
 enum api_ftype {
     API_BOOL,
     API_INT32,
@@ -42,22 +48,28 @@ enum api_ftype {
     API_UINT32,
     API_UINT64,
     API_DOUBLE,
+    API_ENUM,   /* of protobuf alone (CRI, etcd): an int32_t with generated constants */
     API_STRING,
     API_BYTES,
     API_TIME,
     API_MICROTIME,
-    API_DURATION,
-    API_QUANTITY,
+    API_DURATION, /* Go's text, "20s" */
+    API_QUANTITY, /* in canonical form */
     API_INT_OR_STRING,
     API_RAW,   /* any JSON value, kept as its text: RawExtension, JSON, FieldsV1 */
     API_MESSAGE,
-    API_STRLIST, /* a list of strings as map value: map<list<string>> (ExtraValue); value is { struct str *items; size_t n; } */
+    API_STRLIST, /* a list of strings as map value: map<list<string>> (ExtraValue) */
     API_FTYPE_MAX
 };
 
 struct api_str_list {
     struct str *items;
     size_t n;
+};
+
+struct api_str_list_entry {
+    struct str key;
+    struct api_str_list value;
 };
 
 enum api_card { API_SINGLE, API_LIST, API_MAP };
@@ -74,10 +86,27 @@ enum api_flag {
     API_F_NO_PROTO = 1 << 8,   /* not in protobuf */
     API_F_RETAIN_KEYS = 1 << 9,/* patch strategy retainKeys */
     API_F_PATCH_MERGE = 1 << 10,/* patch strategy merge */
+    API_F_FILL = 1 << 11,      /* a default is filled in when unset: facts->fill_json, else facts->default_json */
+    API_F_WRAPPED = 1 << 12,   /* a list of strings that protobuf wraps in a message of its own (Verbs) */
 };
 
 /* List and map semantics of server-side apply (KEP-555, x-kubernetes-list-type, x-kubernetes-map-type). */
 enum api_listmap { API_LM_NONE, API_LM_ATOMIC, API_LM_SET, API_LM_MAP, API_LM_GRANULAR };
+
+/* What only some verbs ask of a field; equal ones are shared. */
+struct api_facts {
+    const struct str *keys;        /* list map keys, ended by an absent str; NULL: none */
+    struct str patch_key;          /* patch merge key */
+    struct str default_json;       /* published default as JSON text; absent: none */
+    struct str fill_json;          /* default that is filled in but not published */
+    const struct str *enum_values; /* ended by an absent str; NULL: none. Closed with API_F_ENUM_CLOSED, else known ones */
+    struct str gate;               /* feature gate, or absent; several are separated by commas */
+    struct str constraints;        /* declared validation: "maxItems=32;unique=set" */
+    struct str oneof;              /* name of the protobuf oneof it belongs to */
+    struct str doc;                /* one line, or absent */
+};
+
+extern const struct api_facts api_no_facts; /* all absent */
 
 struct api_field {
     struct str name; /* in JSON; "" for inline */
@@ -87,27 +116,69 @@ struct api_field {
     uint16_t flags;  /* enum api_flag */
     uint8_t listmap; /* enum api_listmap */
     uint32_t offset;
-    uint32_t has_offset;             /* of 'bool has_x'; 0: none */
-    const struct api_type *message;  /* of API_MESSAGE; of list items and map values too */
-    const struct str *keys;          /* list map keys, ended by an absent str; NULL: none */
-    struct str patch_key;            /* patch merge key */
-    struct str default_json;         /* schema default as JSON text; absent: none */
-    const struct str *enum_values;   /* ended by an absent str; NULL: none */
-    struct str gate;                 /* feature gate, or absent */
-    struct str constraints;          /* declared validation, as types.tsv words it */
-    struct str wire;                 /* protobuf wire type where it is not the obvious one */
-    struct str doc;                  /* one line, or absent */
+    uint32_t has_offset;            /* of 'bool has_x'; 0: none */
+    const struct api_type *message; /* of API_MESSAGE; of list items and map values too */
+    const struct api_facts *facts;  /* never NULL */
+};
+
+/* A JSON field of a type, with those of its inline messages in place. */
+struct api_flat {
+    const struct api_field *field;
+    uint32_t base; /* where the message that has the field begins in the outer struct; its offset comes on top */
+};
+
+/* How a message looks as JSON. */
+enum api_form {
+    API_FORM_OBJECT,
+    API_FORM_SCHEMA_OR_BOOL,    /* true, false or a schema (JSON schema's additionalProperties) */
+    API_FORM_SCHEMA_OR_ARRAY,   /* a schema or a list of them (items) */
+    API_FORM_SCHEMA_OR_STRINGS, /* a schema or a list of strings (dependencies) */
+};
+
+enum api_type_flag {
+    API_T_PROTO3 = 1 << 0,   /* zero scalars are not written in protobuf; lists of numbers are packed */
+    API_T_DEFAULTS = 1 << 1, /* the type or something below it has defaults */
+    API_T_OBJECT = 1 << 2,   /* has kind and apiVersion */
 };
 
 struct api_type {
     struct str name; /* "core.v1.Pod" */
     uint32_t size;   /* of the struct, bytes */
     uint16_t n_fields;
-    const struct api_field *fields;   /* in JSON output order */
-    const uint16_t *by_name;          /* indices into fields, sorted by name (bytewise) */
-    const uint16_t *by_number;        /* indices of the fields that have a number, sorted by it */
-    uint16_t n_by_number;
+    uint8_t form;    /* enum api_form */
+    uint8_t flags;   /* enum api_type_flag */
+    uint16_t rule;   /* enum api_rule of api/gen/index.h */
+    const struct api_field *fields; /* in JSON output order */
+    const struct api_flat *flat;    /* the same with inline ones resolved */
+    const uint8_t *hash;            /* open addressing by api_name_hash(): index into flat + 1, 0 is empty */
+    uint16_t n_flat, hash_mask;
+    const uint16_t *by_number;      /* indices of the fields that have a number, sorted by it */
+    const uint8_t *number_index;    /* number -> index into fields + 1, 0: no such field */
+    uint16_t n_by_number, max_number;
     struct str doc;
+};
+
+/* The hash of generated name tables. Must match name_hash() in tools/gen-types.py. */
+static inline uint32_t api_name_hash(struct str name)
+{
+    const unsigned char *p = (const unsigned char *)name.ptr;
+
+    if (name.len == 0) {
+        return 0;
+    }
+    return (uint32_t)name.len * 5 + p[0] * 3u + p[name.len - 1] * 7u + p[name.len / 2] * 31u + p[name.len / 4] * 17u;
+}
+
+/* Bytes of one list item, of one map value, and of one map entry {struct str key; value} of 'f'. */
+size_t api_item_size(const struct api_field *f);
+size_t api_entry_size(const struct api_field *f);
+#define API_ENTRY_VALUE sizeof(struct str) /* offset of the value in an entry */
+
+/* One call of a gRPC service. */
+struct api_rpc {
+    struct str path; /* "/runtime.v1.RuntimeService/Version" */
+    const struct api_type *request, *response;
+    bool client_streams, server_streams;
 };
 
 /* One served resource, from resources.tsv: what the apiserver, clients and kubelet know of it without code. */
@@ -116,14 +187,34 @@ struct api_subresource {
     struct str verbs;      /* comma-separated */
 };
 
+/* A column of the Table answer; the description also tells what the cell shows. */
+struct api_column {
+    struct str name, type, format, description;
+    int32_t priority;
+};
+
+enum api_availability {
+    API_ON,       /* served by default */
+    API_OFF,      /* served when --runtime-config asks for it */
+    API_REMOVED,  /* of an older Kubernetes */
+    API_EXTERNAL, /* served by an add-on */
+};
+
 struct api_resource {
     struct str group, version, resource, singular, kind; /* group "" is core */
-    bool namespaced, has_status, default_on;
+    bool namespaced, has_status;
+    bool default_on;      /* availability is API_ON */
+    bool in_1_20;         /* Kubernetes 1.20 served it */
+    uint8_t availability; /* enum api_availability */
     const struct str *short_names, *categories; /* ended by an absent str */
     struct str verbs;                           /* comma-separated, "*" spelled out */
     const struct api_subresource *subresources; /* ended by an absent name */
-    struct str storage_version, etcd_prefix;
-    const struct api_type *type, *list_type;
+    struct str storage_version;                 /* "v1", "apps/v1"; absent: not stored or not ours */
+    struct str etcd_prefix;                     /* "/registry/pods", or absent */
+    struct str since;                           /* release that introduced the version, or absent */
+    const struct api_type *type, *list_type;    /* NULL: not in schema/ */
+    const struct api_column *columns;
+    size_t n_columns;
 };
 
 extern const struct api_resource api_resources[];
@@ -134,8 +225,11 @@ extern const size_t api_n_types;
 
 /* "core.v1.Pod" -> descriptor, or NULL. */
 const struct api_type *api_type_find(struct str name);
-/* The field by JSON name (also through inline messages: then '*ret_offset' is added up), or NULL. */
+/* The field by JSON name (also through inline messages), or NULL. '*ret_offset' is where its member lies in the struct;
+ * may be NULL. */
 const struct api_field *api_field_find(const struct api_type *t, struct str json_name, size_t *ret_offset);
+/* Its index in t->flat, or -1. */
+int api_flat_find(const struct api_type *t, struct str json_name);
 /* The resource by group, version and plural name, or by kind; NULL when there is none. */
 const struct api_resource *api_resource_find(struct str group, struct str version, struct str resource);
 const struct api_resource *api_resource_of_kind(struct str group, struct str version, struct str kind);

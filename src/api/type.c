@@ -1,0 +1,121 @@
+#include "api/type.h"
+
+const struct api_facts api_no_facts;
+
+static size_t value_size(const struct api_field *f)
+{
+    switch ((enum api_ftype)f->ftype) {
+    case API_BOOL:
+        return sizeof(bool);
+    case API_INT32:
+    case API_UINT32:
+    case API_ENUM:
+        return sizeof(int32_t);
+    case API_INT64:
+    case API_UINT64:
+    case API_DOUBLE:
+        return sizeof(int64_t);
+    case API_STRING:
+    case API_BYTES:
+    case API_DURATION:
+    case API_QUANTITY:
+    case API_RAW:
+        return sizeof(struct str);
+    case API_TIME:
+    case API_MICROTIME:
+        return sizeof(struct api_time);
+    case API_INT_OR_STRING:
+        return sizeof(struct api_int_or_string);
+    case API_MESSAGE:
+        return f->message->size;
+    case API_STRLIST:
+        return sizeof(struct api_str_list);
+    case API_FTYPE_MAX:
+        break;
+    }
+    return 0;
+}
+
+size_t api_item_size(const struct api_field *f)
+{
+    return value_size(f);
+}
+
+size_t api_entry_size(const struct api_field *f)
+{
+    return (API_ENTRY_VALUE + value_size(f) + 7) & ~(size_t)7;
+}
+
+const struct api_type *api_type_find(struct str name)
+{
+    size_t lo = 0, hi = api_n_types;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        int c = str_cmp(api_types[mid]->name, name);
+
+        if (c == 0) {
+            return api_types[mid];
+        }
+        if (c < 0) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    return NULL;
+}
+
+int api_flat_find(const struct api_type *t, struct str json_name)
+{
+    uint32_t h;
+
+    if (t->n_flat == 0) {
+        return -1;
+    }
+    for (h = api_name_hash(json_name) & t->hash_mask; t->hash[h] != 0; h = (h + 1) & t->hash_mask) {
+        int i = t->hash[h] - 1;
+
+        if (str_eq(t->flat[i].field->name, json_name)) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+const struct api_field *api_field_find(const struct api_type *t, struct str json_name, size_t *ret_offset)
+{
+    int i = api_flat_find(t, json_name);
+
+    if (i < 0) {
+        return NULL;
+    }
+    if (ret_offset) {
+        *ret_offset = (size_t)t->flat[i].base + t->flat[i].field->offset;
+    }
+    return t->flat[i].field;
+}
+
+const struct api_resource *api_resource_find(struct str group, struct str version, struct str resource)
+{
+    for (size_t i = 0; i < api_n_resources; i++) {
+        const struct api_resource *r = &api_resources[i];
+
+        if (str_eq(r->resource, resource) && str_eq(r->group, group) && str_eq(r->version, version)) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
+const struct api_resource *api_resource_of_kind(struct str group, struct str version, struct str kind)
+{
+    for (size_t i = 0; i < api_n_resources; i++) {
+        const struct api_resource *r = &api_resources[i];
+
+        if (str_eq(r->kind, kind) && str_eq(r->group, group) && str_eq(r->version, version)) {
+            return r;
+        }
+    }
+    return NULL;
+}
