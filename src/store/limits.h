@@ -1,0 +1,54 @@
+/* Every bound of the room, with its reason. */
+#ifndef STORE_LIMITS_H
+#define STORE_LIMITS_H
+
+/* etcd refuses requests above 1.5 MB by default and the apiserver bodies above 3 MB; a stored value may be larger than the
+ * body it came from (managedFields). Answer: STORE_E_TOO_LARGE, 413. */
+#define STORE_MAX_VALUE (4u << 20)
+/* Names are at most 253 bytes, namespaces 63, groups 253. */
+#define STORE_MAX_KEY 1024u
+/* JSON of one object: a value of 4 MB can be larger as JSON (base64, field names). */
+#define OBJECT_MAX_JSON (32u << 20)
+
+/* One page of a range, so that a page neither stalls the sequencer nor holds much. */
+#define STORE_PAGE_BYTES (1u << 20)
+#define STORE_PAGE_ITEMS 1000u
+
+/* A group that is gathered while an fsync runs: past this the group is closed and writes wait for the next one. */
+#define STORE_GROUP_BYTES (8u << 20)
+#define STORE_GROUP_WRITES 4096u
+
+/* Writes queued and not yet durable. Past it the apiserver's flow control has failed; answer STORE_E_UNAVAILABLE, 503. */
+#define STORE_MAX_PENDING 65536u
+
+/* Revisions are reserved durably so many at a time: a reservation costs one small write, and after a crash the rest of the
+ * block is skipped. An idle node renews about 1.5 leases a second: four reservations a day. */
+#define STORE_REVISION_BLOCK 32768
+
+/* Volatile values held back from disk: past it all of them are written out. */
+#define STORE_HELD_BACK_BYTES (4u << 20)
+/* The volatile log in tmpfs is written anew when it is larger than this and twice what is live. */
+#define STORE_VOLATILE_LOG_BYTES (2u << 20)
+
+/* Changes kept on disk for resuming after a restart. */
+#define STORE_HISTORY_REVISIONS 1000u
+/* Compaction begins when so many changes are past their time, and removes so many rows in one transaction. */
+#define STORE_COMPACT_BACKLOG 512u
+#define STORE_COMPACT_STEP 256u
+
+/* Memory of each of SQLite's two page caches. */
+#define STORE_SQLITE_CACHE_KIB 512
+/* Pages of 2 KB in the WAL before it is copied into the file (16 MB). */
+#define STORE_WAL_PAGES 8000
+
+/* Ring of a watch cache: superseded objects that only the ring still holds, and changes. 75 seconds of a busy resource. */
+#define WATCH_RING_BYTES (1u << 20)
+#define WATCH_RING_EVENTS 8192u
+/* Never fewer changes than this, however large the objects are, so that a watcher survives a pause. */
+#define WATCH_RING_MIN 32u
+/* Changes queued for a watcher that is found by index; past it the watcher reads the ring instead. */
+#define WATCHER_QUEUE 64u
+/* Newest changes whose frames are kept. */
+#define WATCH_FRAMES 128u
+
+#endif
