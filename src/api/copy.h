@@ -1,0 +1,13 @@
+/* Deep copies of typed structs. */
+#ifndef API_COPY_H
+#define API_COPY_H
+
+#include "api/type.h"
+#include "base/arena.h"
+
+/* A copy of everything below 'src', strings too, in 'a'. NULL past the budget. */
+MUST_CHECK void *api_copy(struct arena *a, const struct api_type *t, const void *src);
+/* The same into memory of the caller. With 'strings' false the strings are shared: for a change within the life of 'src'. */
+MUST_CHECK bool api_copy_into(struct arena *a, const struct api_type *t, const void *src, void *dst, bool strings);
+
+#endif
