@@ -337,7 +337,7 @@ void val_dups_init(struct val_dups *d)
     d->n = 0;
 }
 
-void val_dups_add(struct arena *a, struct val_dups *d, struct str path)
+void val_dups_add(struct arena *a, struct val_dups *d, struct str path, struct str key, uint32_t line)
 {
     if (d->n >= VAL_DUPS_MAX) {
         return;
@@ -345,6 +345,8 @@ void val_dups_add(struct arena *a, struct val_dups *d, struct str path)
     struct val_dup *dup = arena_new(a, struct val_dup);
     if (dup) {
         dup->path = arena_str(a, path);
+        dup->key = arena_str(a, key);
+        dup->line = line;
         *d->last = dup;
         d->last = &dup->next;
         d->n++;
@@ -392,7 +394,7 @@ static void report_dup(struct json_reader *r, struct val_dups *dups, const struc
     }
     buf_init(&b, 64 * 1024);
     write_place(&b, &(struct place){ .up = up, .key = key });
-    val_dups_add(r->arena, dups, buf_str(&b));
+    val_dups_add(r->arena, dups, buf_str(&b), key, 0);
     buf_deinit(&b);
 }
 

@@ -133,6 +133,8 @@ void val_sort(struct val *v);
 /* A key that came twice in one object. */
 struct val_dup {
     struct str path; /* "spec.ports[0].name" */
+    struct str key;  /* its last part */
+    uint32_t line;   /* of the later one, from 1; 0: not known (JSON) */
     struct val_dup *next;
 };
 struct val_dups {
@@ -150,7 +152,7 @@ MUST_CHECK bool val_parse_json(struct arena *a, struct str text, uint32_t max_de
 /* The same from a reader in the middle of a text: reads one value. */
 MUST_CHECK bool val_read_json(struct json_reader *r, struct val_dups *dups, struct val *ret);
 void val_dups_init(struct val_dups *d);
-void val_dups_add(struct arena *a, struct val_dups *d, struct str path);
+void val_dups_add(struct arena *a, struct val_dups *d, struct str path, struct str key, uint32_t line);
 
 /* Appends JSON in the order of the keys, with Go's HTML escaping. Absent (NULL) writes null. */
 void val_write_json(struct buf *b, const struct val *v);
