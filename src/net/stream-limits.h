@@ -25,7 +25,7 @@
 
 /* containerd's own limit is 16 MiB for a message in either direction. Longer: the call fails with RESOURCE_EXHAUSTED. */
 #define GRPC_MAX_MESSAGE (16u * 1024 * 1024)
-/* Calls at once on one connection before the next ones wait. */
+/* Calls at once on one client. More: the call fails with RESOURCE_EXHAUSTED. */
 #define GRPC_MAX_CALLS 1000u
 /* Bytes of one answer's headers and trailers together. Longer: the call fails. */
 #define GRPC_MAX_HEADERS (32u * 1024)
