@@ -38,6 +38,11 @@ void arena_init(struct arena *a, size_t budget)
     *a = (struct arena){ .budget = budget, .next_chunk = ARENA_FIRST_CHUNK };
 }
 
+void arena_init_chunk(struct arena *a, size_t budget, size_t first_chunk)
+{
+    *a = (struct arena){ .budget = budget, .next_chunk = first_chunk };
+}
+
 void arena_deinit(struct arena *a)
 {
     if (!a) {

@@ -27,6 +27,8 @@ struct arena {
 
 /* Prepares an arena in memory of the caller; nothing is allocated before the first piece. 'budget' in bytes. */
 void arena_init(struct arena *a, size_t budget);
+/* The same with the size of the first chunk, for many arenas that hold little each. */
+void arena_init_chunk(struct arena *a, size_t budget, size_t first_chunk);
 /* Frees everything. The arena can be used again. NULL-safe, and safe twice. */
 void arena_deinit(struct arena *a);
 /* Forgets every piece but keeps one chunk for reuse. */

@@ -33,17 +33,22 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
-#define MIN(a, b) \
+#define MACRO_JOIN_(a, b) a##b
+#define MACRO_JOIN(a, b) MACRO_JOIN_(a, b)
+/* Arguments are evaluated once. Each use has names of its own, so that uses nest. */
+#define MIN(a, b) MIN_(a, b, MACRO_JOIN(min_a_, __COUNTER__), MACRO_JOIN(min_b_, __COUNTER__))
+#define MIN_(a, b, va, vb) \
     ({ \
-        __typeof__(a) min_a_ = (a); \
-        __typeof__(b) min_b_ = (b); \
-        min_a_ < min_b_ ? min_a_ : min_b_; \
+        __typeof__(a) va = (a); \
+        __typeof__(b) vb = (b); \
+        va < vb ? va : vb; \
     })
-#define MAX(a, b) \
+#define MAX(a, b) MAX_(a, b, MACRO_JOIN(max_a_, __COUNTER__), MACRO_JOIN(max_b_, __COUNTER__))
+#define MAX_(a, b, va, vb) \
     ({ \
-        __typeof__(a) max_a_ = (a); \
-        __typeof__(b) max_b_ = (b); \
-        max_a_ > max_b_ ? max_a_ : max_b_; \
+        __typeof__(a) va = (a); \
+        __typeof__(b) vb = (b); \
+        va > vb ? va : vb; \
     })
 
 #endif

@@ -74,7 +74,9 @@ struct client_call *client_delete(struct client *c, const struct client_target *
 /* A request by method and path with query ("/version"); body absent for none. The answer is not decoded. */
 struct client_call *client_raw(struct client *c, struct str method, struct str path, struct str content_type,
                                struct str body, client_done_fn *done, void *data);
-/* Forgets the call: 'done' is not called any more. */
+/* Ends the call: 'done' is not called any more. NULL-safe. */
 void client_cancel(struct client_call *call);
+/* Lets the call run on, but its answer goes to nobody. NULL-safe. */
+void client_detach(struct client_call *call);
 
 #endif

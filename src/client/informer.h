@@ -50,7 +50,8 @@ const void *informer_next_in(const struct informer *i, struct str ns, size_t *po
 
 /* An index: 'keys' names the values of one object (owner uid, node name, …). Ask before informers_start(). 'name' is static;
  * asking twice for one name gives the same index. */
-typedef void informer_index_fn(const void *obj, void (*emit)(void *ctx, struct str key), void *ctx);
+typedef void informer_index_fn(const struct api_type *type, const void *obj, void (*emit)(void *ctx, struct str key),
+                               void *ctx);
 struct informer_index;
 struct informer_index *informer_index(struct informer *i, const char *name, informer_index_fn *keys);
 /* Steps through the objects with this value: start with '*pos' = 0; NULL at the end. */

@@ -1,0 +1,453 @@
+#include "client/controller.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "api/encode-json.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "client/client-private.h"
+#include "client/informer-private.h"
+#include "client/limits.h"
+#include "client/meta.h"
+#include "client/queue.h"
+#include "net/loop.h"
+
+/* Calls of one pass that are under way together. */
+#define PASS_PARALLEL 16
+/* Memory of one pass. */
+#define PASS_ARENA_MAX (256u << 20)
+
+struct controller {
+    const struct controller_ops *ops;
+    struct client *client;
+    struct informers *informers;
+    struct event_recorder *events;
+    struct queue *queue;
+    struct loop_timer timer;
+    struct loop_task work;
+    struct list passes; /* under way */
+    unsigned n_passes;
+    bool started;
+    void *state;
+};
+
+enum action_kind { ACTION_CALL, ACTION_DELETE, ACTION_BARRIER };
+
+struct action {
+    struct action *next;
+    struct actions *pass;
+    enum action_kind kind;
+    const struct api_resource *resource;
+    struct client_target target; /* strings in the pass's arena */
+    struct client_request request;
+    struct str uid; /* of a delete */
+    bool absorb;    /* the answer is the object itself: into the informers with it */
+    enum err_code tolerate;
+    struct client_call *call;
+};
+
+struct actions {
+    struct list link; /* in controller.passes */
+    struct controller *controller;
+    struct arena arena;
+    struct str key; /* the queue's, valid until queue_done() */
+    struct action *first, **last;
+    struct action *next; /* to be started */
+    unsigned n_running;
+    uint64_t requeue_ms; /* UINT64_MAX: not asked for */
+    int64_t now;
+    bool failed;
+};
+
+/* ---- what a reconciler says ---- */
+
+static struct action *action_new(struct actions *a, enum action_kind kind, const struct api_resource *r)
+{
+    struct action *x = arena_new(&a->arena, struct action);
+    if (!x) {
+        abort(); /* a pass beyond 256 MiB: a bug of the controller */
+    }
+    x->pass = a;
+    x->kind = kind;
+    x->resource = r;
+    x->target.resource = r;
+    *a->last = x;
+    a->last = &x->next;
+    return x;
+}
+
+static struct str encode(struct actions *a, const struct api_type *type, const void *obj, const struct api_resource *r)
+{
+    struct buf b;
+    struct api_json_encode e = { 0 };
+    if (r) {
+        e.kind = r->kind;
+        e.api_version = str_empty(r->group)
+                            ? r->version
+                            : arena_printf(&a->arena, "%.*s/%.*s", STR_ARG(r->group), STR_ARG(r->version));
+    }
+    buf_init(&b, CLIENT_ANSWER_MAX);
+    if (!api_encode_json(&b, type, obj, &e, NULL)) {
+        abort();
+    }
+    struct str text = arena_str(&a->arena, buf_str(&b));
+    buf_deinit(&b);
+    return text;
+}
+
+static void set_request(struct action *x, struct str method, struct str content_type, struct str body)
+{
+    x->request = (struct client_request){ .method = method, .content_type = content_type, .body = body };
+}
+
+void act_create(struct actions *a, const struct api_resource *r, struct str ns, const void *obj)
+{
+    struct action *x = action_new(a, ACTION_CALL, r);
+    x->target.ns = arena_str(&a->arena, ns);
+    x->absorb = true;
+    set_request(x, STR("POST"), STR("application/json"), encode(a, r->type, obj, r));
+}
+
+static void update(struct actions *a, const struct api_resource *r, const char *subresource, const void *obj)
+{
+    const struct meta_v1_object_meta *m = meta_of(r->type, obj);
+    struct action *x = action_new(a, ACTION_CALL, r);
+    x->target.ns = arena_str(&a->arena, m->namespace);
+    x->target.name = arena_str(&a->arena, m->name);
+    x->target.subresource = arena_str(&a->arena, str_c(subresource));
+    x->absorb = true;
+    set_request(x, STR("PUT"), STR("application/json"), encode(a, r->type, obj, r));
+}
+
+void act_update(struct actions *a, const struct api_resource *r, const void *obj)
+{
+    update(a, r, NULL, obj);
+}
+
+void act_update_sub(struct actions *a, const struct api_resource *r, const char *subresource, const void *obj)
+{
+    update(a, r, subresource, obj);
+}
+
+void act_patch(struct actions *a, const struct api_resource *r, struct str ns, struct str name, const char *subresource,
+               enum client_patch_type type, struct str patch)
+{
+    struct action *x = action_new(a, ACTION_CALL, r);
+    x->target.ns = arena_str(&a->arena, ns);
+    x->target.name = arena_str(&a->arena, name);
+    x->target.subresource = arena_str(&a->arena, str_c(subresource));
+    x->absorb = !subresource || strcmp(subresource, "scale") != 0;
+    set_request(x, STR("PATCH"), client_patch_content_type(type), arena_str(&a->arena, patch));
+}
+
+void act_post_sub(struct actions *a, const struct api_resource *r, struct str ns, struct str name,
+                  const char *subresource, const struct api_type *body_type, const void *body)
+{
+    struct action *x = action_new(a, ACTION_CALL, r);
+    x->target.ns = arena_str(&a->arena, ns);
+    x->target.name = arena_str(&a->arena, name);
+    x->target.subresource = arena_str(&a->arena, str_c(subresource));
+    x->target.answer_type = body_type;
+    set_request(x, STR("POST"), STR("application/json"), encode(a, body_type, body, NULL));
+}
+
+void act_delete(struct actions *a, const struct api_resource *r, struct str ns, struct str name, struct str uid,
+                const struct client_delete_options *options)
+{
+    struct client_delete_options o = options ? *options : (struct client_delete_options){ .grace_seconds = -1 };
+    struct action *x = action_new(a, ACTION_DELETE, r);
+    x->target.ns = arena_str(&a->arena, ns);
+    x->target.name = arena_str(&a->arena, name);
+    x->uid = arena_str(&a->arena, uid);
+    if (str_empty(o.uid)) {
+        o.uid = x->uid;
+    }
+    set_request(x, STR("DELETE"), STR("application/json"), client_delete_body(&a->arena, &o));
+    x->tolerate = ERR_NOT_FOUND;
+}
+
+void act_barrier(struct actions *a)
+{
+    action_new(a, ACTION_BARRIER, NULL);
+}
+
+void act_requeue_after(struct actions *a, uint64_t ms)
+{
+    a->requeue_ms = MIN(a->requeue_ms, ms);
+}
+
+void act_fail(struct actions *a, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    struct str text = arena_vprintf(&a->arena, fmt, ap);
+    va_end(ap);
+    log_warning("%s %.*s: %.*s; it is tried again", a->controller->ops->name, STR_ARG(a->key), STR_ARG(text));
+    a->failed = true;
+}
+
+void act_event(struct actions *a, const struct api_resource *r, const void *obj, const char *type, const char *reason,
+               const char *fmt, ...)
+{
+    va_list ap;
+    if (!a->controller->events) {
+        return;
+    }
+    struct event_subject s = event_subject_of(r, obj);
+    s.api_version = str_empty(r->group)
+                        ? r->version
+                        : arena_printf(&a->arena, "%.*s/%.*s", STR_ARG(r->group), STR_ARG(r->version));
+    va_start(ap, fmt);
+    struct str text = arena_vprintf(&a->arena, fmt, ap);
+    va_end(ap);
+    event_record(a->controller->events, &s, type, reason, "%.*s", STR_ARG(text));
+}
+
+void act_tolerate(struct actions *a, enum err_code code)
+{
+    struct action *x = CONTAINER_OF(a->last, struct action, next);
+    assert(a->first);
+    x->tolerate = code;
+}
+
+struct arena *act_arena(struct actions *a)
+{
+    return &a->arena;
+}
+
+int64_t act_now(const struct actions *a)
+{
+    return a->now;
+}
+
+/* ---- carrying it out ---- */
+
+static void pass_step(struct actions *a);
+
+static void pass_free(struct actions *a)
+{
+    for (struct action *x = a->first; x; x = x->next) {
+        client_cancel(x->call);
+    }
+    list_remove(&a->link);
+    a->controller->n_passes--;
+    arena_deinit(&a->arena);
+    free(a);
+}
+
+static void pass_end(struct actions *a)
+{
+    struct controller *c = a->controller;
+    uint64_t now = loop_now_ms(client_loop(c->client));
+    if (a->failed) {
+        queue_add_backoff(c->queue, a->key, now);
+    } else {
+        queue_forget(c->queue, a->key);
+        if (a->requeue_ms != UINT64_MAX) {
+            queue_add(c->queue, a->key, now, a->requeue_ms);
+        }
+    }
+    queue_done(c->queue, a->key, now);
+    pass_free(a);
+    loop_task_defer(&c->work);
+}
+
+static void on_answer(void *data, const struct client_answer *answer)
+{
+    struct action *x = data;
+    struct actions *a = x->pass;
+    struct controller *c = a->controller;
+    x->call = NULL;
+    a->n_running--;
+    if (answer->err && answer->err->code != x->tolerate) {
+        bool conflict = answer->err->code == ERR_CONFLICT || answer->err->code == ERR_ALREADY_EXISTS;
+        log_at(conflict ? LOG_DEBUG : LOG_WARNING, "%s %.*s: %s; it is tried again", c->ops->name, STR_ARG(a->key),
+               answer->err->msg);
+        a->failed = true;
+    } else if (x->kind == ACTION_DELETE && (answer->err || answer->type != x->resource->type)) {
+        informers_absorb_delete(c->informers, x->resource, x->target.ns, x->target.name, x->uid);
+    } else if (x->kind == ACTION_DELETE && !answer->err) {
+        /* The object as it was deleted, or as it now waits for its finalizers or its grace. */
+        const struct meta_v1_object_meta *m = meta_of(answer->type, answer->object);
+        bool waits = m->deletion_timestamp.set && (m->n_finalizers || m->deletion_grace_period_seconds > 0);
+        if (waits) {
+            informers_absorb(c->informers, x->resource, answer->object);
+        } else {
+            informers_absorb_delete(c->informers, x->resource, x->target.ns, x->target.name, x->uid);
+        }
+    } else if (x->absorb && answer->object && answer->type == x->resource->type) {
+        informers_absorb(c->informers, x->resource, answer->object);
+    }
+    pass_step(a);
+}
+
+/* Starts what may be started; ends the pass when nothing is left. */
+static void pass_step(struct actions *a)
+{
+    while (a->next && a->n_running < PASS_PARALLEL) {
+        struct action *x = a->next;
+        if (x->kind == ACTION_BARRIER && a->n_running) {
+            return;
+        }
+        if (a->failed) {
+            a->next = NULL; /* what failed decides first; the next pass says anew what is to be done */
+            break;
+        }
+        a->next = x->next;
+        if (x->kind != ACTION_BARRIER) {
+            a->n_running++;
+            x->call = client_send(a->controller->client, &x->target, &x->request, on_answer, x);
+        }
+    }
+    if (!a->n_running && !a->next) {
+        pass_end(a);
+    }
+}
+
+static void pass_begin(struct controller *c, struct str key)
+{
+    struct actions *a = calloc(1, sizeof(*a));
+    if (!a) {
+        abort();
+    }
+    a->controller = c;
+    a->key = key;
+    a->last = &a->first;
+    a->requeue_ms = UINT64_MAX;
+    a->now = clock_real_s();
+    arena_init(&a->arena, PASS_ARENA_MAX);
+    list_push_back(&c->passes, &a->link);
+    c->n_passes++;
+    c->ops->reconcile(c->state, key, a);
+    bool failed = a->failed;
+    a->failed = false; /* the actions that were given run all the same */
+    a->next = a->first;
+    if (failed && !a->first) {
+        a->failed = true;
+    } else if (failed) {
+        act_requeue_after(a, 1000);
+    }
+    pass_step(a);
+}
+
+/* Takes keys while there is room; otherwise sets the timer for the next that is due. */
+static void work(void *arg)
+{
+    struct controller *c = arg;
+    struct str key;
+    unsigned most = c->ops->concurrency ? c->ops->concurrency : 5;
+    if (!c->started || !informers_synced(c->informers)) {
+        return;
+    }
+    uint64_t now = loop_now_ms(client_loop(c->client));
+    while (c->n_passes < most && queue_take(c->queue, now, &key)) {
+        pass_begin(c, key);
+    }
+    uint64_t wait = queue_wait_ms(c->queue, now);
+    if (c->n_passes < most && wait != UINT64_MAX) {
+        loop_timer_start(&c->timer, wait);
+    }
+}
+
+static void on_timer(void *arg)
+{
+    work(arg);
+}
+
+struct controller *controller_new(const struct controller_ops *ops, struct client *client, struct informers *informers,
+                                  struct event_recorder *events)
+{
+    struct controller *c = calloc(1, sizeof(*c));
+    if (!c) {
+        abort();
+    }
+    c->ops = ops;
+    c->client = client;
+    c->informers = informers;
+    c->events = events;
+    c->queue = queue_new();
+    list_init(&c->passes);
+    loop_timer_init(&c->timer, client_loop(client), on_timer, c);
+    loop_task_init(&c->work, client_loop(client), work, c);
+    c->state = ops->setup(c, informers);
+    return c;
+}
+
+struct controller *controller_free(struct controller *c)
+{
+    if (!c) {
+        return NULL;
+    }
+    LIST_FOREACH(&c->passes, struct actions, link, a)
+    {
+        pass_free(a);
+    }
+    loop_timer_stop(&c->timer);
+    loop_task_cancel(&c->work);
+    if (c->ops->teardown) {
+        c->ops->teardown(c->state);
+    }
+    queue_free(c->queue);
+    free(c);
+    return NULL;
+}
+
+void controller_start(struct controller *c)
+{
+    c->started = true;
+    loop_task_defer(&c->work);
+}
+
+void controller_enqueue(struct controller *c, struct str key)
+{
+    controller_enqueue_after(c, key, 0);
+}
+
+void controller_enqueue_after(struct controller *c, struct str key, uint64_t ms)
+{
+    queue_add(c->queue, key, loop_now_ms(client_loop(c->client)), ms);
+    loop_task_defer(&c->work);
+}
+
+void controller_enqueue_obj(struct controller *c, const struct api_type *type, const void *obj)
+{
+    char key[600]; /* namespace (63), '/', name (253) as validation bounds them, with room */
+    const struct meta_v1_object_meta *m = meta_of(type, obj);
+    snprintf(key, sizeof(key), "%.*s%s%.*s", STR_ARG(m->namespace), m->namespace.len ? "/" : "", STR_ARG(m->name));
+    controller_enqueue(c, str_c(key));
+}
+
+struct client *controller_client(const struct controller *c)
+{
+    return c->client;
+}
+
+struct loop *controller_loop(const struct controller *c)
+{
+    return client_loop(c->client);
+}
+
+struct watch {
+    struct controller *controller;
+    const struct api_type *type;
+};
+
+static void on_event(void *data, const void *old, const void *obj)
+{
+    const struct watch *w = data;
+    controller_enqueue_obj(w->controller, w->type, obj ? obj : old);
+}
+
+struct informer *controller_watch(struct controller *c, struct informers *informers, const struct informer_spec *spec)
+{
+    struct watch *w = calloc(1, sizeof(*w));
+    if (!w) {
+        abort();
+    }
+    w->controller = c;
+    w->type = spec->resource->type;
+    return informers_get_owned(informers, spec, on_event, w);
+}

@@ -1,0 +1,363 @@
+#include "client/reflector.h"
+
+#include <stdlib.h>
+
+#include "api/decode-json.h"
+#include "api/encode-json.h"
+#include "api/gen/meta_v1.h"
+#include "base/encoding.h"
+#include "base/log.h"
+#include "base/rand.h"
+#include "client/client-private.h"
+#include "client/informer-private.h"
+#include "client/limits.h"
+#include "client/meta.h"
+
+#define BACKOFF_FIRST_MS 800
+#define BACKOFF_MOST_MS 30000
+/* client-go: a watch lasts between five and ten minutes, so that servers are left evenly. */
+#define WATCH_LEAST_S 300
+
+static void reflector_next(struct reflector *r);
+
+static void on_timer(void *arg)
+{
+    reflector_next(arg);
+}
+
+void reflector_init(struct reflector *r, struct informer *i)
+{
+    r->informer = i;
+    arena_init_chunk(&r->arena, ARENA_NO_BUDGET, 512);
+    buf_init(&r->line, CLIENT_WATCH_LINE_MAX);
+    loop_timer_init(&r->timer, client_loop(i->set->client), on_timer, r);
+}
+
+void reflector_deinit(struct reflector *r)
+{
+    client_cancel(r->call);
+    r->call = NULL;
+    loop_timer_stop(&r->timer);
+    buf_deinit(&r->line);
+    arena_deinit(&r->arena);
+    free(r->rv);
+    free(r->next_page);
+    r->rv = r->next_page = NULL;
+}
+
+static void set_text(char **place, struct str s)
+{
+    free(*place);
+    *place = s.len ? strndup(s.ptr, s.len) : NULL;
+}
+
+void reflector_start(struct reflector *r)
+{
+    struct informer *i = r->informer;
+    if (!i->everything) {
+        struct err err;
+        r->mask = api_mask_new(&r->arena, i->resource->type, (const char *const *)i->fields, i->n_fields, &err);
+        if (!r->mask) {
+            log_error("informer of %.*s: %s; it keeps all fields", STR_ARG(i->resource->resource), err.msg);
+        }
+    }
+    reflector_next(r);
+}
+
+static void wait_and_go_on(struct reflector *r)
+{
+    if (r->progress) {
+        r->failures = 0;
+    }
+    uint64_t ms = 0;
+    if (r->failures) {
+        ms = MIN((uint64_t)BACKOFF_FIRST_MS << MIN(r->failures - 1, 8u), (uint64_t)BACKOFF_MOST_MS);
+        ms += rand_below(ms + 1);
+    }
+    loop_timer_start(&r->timer, ms);
+}
+
+static void relist(struct reflector *r)
+{
+    set_text(&r->rv, STR_NULL);
+    set_text(&r->next_page, STR_NULL);
+}
+
+static void list_is_complete(struct reflector *r, struct str rv)
+{
+    uint64_t at = 0;
+    if (str_to_u64(rv, &at)) {
+        informer_list_ends(r->informer, at);
+    }
+    set_text(&r->rv, rv);
+    r->state = REFLECT_WATCH;
+    r->progress = true;
+    if (!r->synced) {
+        r->synced = true;
+        informers_check_synced(r->informer->set);
+    }
+}
+
+/* ---- events of a watch ---- */
+
+/* The code of a Status that a watch carries as an ERROR event. */
+static void watch_error(struct reflector *r, struct arena *a, struct str object)
+{
+    struct meta_v1_status s = { 0 };
+    if (!api_decode_json(a, &meta_v1_status_type, object, NULL, &s, NULL)) {
+        s = (struct meta_v1_status){ 0 };
+    }
+    const struct api_resource *res = r->informer->resource;
+    if (s.code == 410 || str_eq(s.reason, STR("Expired")) || str_eq(s.reason, STR("Gone"))) {
+        log_debug("informer of %.*s: %.*s; listing again", STR_ARG(res->resource), STR_ARG(s.message));
+        r->expired = true;
+    } else {
+        log_warning("informer of %.*s: the watch was ended: %.*s", STR_ARG(res->resource), STR_ARG(s.message));
+    }
+}
+
+static void watch_event(struct reflector *r, struct arena *a, struct str type, struct str object)
+{
+    struct informer *i = r->informer;
+    const struct api_type *t = i->resource->type;
+    if (str_eq(type, STR("ERROR"))) {
+        watch_error(r, a, object);
+        return;
+    }
+    struct err err;
+    struct api_json_decode o = { .mask = r->mask };
+    void *obj = arena_alloc(a, t->size);
+    if (!obj || !api_decode_json(a, t, object, &o, obj, &err)) {
+        log_error("informer of %.*s: an object cannot be read: %s", STR_ARG(i->resource->resource),
+                  obj ? err.msg : "no memory");
+        return;
+    }
+    const struct meta_v1_object_meta *m = meta_of(t, obj);
+    if (str_eq(type, STR("BOOKMARK"))) {
+        if (r->state == REFLECT_LIST_STREAM &&
+            str_eq(meta_annotation(m, STR("k8s.io/initial-events-end")), STR("true"))) {
+            list_is_complete(r, m->resource_version);
+        } else if (r->state == REFLECT_WATCH) {
+            set_text(&r->rv, m->resource_version);
+        }
+        r->progress = true;
+        return;
+    }
+    if (str_eq(type, STR("DELETED"))) {
+        informer_drop(i, m->namespace, m->name, meta_rv(m));
+    } else {
+        informer_store(i, obj, r->state == REFLECT_LIST_STREAM);
+    }
+    if (r->state == REFLECT_WATCH) {
+        set_text(&r->rv, m->resource_version);
+    }
+    r->progress = true;
+}
+
+/* One line: {"type":"ADDED","object":{…}}. */
+static void watch_line(struct reflector *r, struct str line)
+{
+    struct arena a;
+    struct err err = { 0 };
+    struct json_reader j;
+    struct str key, type = STR_NULL, object = STR_NULL;
+    int more = -1;
+    arena_init(&a, CLIENT_ARENA_MAX);
+    json_reader_init(&j, line, &a, JSON_DEPTH, &err);
+    if (json_object_begin(&j)) {
+        while ((more = json_object_next(&j, &key)) > 0) {
+            bool ok = str_eq(key, STR("type"))     ? json_string(&j, &type)
+                      : str_eq(key, STR("object")) ? json_raw(&j, &object)
+                                                   : json_skip(&j);
+            if (!ok) {
+                more = -1;
+                break;
+            }
+        }
+    }
+    if (more < 0 || !type.ptr || !object.ptr) {
+        log_error("informer of %.*s: a line of the watch cannot be read: %s", STR_ARG(r->informer->resource->resource),
+                  err.msg);
+    } else {
+        watch_event(r, &a, type, object);
+    }
+    arena_deinit(&a);
+}
+
+static void on_watch_data(void *data, struct str bytes)
+{
+    struct reflector *r = data;
+    struct str head, tail;
+    while (str_cut(bytes, '\n', &head, &tail)) {
+        if (r->line.len) {
+            buf_append(&r->line, head);
+            if (buf_failed(&r->line)) {
+                log_error("informer of %.*s: a line of the watch is longer than %u bytes: it is dropped",
+                          STR_ARG(r->informer->resource->resource), CLIENT_WATCH_LINE_MAX);
+                relist(r);
+            } else {
+                watch_line(r, buf_str(&r->line));
+            }
+            buf_clear(&r->line);
+        } else if (head.len) {
+            watch_line(r, head);
+        }
+        bytes = tail;
+    }
+    buf_append(&r->line, bytes);
+}
+
+static void on_watch_end(void *data, const struct client_answer *answer)
+{
+    struct reflector *r = data;
+    r->call = NULL;
+    /* A line's memory is given back between watches: most lines are short and one may have been long. */
+    buf_deinit(&r->line);
+    buf_init(&r->line, CLIENT_WATCH_LINE_MAX);
+    if (answer->err) {
+        enum err_code code = answer->err->code;
+        if (r->state == REFLECT_LIST_STREAM &&
+            (code == ERR_INVALID || code == ERR_BAD_REQUEST || code == ERR_FORBIDDEN) && answer->http_status) {
+            r->no_stream_list = true;
+            loop_timer_start(&r->timer, 0);
+            return;
+        }
+        r->expired = r->expired || code == ERR_EXPIRED || code == ERR_GONE;
+        if (!r->expired) {
+            log_at(r->progress ? LOG_DEBUG : LOG_WARNING, "informer of %.*s: %s",
+                   STR_ARG(r->informer->resource->resource), answer->err->msg);
+        }
+        r->failures = r->progress ? 1 : r->failures + 1;
+        r->progress = false;
+    }
+    if (r->expired) {
+        relist(r);
+    }
+    wait_and_go_on(r);
+}
+
+/* ---- lists in pages ---- */
+
+static void on_page(void *data, const struct client_answer *answer)
+{
+    struct reflector *r = data;
+    struct informer *i = r->informer;
+    const struct api_type *lt = i->resource->list_type;
+    r->call = NULL;
+    if (answer->err) {
+        log_warning("informer of %.*s: cannot list: %s", STR_ARG(i->resource->resource), answer->err->msg);
+        relist(r);
+        r->failures++;
+        r->progress = false;
+        wait_and_go_on(r);
+        return;
+    }
+    const struct meta_v1_list_meta *lm;
+    size_t offset = 0;
+    const struct api_field *f = api_field_find(lt, STR("metadata"), &offset);
+    lm = (const void *)((const char *)answer->object + (f ? offset : 0));
+    f = api_field_find(lt, STR("items"), &offset);
+    const char *items = *(const char *const *)(const void *)((const char *)answer->object + offset);
+    size_t n = *(const size_t *)(const void *)((const char *)answer->object + offset + sizeof(void *));
+    for (size_t k = 0; f && k < n; k++) {
+        reflector_absorb(r, items + k * i->resource->type->size);
+    }
+    if (lm->continue_.len) {
+        set_text(&r->next_page, lm->continue_);
+        reflector_next(r);
+        return;
+    }
+    set_text(&r->next_page, STR_NULL);
+    list_is_complete(r, lm->resource_version);
+    reflector_next(r);
+}
+
+void reflector_absorb(struct reflector *r, const void *obj)
+{
+    struct informer *i = r->informer;
+    bool listing = r->state == REFLECT_LIST_PAGES;
+    if (!r->mask) {
+        if (listing) {
+            informer_store(i, obj, true);
+        } else {
+            informer_put(i, obj);
+        }
+        return;
+    }
+    /* Cut down to the fields by way of JSON: this is one object a write, and the decoder knows masks. */
+    struct arena a;
+    struct buf text;
+    struct err err;
+    struct api_json_decode o = { .mask = r->mask };
+    arena_init(&a, CLIENT_ARENA_MAX);
+    buf_init(&text, CLIENT_ANSWER_MAX);
+    void *part = arena_alloc(&a, i->resource->type->size);
+    if (part && api_encode_json(&text, i->resource->type, obj, NULL, NULL) &&
+        api_decode_json(&a, i->resource->type, buf_str(&text), &o, part, &err)) {
+        if (listing) {
+            informer_store(i, part, true);
+        } else {
+            informer_put(i, part);
+        }
+    }
+    buf_deinit(&text);
+    arena_deinit(&a);
+}
+
+/* ---- the next step ---- */
+
+static void append_param(struct buf *q, const char *name, struct str value)
+{
+    if (q->len) {
+        buf_append_char(q, '&');
+    }
+    buf_append_c(q, name);
+    buf_append_char(q, '=');
+    percent_encode(q, value, "");
+}
+
+static void reflector_next(struct reflector *r)
+{
+    struct informer *i = r->informer;
+    struct buf query;
+    buf_init(&query, 65536);
+    if (i->label_selector) {
+        append_param(&query, "labelSelector", str_c(i->label_selector));
+    }
+    if (i->field_selector) {
+        append_param(&query, "fieldSelector", str_c(i->field_selector));
+    }
+    r->expired = false;
+    struct client_target t = { .resource = i->resource, .ns = str_c(i->ns) };
+    if (!r->rv && r->no_stream_list) {
+        if (r->state != REFLECT_LIST_PAGES || !r->next_page) {
+            i->list_round++;
+        }
+        r->state = REFLECT_LIST_PAGES;
+        append_param(&query, "limit", STR(CLIENT_PAGE));
+        if (r->next_page) {
+            append_param(&query, "continue", str_c(r->next_page));
+        }
+        t.query = buf_str(&query);
+        r->call = client_get(i->set->client, &t, on_page, r);
+    } else {
+        uint64_t seconds = WATCH_LEAST_S + rand_below(WATCH_LEAST_S);
+        append_param(&query, "watch", STR("true"));
+        append_param(&query, "allowWatchBookmarks", STR("true"));
+        buf_printf(&query, "&timeoutSeconds=%llu", (unsigned long long)seconds);
+        if (r->rv) {
+            r->state = REFLECT_WATCH;
+            append_param(&query, "resourceVersion", str_c(r->rv));
+        } else {
+            r->state = REFLECT_LIST_STREAM;
+            i->list_round++;
+            append_param(&query, "sendInitialEvents", STR("true"));
+            append_param(&query, "resourceVersionMatch", STR("NotOlderThan"));
+        }
+        r->progress = false;
+        t.query = buf_str(&query);
+        t.timeout_ms = seconds * 1000 + 30000;
+        r->call = client_stream(i->set->client, &t, on_watch_data, on_watch_end, r);
+    }
+    buf_deinit(&query);
+}
