@@ -54,6 +54,8 @@ void jwt_keyset_deinit(struct jwt_keyset *s);
 /* Adds the public half of 'k' (a reference is taken). Absent 'kid': the key's own id, jwt_key_id(). A key already there is not added
  * twice. False when the set is full. */
 MUST_CHECK bool jwt_keyset_add(struct jwt_keyset *s, struct pki_key *k, struct str kid);
+/* Is there a key of that id? For key sets that are fetched again when a new id shows up. */
+bool jwt_keyset_has(const struct jwt_keyset *s, struct str kid);
 /* Adds every key of a PEM text (public keys, certificates, private keys). At least one, or an error. */
 MUST_CHECK bool jwt_keyset_add_pem(struct jwt_keyset *s, struct str pem, struct err *err);
 /* Kubernetes' key id: base64url of SHA-256 over the SubjectPublicKeyInfo. Appends it. */
