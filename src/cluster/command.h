@@ -1,0 +1,16 @@
+/* The commands of coracle: one file each (cmd-up.c, …), each exporting one of these; listed in coracle.c. */
+#ifndef CLUSTER_COMMAND_H
+#define CLUSTER_COMMAND_H
+
+#include "base/macros.h"
+
+struct cluster_command {
+    const char *name;
+    const char *about;                   /* one line for --help */
+    int (*run)(int argc, char **argv);   /* argv[0] is the command's name; returns the exit status */
+};
+
+extern const struct cluster_command cluster_cmd_up, cluster_cmd_down, cluster_cmd_status, cluster_cmd_logs,
+    cluster_cmd_kubeconfig;
+
+#endif

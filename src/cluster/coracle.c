@@ -1,0 +1,41 @@
+#include "cluster/cluster.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/version.h"
+#include "cluster/command.h"
+
+static const struct cluster_command *const commands[] = {
+    &cluster_cmd_up, &cluster_cmd_down, &cluster_cmd_status, &cluster_cmd_logs, &cluster_cmd_kubeconfig,
+};
+
+static void usage(FILE *out)
+{
+    fprintf(out, "Coracle: Kubernetes %s in C. A real cluster in one command.\n\nUsage:\n"
+                 "  coracle COMMAND [flags]\n\nCommands:\n", KUBERNETES_VERSION);
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        fprintf(out, "  %-12s %s\n", commands[i]->name, commands[i]->about);
+    }
+    fprintf(out, "\nIt is also kube-apiserver, kube-controller-manager, cloud-controller-manager, kube-scheduler, kubelet\n"
+                 "and kube-proxy, under these names. 'coracle COMMAND --help' says more.\n");
+}
+
+int coracle_main(int argc, char **argv)
+{
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        usage(argc < 2 ? stderr : stdout);
+        return argc < 2 ? 1 : 0;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0) {
+        printf("Coracle %s (Kubernetes %s)\n", CORACLE_VERSION, KUBERNETES_VERSION);
+        return 0;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        if (strcmp(commands[i]->name, argv[1]) == 0) {
+            return commands[i]->run(argc - 1, argv + 1);
+        }
+    }
+    fprintf(stderr, "Error: unknown command \"%s\" for \"coracle\"\nSee 'coracle --help'.\n", argv[1]);
+    return 1;
+}

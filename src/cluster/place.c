@@ -1,0 +1,44 @@
+#include "cluster/place.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/file.h>
+
+#include "base/fs.h"
+
+char *path_of(char dst[PATH_MAX], const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(dst, PATH_MAX, fmt, ap);
+    va_end(ap);
+    if (n < 0 || n >= PATH_MAX) {
+        abort();
+    }
+    return dst;
+}
+
+bool place_init(struct place *p, struct str name, struct err *err)
+{
+    bool ok = name.len > 0 && name.len <= PLACE_NAME_MAX && name.ptr[0] != '-' && name.ptr[name.len - 1] != '-';
+    for (size_t i = 0; ok && i < name.len; i++) {
+        char c = name.ptr[i];
+        ok = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+    }
+    if (!ok) {
+        return err_set(err, ERR_INVALID, "\"%.*s\" is no name for a cluster: use at most %d of a-z, 0-9 and '-'",
+                       STR_ARG(name), PLACE_NAME_MAX);
+    }
+    memcpy(p->name, name.ptr, name.len);
+    p->name[name.len] = '\0';
+    snprintf(p->state, sizeof(p->state), "%s/%s", PLACE_STATE_ROOT, p->name);
+    snprintf(p->run, sizeof(p->run), "%s/%s", PLACE_RUN_ROOT, p->name);
+    return true;
+}
+
+bool place_in_use(const struct place *p)
+{
+    char path[PATH_MAX];
+    CLEANUP(fs_closep) int fd = open(path_of(path, "%s/lock", p->run), O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0;
+}

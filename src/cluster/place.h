@@ -1,0 +1,36 @@
+/*
+ * Where a cluster keeps what: paths are made of its name, which is bounded, so that they always fit.
+ *
+ *   /var/lib/coracle/NAME/           state: kept over restarts, removed by 'coracle down'
+ *     pki/  store/  bin/  logs/  kube/ (kubeconfigs of the control plane)
+ *     nodes/NODE/{var,tmp,etc}       the node's own files; var/ is its /var
+ *     nodes/NODE/conf/               what coracle writes for it: containerd's and the kubelet's configuration
+ *   /run/coracle/NAME/               control.sock, and a lock that the running supervisor holds
+ */
+#ifndef CLUSTER_PLACE_H
+#define CLUSTER_PLACE_H
+
+#include <limits.h>
+
+#include "base/err.h"
+
+#define PLACE_NAME_MAX 40
+#define PLACE_DEFAULT_NAME "coracle"
+#define PLACE_STATE_ROOT "/var/lib/coracle"
+#define PLACE_RUN_ROOT "/run/coracle"
+
+struct place {
+    char name[PLACE_NAME_MAX + 1];
+    char state[80];
+    char run[80];
+};
+
+/* A name is a DNS label of at most PLACE_NAME_MAX characters. */
+MUST_CHECK bool place_init(struct place *p, struct str name, struct err *err);
+/* Is the cluster's supervisor running? It holds the lock. */
+bool place_in_use(const struct place *p);
+
+/* Formats a path that is known to fit; aborts when it does not. Returns 'dst'. */
+PRINTF_LIKE(2, 3) char *path_of(char dst[PATH_MAX], const char *fmt, ...);
+
+#endif

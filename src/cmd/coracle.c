@@ -1,0 +1,66 @@
+/*
+ * One executable for all programs: the name it is called by says which. "coracle kubelet --flag" works too, where links are
+ * not at hand.
+ */
+#include "cmd/cmd.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/macros.h"
+#include "cluster/cluster.h"
+
+/* A build without one of the rooms still links: the program then says that it is not there. */
+#pragma weak kube_apiserver_main
+#pragma weak kube_controller_manager_main
+#pragma weak cloud_controller_manager_main
+#pragma weak kube_scheduler_main
+#pragma weak kubelet_main
+#pragma weak kube_proxy_main
+
+static const struct program {
+    const char *name;
+    int (*main)(int argc, char **argv);
+} programs[] = {
+    { "coracle", coracle_main },
+    { "kube-apiserver", kube_apiserver_main },
+    { "kube-controller-manager", kube_controller_manager_main },
+    { "cloud-controller-manager", cloud_controller_manager_main },
+    { "kube-scheduler", kube_scheduler_main },
+    { "kubelet", kubelet_main },
+    { "kube-proxy", kube_proxy_main },
+};
+
+static const struct program *find_program(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+        if (strcmp(programs[i].name, name) == 0) {
+            return &programs[i];
+        }
+    }
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    /* A peer that closes its end is an error of that write, rather than the end of the program. */
+    signal(SIGPIPE, SIG_IGN);
+    const struct program *p = argc > 0 ? find_program(argv[0]) : NULL;
+    if (!p) {
+        p = &programs[0];
+    }
+    const struct program *named = p == &programs[0] && argc > 1 ? find_program(argv[1]) : NULL;
+    if (named && named != p) {
+        p = named;
+        argc--;
+        argv++;
+    }
+    if (!p->main) {
+        fprintf(stderr, "Error: this build of Coracle has no %s.\n", p->name);
+        return 1;
+    }
+    return p->main(argc, argv);
+}
