@@ -13,7 +13,9 @@ static bool on_stream(void *user UNUSED, uint32_t id, const struct spdy_header *
 static void on_data(void *user UNUSED, uint32_t id, struct str data)
 {
     spdy_consumed(session, id, data.len);
-    (void)spdy_write(session, id, data);
+    if (!spdy_write(session, id, data)) {
+        return; /* full or closed: the peer's doing */
+    }
 }
 static void on_fin(void *user UNUSED, uint32_t id)
 {

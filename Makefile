@@ -1,0 +1,67 @@
+# The front door. meson and ninja do the work; this file says what people type.
+#
+#   make            builds build/bin/coracle and the six programs' names
+#   make up         starts a cluster with a small web page in it        (UP="--nodes 3 --name test" for more)
+#   make down       ends it; nothing is left
+#   make test       everything quick: sanitizers, every unit test, corpora, scenarios  (T=pattern for some of it)
+#   make test-long  faults, clients, long fuzzing
+#   make bench      measures the budgets of docs/performance.md
+#   make fuzz       fuzzes every parser for FUZZ_SECONDS each
+#
+# OFFLINE=1, or CORACLE_OFFLINE=1 in the environment, installs nothing and gives nodes no way out.
+
+RELEASE = build/release
+ASAN = build/asan
+FUZZ = build/fuzz
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 60
+UP ?=
+DOWN ?=
+T ?=
+
+.PHONY: all packages-build packages-run packages-test up down test test-long bench fuzz clean
+
+all: packages-build
+	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
+	@tools/link-programs $(RELEASE) build/bin
+
+packages-build:
+	@tools/packages build
+packages-run:
+	@tools/packages build run
+packages-test:
+	@tools/packages build run test
+
+up: packages-run
+	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
+	@tools/link-programs $(RELEASE) build/bin
+	@build/bin/coracle up --demo $(UP)
+
+down:
+	@if [ -x build/bin/coracle ]; then build/bin/coracle down $(DOWN); \
+	else echo "Nothing to end: build/bin/coracle was never built."; fi
+
+test: packages-test
+	@tools/build $(ASAN) $(JOBS) -Dbuildtype=debug -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false
+	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
+	@tools/link-programs $(RELEASE) build/bin
+	@tools/run-tests $(ASAN) quick $(T)
+
+test-long: packages-test
+	@tools/build $(ASAN) $(JOBS) -Dbuildtype=debug -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false
+	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
+	@tools/link-programs $(RELEASE) build/bin
+	@tools/run-tests $(ASAN) long $(T)
+
+bench: packages-run
+	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
+	@tools/link-programs $(RELEASE) build/bin
+	@bench/run build/bin
+
+fuzz: packages-test
+	@CC=clang tools/build $(FUZZ) $(JOBS) -Dbuildtype=debug -Doptimization=1 -Dfuzz=true \
+	    -Db_sanitize=address,undefined -Db_lundef=false -Dc_args=-fsanitize=fuzzer-no-link
+	@tools/run-fuzzers $(FUZZ) $(FUZZ_SECONDS) $(T)
+
+clean:
+	rm -rf build
