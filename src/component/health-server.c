@@ -1,0 +1,238 @@
+#include "component/health-server.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "net/http-server.h"
+#include "pki/cert.h"
+
+#define PEM_MAX (1u << 20)
+#define SELF_SIGNED_DAYS 365
+
+struct health_server {
+    struct http_server *http;
+    struct health_check checks[HEALTH_CHECKS_MAX];
+    size_t n_checks;
+};
+
+/* ---- answers ---- */
+
+static void reply_text(struct http_stream *s, int status, const char *content_type, struct buf *b)
+{
+    const struct http_header headers[] = {
+        { STR("content-type"), str_c(content_type) },
+        { STR("x-content-type-options"), STR("nosniff") },
+        { STR("cache-control"), STR("no-cache, private") },
+    };
+    struct net_chunk body = net_chunk_take_buf(b);
+    http_stream_reply(s, status, headers, ARRAY_SIZE(headers), &body, 1);
+}
+
+static void reply_line(struct http_stream *s, int status, const char *text)
+{
+    struct buf b;
+    buf_init(&b, 4096);
+    buf_append_c(&b, text);
+    reply_text(s, status, "text/plain; charset=utf-8", &b);
+    buf_deinit(&b);
+}
+
+/* /healthz, /livez, /readyz: "ok", or every check with its reason when one fails or ?verbose asks. */
+static void reply_health(struct health_server *h, struct http_stream *s, const struct http_target *t)
+{
+    struct buf b;
+    bool ok = true, verbose = http_param_get(t, STR("verbose")).ptr != NULL;
+    buf_init(&b, 65536);
+    buf_append_c(&b, "[+]ping ok\n");
+    for (size_t i = 0; i < h->n_checks; i++) {
+        struct err err = { 0 };
+        bool good = h->checks[i].check(h->checks[i].data, &err);
+        ok = ok && good;
+        if (good) {
+            buf_printf(&b, "[+]%s ok\n", h->checks[i].name);
+        } else {
+            buf_printf(&b, "[-]%s failed: %s\n", h->checks[i].name, err.msg);
+        }
+    }
+    const char *what = t->path.len ? t->path.ptr + 1 : "";
+    int what_len = (int)(t->path.len ? t->path.len - 1 : 0);
+    if (ok && !verbose) {
+        buf_clear(&b);
+        buf_append_c(&b, "ok");
+    } else {
+        buf_printf(&b, "%.*s check %s\n", what_len, what, ok ? "passed" : "failed");
+    }
+    reply_text(s, ok ? 200 : 500, "text/plain; charset=utf-8", &b);
+    buf_deinit(&b);
+}
+
+/* Is the peer's verified certificate one of group system:masters? */
+static bool peer_is_master(const struct http_request *r)
+{
+    struct arena a;
+    struct pki_cert_info info;
+    bool yes = false;
+    if (!r->peer || r->peer->state != NET_PEER_VERIFIED || !r->peer->n_chain) {
+        return false;
+    }
+    arena_init(&a, PEM_MAX);
+    struct pki_cert *cert = pki_cert_of_der(r->peer->chain[0], NULL);
+    if (cert && pki_cert_inspect(cert, &a, &info, NULL)) {
+        for (size_t i = 0; i < info.names.n_orgs; i++) {
+            yes = yes || str_eq(info.names.orgs[i], STR("system:masters"));
+        }
+    }
+    pki_cert_unref(cert);
+    arena_deinit(&a);
+    return yes;
+}
+
+static void reply_metrics(struct http_stream *s)
+{
+    const struct http_request *r = http_stream_request(s);
+    if (!r->peer || r->peer->state != NET_PEER_VERIFIED) {
+        reply_line(s, 401, "a client certificate of the cluster's CA is needed\n");
+        return;
+    }
+    if (!peer_is_master(r)) {
+        reply_line(s, 403, "metrics are for members of system:masters\n");
+        return;
+    }
+    struct buf b;
+    buf_init(&b, 16u << 20);
+    metrics_write(&b);
+    reply_text(s, 200, METRIC_CONTENT_TYPE, &b);
+    buf_deinit(&b);
+}
+
+static void on_request(struct http_stream *s, void *arg)
+{
+    struct health_server *h = arg;
+    const struct http_request *r = http_stream_request(s);
+    struct http_target t;
+    struct err err;
+    if (!http_target_parse(http_stream_arena(s), r->target, &t, &err)) {
+        reply_line(s, 400, "bad request target\n");
+    } else if (!str_eq(r->method, STR("GET")) && !str_eq(r->method, STR("HEAD"))) {
+        reply_line(s, 405, "only GET is served here\n");
+    } else if (str_eq(t.path, STR("/healthz")) || str_eq(t.path, STR("/livez")) || str_eq(t.path, STR("/readyz"))) {
+        reply_health(h, s, &t);
+    } else if (str_eq(t.path, STR("/metrics"))) {
+        reply_metrics(s);
+    } else {
+        reply_line(s, 404, "404 page not found\n");
+    }
+    http_stream_release(s);
+}
+
+/* ---- certificates ---- */
+
+static bool read_pem(struct arena *a, struct str path, struct str *ret, struct err *err)
+{
+    struct buf b;
+    buf_init(&b, PEM_MAX);
+    char *name = arena_cstr(a, path);
+    bool ok = fs_read(name, PEM_MAX, &b, err);
+    if (ok) {
+        *ret = arena_str(a, buf_str(&b));
+    }
+    buf_deinit(&b);
+    return ok;
+}
+
+/* A certificate for this process alone, as the originals make when none is given. */
+static bool self_signed(struct arena *a, const char *hostname, struct net_tls_identity *ret, struct err *err)
+{
+    const struct str dns[] = { str_c(hostname), STR("localhost") }, ips[] = { STR("127.0.0.1") };
+    struct pki_cert_spec spec = {
+        .names = { .cn = str_c(hostname), .dns = dns, .n_dns = 2, .ips = ips, .n_ips = 1 },
+        .usages = PKI_USAGE_DIGITAL_SIGNATURE | PKI_USAGE_SERVER_AUTH,
+        .path_len = -1,
+        .not_before = clock_real_s() - PKI_BACKDATE_S,
+        .not_after = clock_real_s() + SELF_SIGNED_DAYS * 86400L,
+    };
+    CLEANUP(pki_key_unrefp) struct pki_key *key = pki_key_generate(PKI_KEY_P256, 0, err);
+    CLEANUP(pki_cert_unrefp) struct pki_cert *cert = key ? pki_cert_self_sign(key, &spec, err) : NULL;
+    struct buf b;
+    if (!cert) {
+        return false;
+    }
+    buf_init(&b, PEM_MAX);
+    pki_cert_write_pem(cert, &b);
+    ret->cert_pem = arena_str(a, buf_str(&b));
+    buf_clear(&b);
+    bool ok = pki_key_write_private(key, &b);
+    ret->key_pem = arena_str(a, buf_str(&b));
+    if (b.ptr) {
+        explicit_bzero(b.ptr, b.len);
+    }
+    buf_deinit(&b);
+    return ok || err_set(err, ERR_INTERNAL, "cannot write the key");
+}
+
+static struct net_tls_server *make_tls(const struct health_server_config *c, struct err *err)
+{
+    struct arena a;
+    struct net_tls_server_config t = { .alpn = NET_ALPN_H1 | NET_ALPN_H2 };
+    struct net_tls_server *tls = NULL;
+    arena_init(&a, 8u << 20);
+    bool ok = c->tls_cert_file.len ? read_pem(&a, c->tls_cert_file, &t.identity.cert_pem, err) &&
+                                         read_pem(&a, c->tls_private_key_file, &t.identity.key_pem, err)
+                                   : self_signed(&a, c->hostname, &t.identity, err);
+    if (ok && c->client_ca_file.len) {
+        ok = read_pem(&a, c->client_ca_file, &t.client_ca_pem, err);
+    }
+    if (ok) {
+        tls = net_tls_server_new(&t, err);
+    }
+    arena_deinit(&a);
+    return tls;
+}
+
+/* ---- life ---- */
+
+struct health_server *health_server_new(struct loop *l, const struct health_server_config *config, struct err *err)
+{
+    struct net_tls_server *tls = NULL;
+    struct net_addr addr;
+    struct health_server *h = calloc(1, sizeof(*h));
+    if (!h) {
+        abort();
+    }
+    struct http_server_config http = { .on_request = on_request, .arg = h };
+    if (!net_addr_parse_ip(config->bind_address, config->port, &addr)) {
+        err_set(err, ERR_BAD_REQUEST, "bind address \"%.*s\" is no IP address", STR_ARG(config->bind_address));
+        return health_server_free(h);
+    }
+    if (!config->plain && !(tls = make_tls(config, err))) {
+        return health_server_free(h);
+    }
+    int fd = net_listen(&addr, 0600, err);
+    h->http = fd < 0 ? NULL : http_server_new(l, &http, err);
+    if (fd >= 0 && (!h->http || !http_server_listen(h->http, fd, tls, h, err))) {
+        close(fd);
+        fd = -1;
+    }
+    net_tls_server_unref(tls);
+    return fd < 0 ? health_server_free(h) : h;
+}
+
+struct health_server *health_server_free(struct health_server *s)
+{
+    if (s) {
+        http_server_free(s->http);
+        free(s);
+    }
+    return NULL;
+}
+
+void health_server_add(struct health_server *s, const struct health_check *check)
+{
+    assert(s->n_checks < HEALTH_CHECKS_MAX);
+    s->checks[s->n_checks++] = *check;
+}
