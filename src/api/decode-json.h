@@ -5,7 +5,7 @@
  * rest: null leaves a field unset, the last of duplicate fields wins and objects of duplicates are merged, kinds of values are
  * checked, and the first mismatch is the error, worded as Go words it ("json: cannot unmarshal string into Go struct field
  * PodSpec.spec.containers of type []v1.Container"); a syntax error anywhere in the text goes before it. Quantities become
- * canonical, times are parsed, base64 is decoded, raw values keep their text without white space.
+ * canonical, times are parsed, base64 is decoded, raw values keep their text as it is.
  *
  * Strings borrow from the text where nothing had to be decoded, so text and arena must outlive the struct; with 'copy' the text
  * may go.
@@ -30,6 +30,7 @@ struct api_json_decode {
     const struct api_mask *mask;   /* NULL: all fields. Skipped fields are not checked for problems */
     struct api_problems *problems; /* NULL: not collected */
     bool copy;                     /* strings are copied into the arena */
+    bool *ret_syntax;              /* NULL, or set to true when the error is one of JSON's syntax, false when of the types */
 };
 
 /* Decodes the whole text into 'ret', which the caller has zeroed (or prefilled: fields that do not occur stay). 'o' may be NULL.
@@ -39,8 +40,9 @@ MUST_CHECK bool api_decode_json(struct arena *a, const struct api_type *t, struc
 /* The same for one value from the middle of a text: the items of a list, one by one. The reason is in the reader's err. */
 MUST_CHECK bool api_read_json(struct json_reader *r, const struct api_type *t, const struct api_json_decode *o, void *ret);
 
-/* kind and apiVersion of an object without decoding it; missing ones are absent. Their kinds are checked as Go does it
- * ("couldn't get version/kind; json parse error: ..."). */
+/* kind and apiVersion of an object without decoding it; missing ones are absent. Reads no further than it must: the decoder
+ * finds a syntax error behind them (ret_syntax), which Kubernetes words the same way: "couldn't get version/kind; json parse
+ * error: unexpected end of JSON input". */
 struct api_type_meta {
     struct str api_version, kind;
 };
