@@ -431,6 +431,9 @@ class Facts:
             parts.append('.constraints = ' + c_str(a['check']))
         if a.get('oneof'):
             parts.append('.oneof = ' + c_str(a['oneof']))
+        if a.get('items'):
+            version, kind = a['items'].rsplit('.', 1)
+            parts.append('.item_version = %s, .item_kind = %s' % (c_str(version), c_str(kind)))
         if a.get('doc'):
             parts.append('.doc = ' + c_str(a['doc']))
         if not parts:
@@ -472,6 +475,8 @@ def flags(f):
         out.append('API_F_FILL')
     if a.get('wire') == 'Verbs':
         out.append('API_F_WRAPPED')
+    if a.get('items'):
+        out.append('API_F_TYPE_META')
     return ' | '.join(out) or '0'
 
 

@@ -619,7 +619,13 @@ static bool read_list(struct decoder *d, const struct api_field *f, const struct
         }
         here.index++;
     }
-    return more == 0 && finish(d, &l, items, n);
+    if (more < 0 || !finish(d, &l, items, n)) {
+        return false;
+    }
+    if (f->flags & API_F_TYPE_META) {
+        api_set_item_type_meta(f, *items, *n);
+    }
+    return true;
 }
 
 struct key_order {

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "api/duration.h"
 #include "base/reader.h"
 
 enum wire { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_GROUP = 3, WIRE_GROUP_END = 4, WIRE_FIXED32 = 5 };
@@ -243,6 +244,32 @@ static bool decode_wrapped_bytes(struct str bytes, struct str *ret)
     return true;
 }
 
+/* Nanoseconds; kept as Go's text. */
+static bool decode_duration(struct decoder *d, struct str bytes, struct str *ret)
+{
+    struct reader r = reader_of(bytes);
+    uint64_t ns = 0;
+    char text[DURATION_SIZE];
+
+    while (reader_left(&r) > 0) {
+        uint64_t number;
+        unsigned wire;
+
+        if (!tag(&r, &number, &wire)) {
+            return false;
+        }
+        if (wire == WIRE_VARINT && number == 1) {
+            if (!varint(&r, &ns)) {
+                return false;
+            }
+        } else if (!skip_value(&r, wire)) {
+            return false;
+        }
+    }
+    *ret = arena_str(d->arena, str_n(text, duration_format((int64_t)ns, text)));
+    return ret->ptr != NULL;
+}
+
 /* A list of strings in a message of its own, number 1: ExtraValue, Verbs. */
 static bool decode_string_list(struct decoder *d, struct str bytes, struct str **ret_items, size_t *ret_n)
 {
@@ -354,6 +381,8 @@ static bool decode_bytes(struct decoder *d, const struct api_type *t, const stru
     case API_TIME:
     case API_MICROTIME:
         return decode_time(bytes, f->ftype == API_MICROTIME, dst) || malformed(d, t);
+    case API_DURATION:
+        return decode_duration(d, bytes, dst) || malformed(d, t);
     case API_INT_OR_STRING:
         return decode_int_or_string(bytes, dst) || malformed(d, t);
     case API_MESSAGE:
@@ -590,6 +619,8 @@ static bool decode_message(struct decoder *d, const struct api_type *t, struct s
         ++*g.n;
         if (--room == 0 && f->card == API_MAP) {
             sort_entries(*g.items, g.n, size);
+        } else if (f->flags & API_F_TYPE_META) {
+            api_set_item_type_meta(f, dst, 1);
         }
     }
     return true;

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "api/duration.h"
+
 
 /*
  * The message is written backwards, from the end of a growing piece of memory to its front: so the length of a nested message
@@ -183,6 +185,17 @@ static void encode_value(struct encoder *e, const struct api_field *f, unsigned 
             put_varint(e, (uint64_t)t->sec);
             put_tag(e, 1, 0);
         }
+        break;
+    }
+    case API_DURATION: {
+        int64_t ns = 0;
+
+        /* What does not parse cannot have come from a decoder; it is written as zero. */
+        if (!duration_parse(*(const struct str *)p, &ns, NULL)) {
+            ns = 0;
+        }
+        put_varint(e, (uint64_t)ns);
+        put_tag(e, 1, 0);
         break;
     }
     case API_INT_OR_STRING: {

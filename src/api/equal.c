@@ -2,13 +2,14 @@
 
 #include <assert.h>
 
+#include "api/quantity.h"
 
 static bool equal_message(const struct api_type *t, const char *a, const char *b);
 
 static bool equal_quantity(struct str a, struct str b)
 {
     /* In canonical form, equal text is the rule; "1Ki" and "1024" are the exception. */
-    return str_eq(a, b) || false;
+    return str_eq(a, b) || (a.len && b.len && quantity_cmp(quantity_of(a), quantity_of(b)) == 0);
 }
 
 static bool equal_value(const struct api_field *f, const void *a, const void *b)

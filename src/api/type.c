@@ -46,6 +46,21 @@ size_t api_entry_size(const struct api_field *f)
     return (API_ENTRY_VALUE + value_size(f) + 7) & ~(size_t)7;
 }
 
+void api_set_item_type_meta(const struct api_field *f, void *items, size_t n)
+{
+    size_t kind, version;
+
+    if (!api_field_find(f->message, STR("kind"), &kind) || !api_field_find(f->message, STR("apiVersion"), &version)) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        char *item = (char *)items + i * f->message->size;
+
+        *(struct str *)(void *)(item + kind) = f->facts->item_kind;
+        *(struct str *)(void *)(item + version) = f->facts->item_version;
+    }
+}
+
 const struct api_type *api_type_find(struct str name)
 {
     size_t lo = 0, hi = api_n_types;

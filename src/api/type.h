@@ -88,6 +88,7 @@ enum api_flag {
     API_F_PATCH_MERGE = 1 << 10,/* patch strategy merge */
     API_F_FILL = 1 << 11,      /* a default is filled in when unset: facts->fill_json, else facts->default_json */
     API_F_WRAPPED = 1 << 12,   /* a list of strings that protobuf wraps in a message of its own (Verbs) */
+    API_F_TYPE_META = 1 << 13, /* items are objects whose kind and apiVersion are filled in: facts->item_kind */
 };
 
 /* List and map semantics of server-side apply (KEP-555, x-kubernetes-list-type, x-kubernetes-map-type). */
@@ -103,6 +104,7 @@ struct api_facts {
     struct str gate;               /* feature gate, or absent; several are separated by commas */
     struct str constraints;        /* declared validation: "maxItems=32;unique=set" */
     struct str oneof;              /* name of the protobuf oneof it belongs to */
+    struct str item_version, item_kind; /* of API_F_TYPE_META: "v1", "PersistentVolumeClaim" */
     struct str doc;                /* one line, or absent */
 };
 
@@ -173,6 +175,9 @@ static inline uint32_t api_name_hash(struct str name)
 size_t api_item_size(const struct api_field *f);
 size_t api_entry_size(const struct api_field *f);
 #define API_ENTRY_VALUE sizeof(struct str) /* offset of the value in an entry */
+
+/* Fills in kind and apiVersion of the 'n' items of a field with API_F_TYPE_META: protobuf has none, JSON always shows them. */
+void api_set_item_type_meta(const struct api_field *f, void *items, size_t n);
 
 /* One call of a gRPC service. */
 struct api_rpc {
