@@ -1,6 +1,7 @@
 #include "api/encode-json.h"
 
 #include "api/json-writer.h"
+#include "api/presence.h"
 #include "base/clock.h"
 #include "base/encoding.h"
 
@@ -256,68 +257,6 @@ static void write_items(struct writer *w, const struct api_field *f, const char 
     PUT(w, "}");
 }
 
-/* ---- presence ---- */
-
-enum presence { LEFT_OUT, AS_NULL, AS_VALUE };
-
-static enum presence presence(const struct api_field *f, const char *obj, const char *p)
-{
-    bool omit = (f->flags & (API_F_OMITEMPTY | API_F_OMITZERO)) != 0;
-    enum presence unset = omit ? LEFT_OUT : AS_NULL;
-    const struct str *s = (const struct str *)(const void *)p;
-
-    if (f->card != API_SINGLE) {
-        return omit && *(const size_t *)(const void *)(p + sizeof(void *)) == 0 ? LEFT_OUT : AS_VALUE;
-    }
-    if (f->flags & API_F_POINTER) {
-        if (f->has_offset) {
-            return *(obj + f->has_offset) ? AS_VALUE : unset;
-        }
-        switch (f->ftype) {
-        case API_TIME:
-        case API_MICROTIME:
-            return ((const struct api_time *)(const void *)p)->set ? AS_VALUE : unset;
-        case API_INT_OR_STRING:
-            return ((const struct api_int_or_string *)(const void *)p)->kind != API_IOS_UNSET ? AS_VALUE : unset;
-        case API_MESSAGE:
-            return *(void *const *)(const void *)p ? AS_VALUE : unset;
-        default:
-            return s->ptr ? AS_VALUE : unset;
-        }
-    }
-    if (!omit) {
-        return AS_VALUE;
-    }
-    switch ((enum api_ftype)f->ftype) {
-    case API_BOOL:
-        return *(const bool *)(const void *)p ? AS_VALUE : LEFT_OUT;
-    case API_INT32:
-    case API_UINT32:
-    case API_ENUM:
-        return *(const uint32_t *)(const void *)p ? AS_VALUE : LEFT_OUT;
-    case API_INT64:
-    case API_UINT64:
-        return *(const uint64_t *)(const void *)p ? AS_VALUE : LEFT_OUT;
-    case API_DOUBLE:
-        return *(const double *)(const void *)p < 0 || *(const double *)(const void *)p > 0 ? AS_VALUE : LEFT_OUT;
-    case API_STRING:
-    case API_BYTES:
-    case API_DURATION:
-        return s->len ? AS_VALUE : LEFT_OUT;
-    case API_TIME:
-    case API_MICROTIME:
-        return ((const struct api_time *)(const void *)p)->set ? AS_VALUE : LEFT_OUT;
-    case API_RAW: /* a Go struct: 'omitempty' never leaves it out */
-    case API_QUANTITY:
-    case API_INT_OR_STRING:
-    case API_MESSAGE:
-    case API_STRLIST:
-    case API_FTYPE_MAX:
-        break;
-    }
-    return AS_VALUE;
-}
-
 /* ---- messages ---- */
 
 /* The fields of 'obj' without braces; '*first' tells whether nothing was written before. */
@@ -326,7 +265,7 @@ static void write_fields(struct writer *w, const struct api_type *t, const char 
     for (unsigned i = from; i < t->n_fields; i++) {
         const struct api_field *f = &t->fields[i];
         const char *p = obj + f->offset;
-        enum presence how;
+        enum api_presence how;
         enum look below = LOOK_FOR_NOTHING;
         bool gap_here = false;
 
@@ -339,8 +278,8 @@ static void write_fields(struct writer *w, const struct api_type *t, const char 
         } else if (look == LOOK_FOR_METADATA && str_eq(f->name, STR("metadata"))) {
             below = LOOK_FOR_VERSION;
         }
-        how = presence(f, obj, p);
-        if (how == LEFT_OUT && !gap_here) {
+        how = api_presence(f, obj, p);
+        if (how == API_LEFT_OUT && !gap_here) {
             continue;
         }
         if (*first) {
@@ -355,7 +294,7 @@ static void write_fields(struct writer *w, const struct api_type *t, const char 
             PUT(w, "\"");
             w->at.rv_at = w->b->len - w->begin;
             PUT(w, "\"");
-        } else if (how == AS_NULL) {
+        } else if (how == API_AS_NULL) {
             PUT(w, "null");
         } else if (f->card != API_SINGLE) {
             write_items(w, f, *(char *const *)(const void *)p, *(const size_t *)(const void *)(p + sizeof(void *)));
