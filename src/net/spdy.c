@@ -223,10 +223,15 @@ void spdy_out_consume(struct spdy *s, size_t n)
     buf_consume(&s->out, n);
 }
 
-char *spdy_out_take(struct spdy *s, size_t *ret_len)
+bool spdy_out_take(struct spdy *s, struct buf *ret)
 {
-    *ret_len = s->out.len;
-    return s->out.len ? buf_take(&s->out, ret_len) : NULL;
+    if (s->out.len == 0) {
+        return false;
+    }
+    *ret = s->out;
+    buf_init(&s->out, ret->max);
+    s->out.failed = ret->failed;
+    return true;
 }
 
 bool spdy_open(struct spdy *s, const struct spdy_header *h, size_t n_h, bool fin, uint32_t *ret_id, struct err *err)

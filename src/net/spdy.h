@@ -88,8 +88,8 @@ bool spdy_paused(const struct spdy *s);
 /* What is to be sent now. Borrowed until the next call on the session. */
 struct str spdy_out(const struct spdy *s);
 void spdy_out_consume(struct spdy *s, size_t n);
-/* Hands out all of it as one malloc'ed block and leaves nothing; NULL when there is nothing. */
-char *spdy_out_take(struct spdy *s, size_t *ret_len);
+/* Moves all of it into 'ret' (initialised by this call); false when there is nothing. */
+MUST_CHECK bool spdy_out_take(struct spdy *s, struct buf *ret);
 
 /* Opens a stream. False at the limit of streams, after a GOAWAY, or with a full output. */
 MUST_CHECK bool spdy_open(struct spdy *s, const struct spdy_header *h, size_t n_h, bool fin, uint32_t *ret_id,
