@@ -1,0 +1,70 @@
+/*
+ * What a cycle needs of a node, and of the pods on it, computed when they change and not when they are looked at.
+ * pod_info and node_info hold informer objects (informer_ref) or, in tests, objects of the caller.
+ */
+#ifndef SCHEDULER_NODE_INFO_H
+#define SCHEDULER_NODE_INFO_H
+
+#include "api/gen/core_v1.h"
+#include "base/heap.h"
+#include "base/list.h"
+#include "scheduler/resources.h"
+
+struct node_info;
+
+/* A host port in use. */
+struct host_port {
+    struct str ip, protocol; /* borrowed of the pod */
+    int32_t port;
+};
+
+struct pod_info {
+    const struct core_v1_pod *pod; /* what the watch said last */
+    struct resources requests, non_zero;
+    struct host_port *ports;
+    size_t n_ports;
+    int32_t priority;
+    bool has_affinity, has_anti_affinity; /* required or preferred terms towards other pods */
+
+    /* In the cache. */
+    struct list on_node;     /* in node_info.pods */
+    struct node_info *node;  /* assumed or bound; NULL: none */
+    bool assumed;            /* the binding is not confirmed by the watch */
+    bool has_required_anti_affinity;
+
+    /* In the queue: see queue.h. */
+    struct heap_node queued;
+    struct list unschedulable;
+    unsigned where; /* enum queue_place */
+    unsigned attempts;
+    uint64_t added_ms;      /* when it first came in */
+    uint64_t attempted_ms;  /* when the last cycle ended */
+    uint64_t rejected_by;   /* plugins (bits) that said no in the last cycle */
+    bool in_cycle;          /* popped, not done: binding is under way */
+    uint64_t moved_seq;     /* of the last event while it was in its cycle */
+    struct str nominated;   /* node that preemption cleared for it; owned */
+    struct str told_reason; /* last condition message that was written, so that it is not written again; owned */
+};
+
+struct node_info {
+    const struct core_v1_node *node; /* NULL: pods name a node that is not there (yet) */
+    struct str name;                 /* owned */
+    struct resources allocatable, requested, non_zero;
+    struct list pods;
+    size_t n_pods;
+    size_t n_affinity, n_required_anti_affinity; /* pods on it that have such terms */
+    size_t index;                                /* in cache.nodes */
+};
+
+/* Takes a reference of the pod by 'ref' (may be NULL for tests). */
+struct pod_info *pod_info_new(const struct core_v1_pod *pod);
+/* Frees what was computed; not the pod. It is in no node and no queue. */
+struct pod_info *pod_info_free(struct pod_info *p);
+/* The pod changed: computes anew. It is on no node at that moment. */
+void pod_info_set(struct pod_info *p, const struct core_v1_pod *pod);
+
+/* "namespace/name" compared without building it. */
+bool pod_info_is(const struct pod_info *p, struct str ns, struct str name);
+struct str node_label(const struct core_v1_node *n, struct str key);
+
+#endif

@@ -1,0 +1,68 @@
+/* NodeResourcesFit: what the pod asks for must be free; scores the node with the most left (LeastAllocated over cpu and memory). */
+#include "scheduler/plugins/plugins.h"
+
+static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n, struct rejection *r)
+{
+    const struct resources *want = &c->pod->requests, *have = &n->allocatable, *used = &n->requested;
+    bool too_large = false; /* would not fit on an empty node either */
+    size_t before = r->n;
+    if (used->pods + 1 > have->pods) {
+        reject(r, STR("Too many pods"));
+        too_large = too_large || have->pods < 1;
+    }
+    if (want->milli_cpu && want->milli_cpu > have->milli_cpu - used->milli_cpu) {
+        reject(r, STR("Insufficient cpu"));
+        too_large = too_large || want->milli_cpu > have->milli_cpu;
+    }
+    if (want->memory && want->memory > have->memory - used->memory) {
+        reject(r, STR("Insufficient memory"));
+        too_large = too_large || want->memory > have->memory;
+    }
+    if (want->ephemeral && want->ephemeral > have->ephemeral - used->ephemeral) {
+        reject(r, STR("Insufficient ephemeral-storage"));
+        too_large = too_large || want->ephemeral > have->ephemeral;
+    }
+    for (uint32_t i = 0; i < want->n_extended; i++) {
+        const struct extended_resource *x = &want->extended[i];
+        int64_t there = resources_extended(have, x->name), taken = resources_extended(used, x->name);
+        if (x->value && x->value > there - taken) {
+            reject(r, arena_printf(c->arena, "Insufficient %.*s", STR_ARG(*x->name)));
+            too_large = too_large || x->value > there;
+        }
+    }
+    if (want->overflow) {
+        reject(r, STR("the pod asks for too many kinds of resources"));
+        too_large = true;
+    }
+    if (r->n == before) {
+        return SCHED_OK;
+    }
+    return too_large ? SCHED_UNRESOLVABLE : SCHED_UNSCHEDULABLE;
+}
+
+static int64_t least_allocated(int64_t used, int64_t capacity)
+{
+    return capacity <= 0 || used > capacity ? 0 : (capacity - used) * SCHED_SCORE_MAX / capacity;
+}
+
+static int64_t score(struct cycle *c, void *state UNUSED, const struct node_info *n)
+{
+    int64_t sum = 0, kinds = 0;
+    if (n->allocatable.milli_cpu > 0) {
+        sum += least_allocated(n->non_zero.milli_cpu + c->pod->non_zero.milli_cpu, n->allocatable.milli_cpu);
+        kinds++;
+    }
+    if (n->allocatable.memory > 0) {
+        sum += least_allocated(n->non_zero.memory + c->pod->non_zero.memory, n->allocatable.memory);
+        kinds++;
+    }
+    return kinds ? sum / kinds : 0;
+}
+
+const struct sched_plugin plugin_node_resources_fit = {
+    .name = "NodeResourcesFit",
+    .events = EVENT_NODE_ADD | EVENT_NODE_ALLOCATABLE | EVENT_POD_DELETE | EVENT_POD_UPDATE,
+    .weight = 1,
+    .filter = filter,
+    .score = score,
+};

@@ -1,0 +1,76 @@
+/* TaintToleration: NoSchedule and NoExecute taints filter, PreferNoSchedule taints score. */
+#include "scheduler/plugins/plugins.h"
+
+bool toleration_matches(const struct core_v1_toleration *t, const struct core_v1_taint *taint)
+{
+    if (t->effect.len && !str_eq(t->effect, taint->effect)) {
+        return false;
+    }
+    if (t->key.len && !str_eq(t->key, taint->key)) {
+        return false;
+    }
+    if (str_eq(t->operator, STR("Exists"))) {
+        return true;
+    }
+    bool equal = !t->operator.len || str_eq(t->operator, STR("Equal"));
+    return equal && str_eq(t->value, taint->value) && t->key.len > 0;
+}
+
+static bool tolerated(const struct core_v1_pod_spec *spec, const struct core_v1_taint *taint)
+{
+    for (size_t i = 0; i < spec->n_tolerations; i++) {
+        if (toleration_matches(&spec->tolerations[i], taint)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const struct core_v1_taint *untolerated_taint(const struct core_v1_pod_spec *spec, const struct core_v1_node *node,
+                                              bool prefer_no_schedule)
+{
+    for (size_t i = 0; i < node->spec.n_taints; i++) {
+        const struct core_v1_taint *t = &node->spec.taints[i];
+        if (str_eq(t->effect, STR("PreferNoSchedule")) == prefer_no_schedule && !tolerated(spec, t)) {
+            return t;
+        }
+    }
+    return NULL;
+}
+
+static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n, struct rejection *r)
+{
+    const struct core_v1_taint *t = untolerated_taint(&c->pod->pod->spec, n->node, false);
+    if (!t) {
+        return SCHED_OK;
+    }
+    reject(r, arena_printf(c->arena, "node(s) had untolerated taint {%.*s: %.*s}", STR_ARG(t->key), STR_ARG(t->value)));
+    return SCHED_UNRESOLVABLE;
+}
+
+static int64_t score(struct cycle *c, void *state UNUSED, const struct node_info *n)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < n->node->spec.n_taints; i++) {
+        const struct core_v1_taint *t = &n->node->spec.taints[i];
+        if (str_eq(t->effect, STR("PreferNoSchedule")) && !tolerated(&c->pod->pod->spec, t)) {
+            count++;
+        }
+    }
+    return count;
+}
+
+static void normalize(struct cycle *c UNUSED, void *state UNUSED, struct node_info *const *nodes UNUSED,
+                      int64_t *scores, size_t n)
+{
+    normalize_default(scores, n, true);
+}
+
+const struct sched_plugin plugin_taint_toleration = {
+    .name = "TaintToleration",
+    .events = EVENT_NODE_ADD | EVENT_NODE_TAINT,
+    .weight = 3,
+    .filter = filter,
+    .score = score,
+    .normalize = normalize,
+};

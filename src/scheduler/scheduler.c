@@ -1,0 +1,494 @@
+#include "scheduler/scheduler.h"
+
+#include <stdlib.h>
+
+#include "api/json-writer.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "client/meta.h"
+#include "net/loop.h"
+
+/* Cycles run in a row before the loop gets to see answers and watches again. */
+#define CYCLES_PER_TURN 32
+#define BINDING_MOST 256
+/* Memory of one cycle. */
+#define CYCLE_ARENA_MAX (64u << 20)
+
+static struct metric metric_attempts =
+    METRIC_COUNTER("scheduler_schedule_attempts_total", "Attempts to schedule pods, by result.", "result", "profile");
+static struct metric metric_duration =
+    METRIC_HISTOGRAM("scheduler_scheduling_attempt_duration_seconds", "Time of one attempt, binding included.",
+                     metric_buckets_seconds, "result", "profile");
+static struct metric metric_pending = METRIC_GAUGE("scheduler_pending_pods", "Pods that wait, by queue.", "queue");
+static struct metric metric_victims =
+    METRIC_COUNTER("scheduler_preemption_victims", "Pods removed to make room.", NULL);
+
+struct scheduler {
+    struct component *component;
+    struct scheduler_config config;
+    const struct api_resource *pods_resource;
+    struct informer *pods, *nodes, *namespaces;
+    struct cache cache;
+    struct sched_queue queue;
+    struct map by_key; /* "namespace/name" -> struct pod_info: every pod that is waiting, assumed or on a node */
+    unsigned n_binding;
+    struct loop_timer timer;
+    struct loop_task work;
+    struct arena arena; /* of the cycle that runs */
+    bool synced;
+};
+
+/* ---- pods and their keys ---- */
+
+static struct str key_of(const struct core_v1_pod *pod, char dst[600])
+{
+    int n = snprintf(dst, 600, "%.*s/%.*s", STR_ARG(pod->metadata.namespace), STR_ARG(pod->metadata.name));
+    return str_n(dst, MIN((size_t)n, (size_t)599));
+}
+
+static bool is_over(const struct core_v1_pod *pod)
+{
+    return str_eq(pod->status.phase, STR("Succeeded")) || str_eq(pod->status.phase, STR("Failed"));
+}
+
+static bool is_ours(const struct scheduler *s, const struct core_v1_pod *pod)
+{
+    struct str name = pod->spec.scheduler_name.len ? pod->spec.scheduler_name : STR("default-scheduler");
+    return str_eq(name, s->config.name);
+}
+
+static void plan(struct scheduler *s)
+{
+    if (s->synced) {
+        loop_task_defer(&s->work);
+    }
+}
+
+static void happened(struct scheduler *s, unsigned events)
+{
+    sched_queue_event(&s->queue, events, loop_now_ms(component_loop(s->component)));
+    plan(s);
+}
+
+static void forget_pod(struct scheduler *s, struct pod_info *p)
+{
+    char key[600];
+    bool was_on_node = p->node != NULL;
+    sched_queue_remove(&s->queue, p);
+    cache_remove_pod(&s->cache, p);
+    map_remove(&s->by_key, key_of(p->pod, key));
+    const void *obj = p->pod;
+    pod_info_free(p);
+    informer_unref(obj);
+    if (was_on_node) {
+        happened(s, EVENT_POD_DELETE);
+    }
+}
+
+static void take_pod(struct scheduler *s, const struct core_v1_pod *pod)
+{
+    char key[600];
+    uint64_t now = loop_now_ms(component_loop(s->component));
+    struct pod_info *p = map_get(&s->by_key, key_of(pod, key));
+    if (is_over(pod) || (!pod->spec.node_name.len && (!is_ours(s, pod) || pod->metadata.deletion_timestamp.set))) {
+        if (p) {
+            forget_pod(s, p);
+        }
+        return;
+    }
+    const void *old = p ? p->pod : NULL;
+    bool was_confirmed = p && p->node && !p->assumed;
+    if (!p) {
+        p = pod_info_new(informer_ref(pod));
+        map_put(&s->by_key, str_c(key), p);
+        if (!pod->spec.node_name.len) {
+            sched_queue_add(&s->queue, p, now);
+        }
+    } else if (p->node) {
+        struct node_info *n = p->node;
+        char *name = strndup(n->name.ptr, n->name.len);
+        bool assumed = p->assumed;
+        cache_remove_pod(&s->cache, p);
+        pod_info_set(p, informer_ref(pod));
+        if (!pod->spec.node_name.len) {
+            /* The watch does not know of the binding yet. */
+            cache_add_pod(&s->cache, p, str_c(name));
+            p->assumed = assumed;
+        }
+        free(name);
+    } else {
+        pod_info_set(p, informer_ref(pod));
+        if (!pod->spec.node_name.len) {
+            sched_queue_update(&s->queue, p, now);
+        }
+    }
+    informer_unref(old);
+    if (pod->spec.node_name.len) {
+        if (!p->in_cycle) {
+            sched_queue_remove(&s->queue, p);
+        }
+        cache_add_pod(&s->cache, p, pod->spec.node_name);
+        happened(s, was_confirmed ? EVENT_POD_UPDATE : EVENT_POD_ADD);
+    }
+    plan(s);
+}
+
+static void on_pod(void *data, const void *old, const void *obj)
+{
+    struct scheduler *s = data;
+    if (obj) {
+        take_pod(s, obj);
+        return;
+    }
+    char key[600];
+    struct pod_info *p = map_get(&s->by_key, key_of(old, key));
+    if (p) {
+        forget_pod(s, p);
+    }
+}
+
+/* ---- nodes ---- */
+
+static bool labels_differ(const struct core_v1_node *a, const struct core_v1_node *b)
+{
+    if (a->metadata.n_labels != b->metadata.n_labels) {
+        return true;
+    }
+    for (size_t i = 0; i < a->metadata.n_labels; i++) {
+        if (!str_eq(a->metadata.labels[i].key, b->metadata.labels[i].key) ||
+            !str_eq(a->metadata.labels[i].value, b->metadata.labels[i].value)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool taints_differ(const struct core_v1_node *a, const struct core_v1_node *b)
+{
+    if (a->spec.unschedulable != b->spec.unschedulable || a->spec.n_taints != b->spec.n_taints) {
+        return true;
+    }
+    for (size_t i = 0; i < a->spec.n_taints; i++) {
+        const struct core_v1_taint *x = &a->spec.taints[i], *y = &b->spec.taints[i];
+        if (!str_eq(x->key, y->key) || !str_eq(x->value, y->value) || !str_eq(x->effect, y->effect)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool allocatable_differs(const struct core_v1_node *a, const struct core_v1_node *b)
+{
+    if (a->status.n_allocatable != b->status.n_allocatable) {
+        return true;
+    }
+    for (size_t i = 0; i < a->status.n_allocatable; i++) {
+        if (!str_eq(a->status.allocatable[i].key, b->status.allocatable[i].key) ||
+            !str_eq(a->status.allocatable[i].value, b->status.allocatable[i].value)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_node(void *data, const void *old, const void *obj)
+{
+    struct scheduler *s = data;
+    const struct core_v1_node *a = old, *b = obj;
+    unsigned events = 0;
+    if (!b) {
+        cache_remove_node(&s->cache, a->metadata.name);
+        informer_unref(a);
+        return;
+    }
+    cache_put_node(&s->cache, informer_ref(b));
+    if (!a) {
+        events = EVENT_NODE_ADD;
+    } else {
+        events |= labels_differ(a, b) ? EVENT_NODE_LABEL : 0;
+        events |= taints_differ(a, b) ? EVENT_NODE_TAINT : 0;
+        events |= allocatable_differs(a, b) ? EVENT_NODE_ALLOCATABLE : 0;
+        informer_unref(a);
+    }
+    if (events) {
+        happened(s, events);
+    }
+}
+
+static void on_namespace(void *data, const void *old UNUSED, const void *obj UNUSED)
+{
+    happened(data, EVENT_NAMESPACE);
+}
+
+static const struct api_str_pair *namespace_labels(void *data, struct str ns, size_t *ret_n)
+{
+    const struct scheduler *s = data;
+    const struct core_v1_namespace *n = informer_get(s->namespaces, STR_NULL, ns);
+    *ret_n = n ? n->metadata.n_labels : 0;
+    return n ? n->metadata.labels : NULL;
+}
+
+/* ---- what goes out ---- */
+
+static void observe(struct scheduler *s, const struct pod_info *p, const char *result)
+{
+    uint64_t took = loop_now_ms(component_loop(s->component)) - p->attempted_ms;
+    metric_add(metric_cell(&metric_attempts, str_c(result), s->config.name), 1);
+    metric_observe(metric_cell(&metric_duration, str_c(result), s->config.name), (double)took / 1000);
+}
+
+static void on_patched(void *data UNUSED, const struct client_answer *answer)
+{
+    if (answer->err && answer->err->code != ERR_NOT_FOUND) {
+        log_warning("a pod's condition was not written: %s", answer->err->msg);
+    }
+}
+
+/* Condition PodScheduled=False with the reason, and the nomination. */
+static void tell_condition(struct scheduler *s, struct pod_info *p, const char *reason, struct str message,
+                           struct str nominated)
+{
+    if (str_eq(p->told_reason, message) && !nominated.len) {
+        return;
+    }
+    free((void *)(uintptr_t)p->told_reason.ptr);
+    p->told_reason = message.len ? str_n(strndup(message.ptr, message.len), message.len) : STR_NULL;
+    char now[CLOCK_RFC3339_SIZE];
+    struct buf b;
+    clock_format_rfc3339(clock_real_s(), 0, 0, now);
+    buf_init(&b, 65536);
+    buf_append_c(&b, "{\"status\":{");
+    if (nominated.len) {
+        buf_append_c(&b, "\"nominatedNodeName\":");
+        json_write_string(&b, nominated);
+        buf_append_char(&b, ',');
+    }
+    buf_printf(&b, "\"$setElementOrder/conditions\":[{\"type\":\"PodScheduled\"}],"
+                   "\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"reason\":\"%s\","
+                   "\"lastProbeTime\":null,\"lastTransitionTime\":\"%s\",\"message\":", reason, now);
+    json_write_string(&b, message);
+    buf_append_c(&b, "}]}}");
+    struct client_target t = { .resource = s->pods_resource, .ns = p->pod->metadata.namespace,
+                               .name = p->pod->metadata.name, .subresource = STR("status") };
+    client_patch(component_client(s->component), &t, CLIENT_PATCH_STRATEGIC, buf_str(&b), on_patched, NULL);
+    buf_deinit(&b);
+}
+
+static void tell_event(struct scheduler *s, const struct core_v1_pod *pod, const char *type, const char *reason,
+                       struct str message)
+{
+    struct event_subject subject = event_subject_of(s->pods_resource, pod);
+    event_record(component_events(s->component), &subject, type, reason, "%.*s", STR_ARG(message));
+}
+
+struct binding {
+    struct scheduler *scheduler;
+    struct str ns, name, uid, node; /* in 'arena' */
+    struct arena arena;
+};
+
+static void on_bound(void *data, const struct client_answer *answer)
+{
+    struct binding *b = data;
+    struct scheduler *s = b->scheduler;
+    char key[600];
+    snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(b->ns), STR_ARG(b->name));
+    struct pod_info *p = map_get(&s->by_key, str_c(key));
+    s->n_binding--;
+    if (p && !str_eq(p->pod->metadata.uid, b->uid)) {
+        p = NULL; /* deleted and made again meanwhile */
+    }
+    if (!answer->err) {
+        if (p) {
+            observe(s, p, "scheduled");
+            sched_queue_bound(&s->queue, p);
+            tell_event(s, p->pod, "Normal", "Scheduled",
+                       arena_printf(&b->arena, "Successfully assigned %.*s/%.*s to %.*s", STR_ARG(b->ns),
+                                    STR_ARG(b->name), STR_ARG(b->node)));
+        }
+    } else if (p && p->in_cycle) {
+        log_warning("binding %s to %.*s failed: %s; the pod is tried again", key, STR_ARG(b->node), answer->err->msg);
+        if (p->assumed) {
+            cache_remove_pod(&s->cache, p);
+        }
+        observe(s, p, "error");
+        sched_queue_failed(&s->queue, p, 0, loop_now_ms(component_loop(s->component)));
+        happened(s, EVENT_POD_DELETE); /* the room it had been given is free */
+    }
+    arena_deinit(&b->arena);
+    free(b);
+    plan(s);
+}
+
+static void bind(struct scheduler *s, struct pod_info *p, struct node_info *n)
+{
+    struct binding *b = calloc(1, sizeof(*b));
+    if (!b) {
+        abort();
+    }
+    arena_init_chunk(&b->arena, ARENA_NO_BUDGET, 512);
+    b->scheduler = s;
+    b->ns = arena_str(&b->arena, p->pod->metadata.namespace);
+    b->name = arena_str(&b->arena, p->pod->metadata.name);
+    b->uid = arena_str(&b->arena, p->pod->metadata.uid);
+    b->node = arena_str(&b->arena, n->name);
+    cache_add_pod(&s->cache, p, n->name);
+    p->assumed = true;
+    s->n_binding++;
+    struct core_v1_binding body = { .kind = STR_INIT("Binding"), .api_version = STR_INIT("v1") };
+    body.metadata.namespace = b->ns;
+    body.metadata.name = b->name;
+    body.metadata.uid = b->uid;
+    body.target.kind = STR("Node");
+    body.target.name = b->node;
+    struct client_target t = { .resource = s->pods_resource, .ns = b->ns, .name = b->name,
+                               .subresource = STR("binding"), .answer_type = &meta_v1_status_type };
+    client_create(component_client(s->component), &t, &core_v1_binding_type, &body, on_bound, b);
+}
+
+static void on_victim_deleted(void *data UNUSED, const struct client_answer *answer)
+{
+    if (answer->err && answer->err->code != ERR_NOT_FOUND) {
+        log_warning("a pod that should make room was not deleted: %s", answer->err->msg);
+    }
+}
+
+static void preempt(struct scheduler *s, struct pod_info *p, const struct cycle_result *r)
+{
+    for (size_t i = 0; i < r->n_victims; i++) {
+        const struct core_v1_pod *v = r->victims[i]->pod;
+        struct client_target t = { .resource = s->pods_resource, .ns = v->metadata.namespace, .name = v->metadata.name };
+        struct client_delete_options o = { .uid = v->metadata.uid, .grace_seconds = -1 };
+        client_delete(component_client(s->component), &t, &o, on_victim_deleted, NULL);
+        tell_event(s, v, "Normal", "Preempted",
+                   arena_printf(&s->arena, "Preempted by pod %.*s on node %.*s", STR_ARG(p->pod->metadata.uid),
+                                STR_ARG(r->nominated->name)));
+        metric_add(metric_cell(&metric_victims), 1);
+    }
+    free((void *)(uintptr_t)p->nominated.ptr);
+    p->nominated = str_n(strndup(r->nominated->name.ptr, r->nominated->name.len), r->nominated->name.len);
+}
+
+/* ---- cycles ---- */
+
+static void run_cycle(struct scheduler *s, struct pod_info *p)
+{
+    struct cycle_result r;
+    struct cycle c = { .cache = &s->cache, .pod = p, .arena = &s->arena, .namespace_labels = namespace_labels,
+                       .namespace_data = s };
+    uint64_t now = loop_now_ms(component_loop(s->component));
+    p->attempted_ms = now;
+    cycle_run(&c, &s->config.cycle, &r);
+    if (r.node) {
+        bind(s, p, r.node);
+    } else {
+        observe(s, p, "unschedulable");
+        if (r.nominated) {
+            preempt(s, p, &r);
+        }
+        tell_event(s, p->pod, "Warning", "FailedScheduling", r.message);
+        tell_condition(s, p, "Unschedulable", r.message, r.nominated ? r.nominated->name : STR_NULL);
+        sched_queue_failed(&s->queue, p, r.rejected_by, now);
+    }
+    arena_clear(&s->arena);
+}
+
+static void work(void *arg)
+{
+    struct scheduler *s = arg;
+    uint64_t now = loop_now_ms(component_loop(s->component));
+    unsigned most = s->config.max_binding ? s->config.max_binding : BINDING_MOST;
+    struct pod_info *p;
+    for (unsigned i = 0; i < CYCLES_PER_TURN && s->n_binding < most && (p = sched_queue_pop(&s->queue, now)); i++) {
+        run_cycle(s, p);
+    }
+    uint64_t wait = s->n_binding < most ? sched_queue_wait_ms(&s->queue, now) : UINT64_MAX;
+    if (wait != UINT64_MAX) {
+        loop_timer_start(&s->timer, wait);
+    }
+}
+
+void scheduler_synced(struct scheduler *s)
+{
+    s->synced = true;
+    log_info("%zu nodes, %zu pods wait", s->cache.n_nodes, sched_queue_len(&s->queue, QUEUE_ACTIVE));
+    plan(s);
+}
+
+static void write_gauges(void *user)
+{
+    const struct scheduler *s = user;
+    metric_set(metric_cell(&metric_pending, STR("active")), (double)sched_queue_len(&s->queue, QUEUE_ACTIVE));
+    metric_set(metric_cell(&metric_pending, STR("backoff")), (double)sched_queue_len(&s->queue, QUEUE_BACKOFF));
+    metric_set(metric_cell(&metric_pending, STR("unschedulable")),
+               (double)sched_queue_len(&s->queue, QUEUE_UNSCHEDULABLE));
+    metric_set(metric_cell(&metric_pending, STR("gated")), (double)sched_queue_len(&s->queue, QUEUE_GATED));
+}
+
+struct scheduler *scheduler_new(struct component *c, const struct scheduler_config *config)
+{
+    static const char *const pod_fields[] = {
+        "metadata.labels", "metadata.ownerReferences", "metadata.deletionTimestamp", "spec.nodeName",
+        "spec.schedulerName", "spec.priority", "spec.preemptionPolicy", "spec.nodeSelector", "spec.affinity",
+        "spec.tolerations", "spec.topologySpreadConstraints", "spec.schedulingGates", "spec.overhead", "spec.resources",
+        "spec.containers.resources", "spec.containers.ports", "spec.containers.image",
+        "spec.initContainers.resources", "spec.initContainers.ports", "spec.initContainers.restartPolicy",
+        "status.phase", "status.startTime", "status.nominatedNodeName", NULL };
+    static const char *const node_fields[] = { "metadata.labels", "spec.unschedulable", "spec.taints",
+                                               "status.allocatable", "status.images", NULL };
+    static const char *const namespace_fields[] = { "metadata.labels", NULL };
+    struct scheduler *s = calloc(1, sizeof(*s));
+    if (!s) {
+        abort();
+    }
+    struct informers *set = component_informers(c);
+    s->component = c;
+    s->config = *config;
+    s->pods_resource = api_resource_find(STR(""), STR("v1"), STR("pods"));
+    cache_init(&s->cache);
+    sched_queue_init(&s->queue);
+    for (size_t i = 0; i < sched_n_plugins; i++) {
+        s->queue.events[i] = sched_plugins[i]->events;
+    }
+    map_init(&s->by_key);
+    arena_init(&s->arena, CYCLE_ARENA_MAX);
+    loop_timer_init(&s->timer, component_loop(c), work, s);
+    loop_task_init(&s->work, component_loop(c), work, s);
+    struct informer_spec pods = { .resource = s->pods_resource, .fields = pod_fields };
+    struct informer_spec nodes = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")),
+                                   .fields = node_fields };
+    struct informer_spec namespaces = { .resource = api_resource_find(STR(""), STR("v1"), STR("namespaces")),
+                                        .fields = namespace_fields };
+    s->nodes = informers_get(set, &nodes, on_node, s);
+    s->pods = informers_get(set, &pods, on_pod, s);
+    s->namespaces = informers_get(set, &namespaces, on_namespace, s);
+    metrics_on_write(write_gauges, s);
+    return s;
+}
+
+struct scheduler *scheduler_free(struct scheduler *s)
+{
+    struct str key;
+    void *value;
+    if (!s) {
+        return NULL;
+    }
+    loop_timer_stop(&s->timer);
+    loop_task_cancel(&s->work);
+    for (size_t i = 0; i < s->cache.n_nodes; i++) {
+        informer_unref(s->cache.nodes[i]->node);
+    }
+    cache_deinit(&s->cache);
+    for (size_t pos = 0; map_next(&s->by_key, &pos, &key, &value);) {
+        struct pod_info *p = value;
+        const void *obj = p->pod;
+        pod_info_free(p);
+        informer_unref(obj);
+    }
+    map_deinit(&s->by_key);
+    sched_queue_deinit(&s->queue);
+    arena_deinit(&s->arena);
+    free(s);
+    return NULL;
+}
