@@ -396,6 +396,14 @@ def write_header(p, by_name):
     return o
 
 
+def json_of(f, value):
+    """The JSON text of a default: strings are written bare in the schema."""
+    if f.card == 'API_SINGLE' and f.ftype == 'API_STRING':
+        return json.dumps(value)
+    json.loads(value)
+    return value
+
+
 class Facts:
     """Shared cold facts: equal ones are written once per file."""
 
@@ -419,9 +427,9 @@ class Facts:
         if a.get('patchkey'):
             parts.append('.patch_key = ' + c_str(a['patchkey']))
         if a.get('default') is not None:
-            parts.append('.default_json = ' + c_str(a['default']))
+            parts.append('.default_json = ' + c_str(json_of(f, a['default'])))
         if a.get('fill') is not None:
-            parts.append('.fill_json = ' + c_str(a['fill']))
+            parts.append('.fill_json = ' + c_str(json_of(f, a['fill'])))
         e = a.get('enum') or a.get('known')
         if e:
             parts.append('.enum_values = ' + self.words(['' if v == "''" else v for v in e.split('|')]))
@@ -477,6 +485,8 @@ def flags(f):
         out.append('API_F_WRAPPED')
     if a.get('items'):
         out.append('API_F_TYPE_META')
+    if 'milli' in a:
+        out.append('API_F_MILLI')
     return ' | '.join(out) or '0'
 
 
@@ -682,7 +692,7 @@ def main(argv):
         return 2
     packages = load(argv[1])
     types = resolve(packages)
-    with_defaults = closure(types, lambda t: bool(t.rules) or any('default' in f.attrs or 'fill' in f.attrs for f in t.fields))
+    with_defaults = closure(types, lambda t: bool(t.rules) or any({'default', 'fill', 'milli'} & set(f.attrs) for f in t.fields))
     out = {}
     for p in packages:
         out[p.c_name + '.h'] = write_header(p, types)

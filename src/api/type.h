@@ -89,6 +89,7 @@ enum api_flag {
     API_F_FILL = 1 << 11,      /* a default is filled in when unset: facts->fill_json, else facts->default_json */
     API_F_WRAPPED = 1 << 12,   /* a list of strings that protobuf wraps in a message of its own (Verbs) */
     API_F_TYPE_META = 1 << 13, /* items are objects whose kind and apiVersion are filled in: facts->item_kind */
+    API_F_MILLI = 1 << 14,     /* quantities of the map are rounded up to milli units */
 };
 
 /* List and map semantics of server-side apply (KEP-555, x-kubernetes-list-type, x-kubernetes-map-type). */
