@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "api/default.h"
 #include "api/golden.h"
 #include "api/patch-json.h"
 #include "api/patch-merge.h"
@@ -107,7 +106,7 @@ static bool normalize(struct arena *a, const struct api_type *t, struct val *v, 
         return true;
     }
     void *object = arena_alloc(a, t->size);
-    return object && api_from_val(a, t, v, NULL, object, err) && api_default(a, t, object, NULL) &&
+    return object && api_from_val(a, t, v, NULL, object, err) &&
            api_to_val(a, t, object, v);
 }
 
