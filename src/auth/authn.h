@@ -56,6 +56,7 @@ struct authn_request {
     struct str token;          /* bearer token, taken out of authorization or ws_protocols */
     struct str failures;       /* reasons so far */
     size_t n_failures;
+    bool tokens_only;
     bool waiting;
     void *wait_data;           /* of the authenticator that waits */
 };

@@ -45,12 +45,14 @@ struct authz_request {
     struct arena *arena;
     void (*done)(struct authz_request *r, enum authz_result result); /* only after AUTHZ_WAIT; ALLOW, DENY or NO_OPINION */
     void *owner;
+    bool want_reason; /* also say why it is allowed (SubjectAccessReview, audit) */
 
     struct str reason; /* of the decision, may be absent: 'RBAC: allowed by ClusterRoleBinding "x" …' */
     struct err err;    /* err.code != ERR_NONE: something could not be evaluated (the decision stands all the same) */
 
     struct authz_chain *chain;
     size_t next;
+    struct str reason_before; /* of those asked before the one that waits */
     bool waiting;
     void *wait_data;
 };
@@ -66,9 +68,10 @@ struct authz_ops {
     struct str mode; /* "RBAC" */
     bool (*open)(const struct authz_config *cfg, struct authz **ret, struct err *err);
     enum authz_result (*authorize)(struct authz *self, struct authz_request *r);
-    /* Adds the rules the user has in a namespace, for SelfSubjectRulesReview. NULL or false: its rules cannot be told (incomplete). */
-    bool (*rules)(struct authz *self, const struct auth_user *user, struct str namespace_, struct arena *a,
-                  struct rbac_rule_set *out);
+    /* Adds the rules the user has in a namespace, for SelfSubjectRulesReview. NULL: they cannot be told. What is missing is said in
+     * err while the rest is added; false only past the arena's budget. */
+    bool (*rules)(struct authz *self, const struct auth_user *user, struct str namespace_, struct arena *a, struct rbac_rule_set *out,
+                  struct err *err);
     void (*cancel)(struct authz *self, struct authz_request *r);
     void (*free)(struct authz *self);
 };
@@ -89,7 +92,8 @@ MUST_CHECK enum authz_result authz_start(struct authz_chain *c, struct authz_req
 void authz_resume(struct authz_request *r, enum authz_result result);
 void authz_cancel(struct authz_request *r);
 
-/* All rules of the user in the namespace; '*ret_incomplete' when a mode cannot list them. */
+/* All rules of the user in the namespace; '*ret_incomplete' with the reason in err->msg when a mode cannot list them all. False
+ * only past the arena's budget. */
 MUST_CHECK bool authz_rules(struct authz_chain *c, const struct auth_user *user, struct str namespace_, struct arena *a,
                             struct rbac_rule_set *out, bool *ret_incomplete, struct err *err);
 

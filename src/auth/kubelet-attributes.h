@@ -9,7 +9,7 @@
 
 /*
  * Fills the attributes to ask for, best first: one of them allowed is enough (a finer subresource, then "proxy"). Returns how many.
- *   /stats/* stats   /metrics/* metrics   /logs/* log   /spec/* spec   /checkpoint/* checkpoint
+ *   /stats stats   /metrics metrics   /logs log   /spec spec   /checkpoint checkpoint   /statusz statusz   /flagz configz   (each with what is below)
  *   /pods /runningpods pods, then proxy   /healthz healthz, then proxy   /configz configz, then proxy   all else proxy
  * The verb is that of the method (POST create, GET get, PUT update, PATCH patch, DELETE delete), but what runs something in a
  * container or opens a stream (exec, attach, run, portforward) is always "create": a WebSocket upgrade comes as GET and must not pass

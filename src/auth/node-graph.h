@@ -31,7 +31,7 @@ enum node_ref {
 struct node_graph *node_graph_new(void);
 struct node_graph *node_graph_free(struct node_graph *g);
 
-/* Put replaces; a pod without spec.nodeName is forgotten, and so is one that has ended (Succeeded, Failed). */
+/* Put replaces; a pod without spec.nodeName is forgotten. */
 void node_graph_put_pod(struct node_graph *g, const struct core_v1_pod *pod);
 void node_graph_delete_pod(struct node_graph *g, struct str namespace_, struct str name);
 void node_graph_put_volume(struct node_graph *g, const struct core_v1_persistent_volume *pv);

@@ -1,0 +1,11 @@
+/* The authenticators' tables of functions; one file each. */
+#ifndef AUTH_AUTHN_TABLE_H
+#define AUTH_AUTHN_TABLE_H
+
+#include "auth/authn.h"
+
+extern const struct authn_ops authn_x509_ops;
+extern const struct authn_ops authn_token_file_ops;
+extern const struct authn_ops authn_service_account_ops;
+
+#endif

@@ -1,0 +1,31 @@
+/* Every bound of this room, with its reason. */
+#ifndef AUTH_LIMITS_H
+#define AUTH_LIMITS_H
+
+/* --token-auth-file: 16 MB are 200,000 users. */
+#define AUTH_MAX_TOKEN_FILE (16u << 20)
+/* Groups of one user in that file, and names in a certificate are bounded by pki/limits.h. */
+#define AUTH_MAX_GROUPS 4096
+/* Credentials remembered as good. A node's kubelet, the managers and the pods that talk: a few hundred; a slot is 100 bytes and the
+ * user behind it about 400. */
+#define AUTH_CACHE_SLOTS 1024
+/* How long a verified token is believed without looking again: as kube-apiserver does. A deleted pod's token works that long. */
+#define AUTH_TOKEN_CACHE_S 10
+/* The same for a client certificate, whose only change is its expiry, which is checked each time. */
+#define AUTH_CERT_CACHE_S 300
+/* Memory of one remembered user. Larger ones are not remembered. */
+#define AUTH_CACHE_MAX_USER (16u << 10)
+/* Audiences in one token, and asked for in one TokenReview. */
+#define AUTH_MAX_AUDIENCES 64
+/* JSON nesting in claims. */
+#define AUTH_CLAIMS_DEPTH 16
+/* Clocks of issuer and verifier may differ by this much, seconds. */
+#define AUTH_CLOCK_LEEWAY_S 60
+/* One RBAC object, copied. The API limits objects to 1.5 MB. */
+#define RBAC_MAX_OBJECT (4u << 20)
+/* Rules looked at when a role is checked for escalation: product of groups, resources, verbs and names. */
+#define RBAC_MAX_BREAKDOWN (1u << 14)
+/* Missing rights told in one refusal. */
+#define RBAC_MAX_MISSING 256
+
+#endif
