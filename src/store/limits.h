@@ -47,7 +47,7 @@
 /* Never fewer changes than this, however large the objects are, so that a watcher survives a pause. */
 #define WATCH_RING_MIN 32u
 /* Changes queued for a watcher that is found by index; past it the watcher reads the ring instead. */
-#define WATCHER_QUEUE 64u
+#define WATCHER_QUEUE_MAX 64u
 /* Newest changes whose frames are kept. */
 #define WATCH_FRAMES 128u
 

@@ -16,11 +16,11 @@
 #ifndef STORE_OBJECT_H
 #define STORE_OBJECT_H
 
-#include <stdatomic.h>
 #include <sys/uio.h>
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "net/chunk.h"
 
 /* What all objects of one resource in one version have in common. Lives as long as any of its objects. */
 struct object_class {
@@ -63,14 +63,13 @@ struct object_ref { /* a piece of the object's bytes */
 
 /* Private layout; use the functions. */
 struct object {
-    atomic_uint refs;
-    uint32_t epoch;
-    int64_t revision; /* 0: not published yet */
+    struct net_ref ref; /* so that its bytes can be sent as chunks */
+    int64_t revision;   /* 0: not published yet */
     const struct object_class *class;
     struct object *base;       /* set: bytes and facts are this object's (object_with_revision) */
     uint32_t head_len, tail_len;
     uint32_t extra_len;        /* facts that do not occur verbatim in the JSON */
-    uint32_t flags;
+    uint32_t flags, epoch;
     uint16_t n_labels, n_fields, n_owners;
     uint8_t rv_len;
     char rv[20];
@@ -114,6 +113,9 @@ int object_json_iov(const struct object *o, struct iovec iov[OBJECT_IOV]);
 int object_item_iov(const struct object *o, struct iovec iov[OBJECT_IOV]);
 /* The JSON with another prefix (another version of the same shape: {"kind":"Event","apiVersion":"events.k8s.io/v1",). */
 int object_json_iov_as(const struct object *o, struct str prefix, struct iovec iov[OBJECT_IOV]);
+/* The same as chunks, each with a reference of its own: to be queued on a stream, which releases them. */
+int object_json_chunks(const struct object *o, struct net_chunk chunks[OBJECT_IOV]);
+int object_item_chunks(const struct object *o, struct net_chunk chunks[OBJECT_IOV]);
 /* Bytes of the JSON standing alone, and as a LIST item. */
 size_t object_json_size(const struct object *o);
 size_t object_item_size(const struct object *o);
@@ -126,7 +128,7 @@ size_t object_memory(const struct object *o);
 /* ---- shared bytes: encodings made once and given to many (frames, protobuf) ---- */
 
 struct shared_bytes {
-    atomic_uint refs;
+    struct net_ref ref;
     uint32_t len;
     char bytes[];
 };
@@ -138,6 +140,11 @@ struct shared_bytes *shared_bytes_unref(struct shared_bytes *b);
 static inline struct str shared_bytes_str(const struct shared_bytes *b)
 {
     return str_n(b->bytes, b->len);
+}
+/* A chunk of all of it, with a reference of its own. */
+static inline struct net_chunk shared_bytes_chunk(struct shared_bytes *b)
+{
+    return net_chunk_of(&b->ref, shared_bytes_str(b));
 }
 
 /*

@@ -222,6 +222,7 @@ struct store_ops {
 
 struct store {
     const struct store_ops *ops;
+    bool sole_writer; /* whatever was acknowledged to anybody has been delivered here: no need to ask for the revision */
 };
 
 struct store_resource {

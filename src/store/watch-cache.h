@@ -15,6 +15,7 @@
 #include "base/list.h"
 #include "store/object.h"
 #include "store/store.h"
+#include "store/tree.h"
 
 struct watch_cache;
 struct snapshot;
@@ -74,11 +75,12 @@ const struct object *watch_cache_get(struct watch_cache *c, struct str namespace
  * caller runs a timer (3 seconds upstream), cancels, and answers "Too large resource version: N, current: M".
  */
 #define WATCH_CACHE_LATEST INT64_C(-1)
+struct watch_cache_ask;
 struct watch_cache_wait {
     struct list link;
     struct watch_cache *cache;
     int64_t revision;
-    bool asking; /* the store has been asked for its revision */
+    struct watch_cache_ask *ask; /* the store has been asked for its revision */
     void (*done)(void *arg, enum store_status status);
     void *arg;
 };
@@ -88,7 +90,8 @@ void watch_cache_wait_cancel(struct watch_cache_wait *w);
 
 /* ---- lists ---- */
 
-/* The objects as they are now, at watch_cache_revision(). */
+/* The objects as they are now, at watch_cache_revision(). A snapshot keeps alive what is superseded while it is held: end a
+ * list that makes no progress after a deadline. */
 MUST_CHECK struct snapshot *watch_cache_snapshot(struct watch_cache *c);
 /* The objects exactly as they were at 'revision' (resourceVersionMatch=Exact, continue tokens). STORE_OK, STORE_E_COMPACTED
  * (410) or STORE_E_FUTURE. */
@@ -98,14 +101,11 @@ struct snapshot *snapshot_ref(struct snapshot *s);
 struct snapshot *snapshot_unref(struct snapshot *s);
 int64_t snapshot_revision(const struct snapshot *s);
 
-#define SNAPSHOT_DEPTH 12
 /* A place in a snapshot; holds no memory, valid as long as the snapshot. */
 struct snapshot_iter {
     const struct snapshot *snapshot;
     struct str namespace; /* borrowed from the caller of snapshot_iter_init() */
-    const void *node[SNAPSHOT_DEPTH];
-    uint16_t index[SNAPSHOT_DEPTH];
-    uint8_t depth;
+    struct tree_iter tree;
 };
 /* All objects, or those of one namespace when it is not empty, in the order of keys; begins behind the object
  * (after_namespace, after_name) when after_name is not empty (a continue token). */
@@ -138,13 +138,14 @@ struct watch_options {
     /* The rest of the selectors; NULL: everything matches. Called with objects of any age. */
     bool (*match)(void *arg, const struct object *o);
     void *match_arg;
-    /* watch_next() has something to give (after it had answered WATCH_GOT_NOTHING, and once at the beginning). Called from
-     * within the store's callbacks: note it and pull later, or pull now; closing the watcher here is allowed. */
+    /* watch_next() has something to give again, after it had answered WATCH_GOT_NOTHING; called once, at the end of a batch
+     * of changes. Pull now or later; closing the watcher here is allowed. At the beginning just call watch_next(). */
     void (*ready)(void *arg);
     void *arg;
 };
 
-/* STORE_OK; STORE_E_COMPACTED: "too old resource version: N (oldest)"; STORE_E_FUTURE: wait first. */
+/* STORE_OK, or STORE_E_COMPACTED: "too old resource version: N (watch_cache_oldest())". A revision in the future is taken:
+ * nothing up to it is given. The cache must be ready. */
 MUST_CHECK enum store_status watcher_new(struct watch_cache *c, const struct watch_options *opt, struct watcher **ret);
 struct watcher *watcher_free(struct watcher *w);
 
@@ -155,14 +156,12 @@ enum watch_got {
     WATCH_GOT_EXPIRED,     /* too slow, or the history was lost: send an ERROR event with Status 410 and end */
 };
 
-struct watch_change; /* one change in the ring, which keeps its frames */
-
 struct watch_item {
     enum watch_type type;
     const struct object *object; /* borrowed until the next watch_next() or watcher_free() */
     const struct object *old;    /* the object before the change where there was one: for Table and conversion; or NULL */
     int64_t revision;            /* object's, or the bookmark's */
-    struct watch_change *change; /* NULL for initial items */
+    uint64_t change;             /* number of the change in the ring; 0 for initial items */
 };
 
 MUST_CHECK enum watch_got watch_next(struct watcher *w, struct watch_item *ret);
@@ -180,5 +179,7 @@ MUST_CHECK struct shared_bytes *watch_frame(struct watcher *w, const struct watc
 /* JSON frame of an item without a frame being kept: pieces that live as long as the item. Returns their number. */
 enum { WATCH_IOV = OBJECT_IOV + 2 };
 int watch_item_iov(const struct watch_item *item, struct iovec iov[WATCH_IOV]);
+/* The same as chunks with references of their own. */
+int watch_item_chunks(const struct watch_item *item, struct net_chunk chunks[WATCH_IOV]);
 
 #endif

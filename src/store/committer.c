@@ -1,0 +1,214 @@
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "store/local-private.h"
+
+/*
+ * The committer: takes what has been gathered, makes it durable in one transaction, publishes it, and goes round again. While
+ * it waits for the disk the sequencer gathers the next group. When there is nothing to commit it compacts, step by step.
+ */
+
+static enum backend_row_kind row_kind(const struct op *op)
+{
+    if (op->kind == OP_FLUSH) {
+        return op->value.ptr ? BACKEND_FLUSH_PUT : BACKEND_FLUSH_DELETE;
+    }
+    return op->value.ptr ? BACKEND_PUT : BACKEND_DELETE;
+}
+
+static struct backend_row *rows_of(struct list *group, size_t n)
+{
+    struct backend_row *rows = calloc(n ? n : 1, sizeof(*rows)), *row = rows;
+    if (!rows) {
+        abort();
+    }
+    LIST_FOREACH(group, struct op, link, op) {
+        *row++ = (struct backend_row){
+            .kind = row_kind(op),
+            .key = op->key,
+            .value = op->value,
+            .revision = op->revision,
+            .prev = op->prev,
+            .expires = op->expires,
+        };
+    }
+    return rows;
+}
+
+/* Under the lock. The ops go on to the sequencer, which forgets that they are pending. */
+static void group_done(struct local_store *s, struct list *group)
+{
+    struct list *n;
+    while ((n = list_pop_front(group))) {
+        struct op *op = LIST_ENTRY(n, struct op, link);
+        op->is_done = true;
+        if (op->kind == OP_WRITE) {
+            s->stats.writes++;
+            if (op->resource) {
+                local_publish(s, op->resource);
+            } else {
+                s->n_pending--;
+                op_unref(op); /* nobody waits for it */
+            }
+        } else {
+            s->stats.flushes++;
+        }
+        list_push_back(&s->done_groups, &op->link);
+        s->n_done_groups++;
+    }
+    s->stats.groups++;
+}
+
+/* Under the lock. Fails the ops of a list: nothing of them was written. */
+static void group_fail(struct local_store *s, struct list *group, enum store_status status)
+{
+    struct list *n;
+    while ((n = list_pop_front(group))) {
+        struct op *op = LIST_ENTRY(n, struct op, link);
+        if (op->kind == OP_WRITE) {
+            local_fail(s, op, status);
+        } else {
+            op->status = status;
+            op->is_done = true;
+            s->flush_failed = true;
+        }
+        list_push_back(&s->done_groups, &op->link);
+        s->n_done_groups++;
+    }
+}
+
+/* Under the lock. */
+static void fail_everything(struct local_store *s, struct list *group, enum store_status status)
+{
+    group_fail(s, group, status);
+    group_fail(s, &s->group, status);
+    s->group_bytes = s->group_n = 0;
+    s->failures++;
+    s->reserve_failed = true;
+}
+
+static void publish_after_commit(struct local_store *s)
+{
+    struct list *n;
+    s->committing = false;
+    while ((n = list_pop_front(&s->after_commit))) {
+        local_answer(s, LIST_ENTRY(n, struct op, ready));
+    }
+    local_post(s);
+    pthread_cond_signal(&s->reserve_cond);
+}
+
+/* Called and returns with the lock held. */
+static void commit_group(struct local_store *s)
+{
+    struct list group, *n;
+    size_t n_rows = s->group_n;
+    bool broken = s->broken;
+    list_init(&group);
+    while ((n = list_pop_front(&s->group))) {
+        list_push_back(&group, n);
+    }
+    s->group_bytes = s->group_n = 0;
+    s->committing = true;
+    int64_t reserve = 0;
+    if (s->want_reserve || s->revision + STORE_REVISION_BLOCK / 2 > s->reserved) {
+        reserve = s->revision + STORE_REVISION_BLOCK;
+    }
+    pthread_mutex_unlock(&s->lock);
+
+    char reason[256] = "";
+    struct backend_row *rows = rows_of(&group, n_rows);
+    struct backend_commit c = { .rows = rows, .n_rows = n_rows, .reserve = reserve };
+    enum backend_result r = broken ? BACKEND_FULL : s->be->ops->commit(s->be, &c, reason);
+    free(rows);
+    if (r == BACKEND_FAILED) {
+        local_fatal(s, "cannot make a group durable", reason);
+    } else if (r == BACKEND_FULL) {
+        log_error("store: %s: %zu writes fail; free some space on the store's disk", reason, n_rows);
+    }
+
+    pthread_mutex_lock(&s->lock);
+    if (r == BACKEND_OK) {
+        if (reserve) {
+            s->reserved = reserve;
+            s->want_reserve = false;
+        }
+        group_done(s, &group);
+    } else {
+        s->want_reserve = false;
+        fail_everything(s, &group, r == BACKEND_FULL && !s->broken ? STORE_E_FULL : STORE_E_IO);
+    }
+    publish_after_commit(s);
+    if (s->n_done_groups > 256) {
+        pthread_cond_signal(&s->seq_cond);
+    }
+}
+
+/* Called and returns with the lock held. Returns whether there may be more to do. */
+static bool compact_step(struct local_store *s)
+{
+    int64_t asked = s->compact_to, upto = asked ? asked : s->revision;
+    pthread_mutex_unlock(&s->lock);
+    struct backend_stats st;
+    s->be->ops->stats(s->be, false, &st);
+    uint64_t keep = s->cfg.history_revisions, left = st.history;
+    if (left > keep + STORE_COMPACT_BACKLOG) {
+        s->compacting = true;
+    }
+    bool done = true, more = false;
+    if (asked || s->compacting) {
+        char reason[256] = "";
+        uint64_t over = left > keep ? left - keep : 0;
+        uint64_t max = asked ? STORE_COMPACT_STEP : MIN(over, (uint64_t)STORE_COMPACT_STEP);
+        enum backend_result r = s->be->ops->compact(s->be, upto, (uint32_t)max, &left, &done, reason);
+        if (r == BACKEND_FAILED) {
+            local_fatal(s, "cannot compact", reason);
+        } else if (r == BACKEND_FULL) {
+            log_warning("store: cannot compact: %s", reason);
+        }
+        s->compacting = s->compacting && r == BACKEND_OK && left > keep;
+        done |= r != BACKEND_OK;
+        more = s->compacting || (asked && !done);
+    }
+    pthread_mutex_lock(&s->lock);
+    if (asked && done && s->compact_to == asked) {
+        s->compact_to = 0;
+    }
+    return more;
+}
+
+static void end_run(struct local_store *s)
+{
+    char reason[256] = "";
+    struct backend_commit c = { .end_run = true, .last = s->revision };
+    if (s->be->ops->commit(s->be, &c, reason) != BACKEND_OK) {
+        log_error("store: cannot mark the store as closed: %s; it will be checked at the next start", reason);
+    }
+}
+
+void *committer_main(void *arg)
+{
+    struct local_store *s = arg;
+    pthread_mutex_lock(&s->lock);
+    for (;;) {
+        if (s->group_n || s->want_reserve) {
+            commit_group(s);
+            continue;
+        }
+        if (s->sequencer_ended) {
+            break;
+        }
+        if (!s->broken && compact_step(s)) {
+            continue;
+        }
+        if (!s->group_n && !s->want_reserve && !s->sequencer_ended && !s->compact_to) {
+            pthread_cond_wait(&s->com_cond, &s->lock);
+        }
+    }
+    bool end = !s->broken && !s->flush_failed && s->be->ops->durable;
+    pthread_mutex_unlock(&s->lock);
+    if (end) {
+        end_run(s);
+    }
+    return NULL;
+}

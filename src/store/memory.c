@@ -1,0 +1,288 @@
+#include "store/memory.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/rand.h"
+#include "store/tree.h"
+
+/* Rows in a copy-on-write tree: a reader pins it and reads beside the writer. */
+
+struct mem_row {
+    atomic_uint refs;
+    int64_t revision, expires;
+    uint32_t key_len, value_len;
+    char bytes[];
+};
+
+struct mem_change {
+    struct mem_row *row, *prev; /* 'row' of a delete has no value */
+    bool deleted;
+};
+
+struct memory {
+    struct backend base;
+    struct backend_meta meta;
+    pthread_mutex_t lock; /* guards what follows */
+    struct tree live;
+    struct mem_change *history; /* ring of 'capacity' */
+    size_t first, n, capacity;
+    int64_t compacted;
+};
+
+static struct memory *memory_of(struct backend *be)
+{
+    return CONTAINER_OF(be, struct memory, base);
+}
+
+static struct str row_key(const struct mem_row *r)
+{
+    return str_n(r->bytes, r->key_len);
+}
+
+static struct str row_value(const struct mem_row *r)
+{
+    return str_n(r->bytes + r->key_len, r->value_len);
+}
+
+static int row_cmp(const void *item, const void *key)
+{
+    return str_cmp(row_key(item), *(const struct str *)key);
+}
+
+static void row_ref(const void *item)
+{
+    atomic_fetch_add_explicit(&((struct mem_row *)(uintptr_t)item)->refs, 1, memory_order_relaxed);
+}
+
+static void row_unref(const void *item)
+{
+    struct mem_row *r = (struct mem_row *)(uintptr_t)item;
+    if (r && atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) == 1) {
+        free(r);
+    }
+}
+
+static const struct tree_type row_tree = { .cmp = row_cmp, .ref = row_ref, .unref = row_unref };
+
+static struct mem_row *row_new(const struct backend_row *from)
+{
+    struct mem_row *r = malloc(sizeof(*r) + from->key.len + from->value.len);
+    if (!r) {
+        abort();
+    }
+    atomic_init(&r->refs, 1);
+    r->revision = from->revision;
+    r->expires = from->expires;
+    r->key_len = (uint32_t)from->key.len;
+    r->value_len = (uint32_t)from->value.len;
+    memcpy(r->bytes, from->key.ptr, from->key.len);
+    if (from->value.len) {
+        memcpy(r->bytes + from->key.len, from->value.ptr, from->value.len);
+    }
+    return r;
+}
+
+static struct mem_change *history_at(struct memory *m, size_t i)
+{
+    return &m->history[(m->first + i) % m->capacity];
+}
+
+/* Takes over both rows. */
+static void history_push(struct memory *m, struct mem_row *row, struct mem_row *prev, bool deleted)
+{
+    if (m->n == m->capacity) {
+        size_t capacity = m->capacity ? m->capacity * 2 : 64;
+        struct mem_change *history = calloc(capacity, sizeof(*history));
+        if (!history) {
+            abort();
+        }
+        for (size_t i = 0; i < m->n; i++) {
+            history[i] = *history_at(m, i);
+        }
+        free(m->history);
+        m->history = history;
+        m->capacity = capacity;
+        m->first = 0;
+    }
+    m->n++;
+    *history_at(m, m->n - 1) = (struct mem_change){ .row = row, .prev = prev, .deleted = deleted };
+}
+
+static void history_pop(struct memory *m)
+{
+    struct mem_change *c = history_at(m, 0);
+    m->compacted = c->row->revision;
+    row_unref(c->row);
+    row_unref(c->prev);
+    m->first = (m->first + 1) % m->capacity;
+    m->n--;
+}
+
+static void memory_close(struct backend *be)
+{
+    struct memory *m = memory_of(be);
+    while (m->n) {
+        history_pop(m);
+    }
+    free(m->history);
+    tree_deinit(&m->live);
+    pthread_mutex_destroy(&m->lock);
+    free(m);
+}
+
+static void memory_meta(struct backend *be, struct backend_meta *ret)
+{
+    *ret = memory_of(be)->meta;
+}
+
+static enum backend_result memory_get(struct backend *be, struct str key, struct buf *value, int64_t *ret_revision)
+{
+    struct memory *m = memory_of(be);
+    pthread_mutex_lock(&m->lock);
+    const struct mem_row *r = tree_get(&m->live, &key);
+    *ret_revision = r ? r->revision : 0;
+    if (r && value) {
+        buf_append(value, row_value(r));
+    }
+    pthread_mutex_unlock(&m->lock);
+    return BACKEND_OK;
+}
+
+static struct tree pin(struct memory *m)
+{
+    pthread_mutex_lock(&m->lock);
+    struct tree t = tree_pin(&m->live);
+    pthread_mutex_unlock(&m->lock);
+    return t;
+}
+
+static enum backend_result memory_range(struct backend *be, struct str start, struct str end, backend_row_fn *fn, void *arg)
+{
+    struct tree t = pin(memory_of(be));
+    struct tree_iter it;
+    const struct mem_row *r;
+    tree_iter_init(&it, &t, &start, false);
+    while ((r = tree_iter_next(&it)) && (!end.ptr || str_cmp(row_key(r), end) < 0)) {
+        if (!fn(arg, row_key(r), row_value(r), r->revision)) {
+            break;
+        }
+    }
+    tree_deinit(&t);
+    return BACKEND_OK;
+}
+
+static enum backend_result memory_history(struct backend *be, struct str prefix, int64_t after, backend_change_fn *fn,
+                                          void *arg, int64_t *ret_compacted)
+{
+    struct memory *m = memory_of(be);
+    pthread_mutex_lock(&m->lock);
+    *ret_compacted = m->compacted;
+    for (size_t i = 0; i < m->n && after >= m->compacted; i++) {
+        const struct mem_change *c = history_at(m, i);
+        if (c->row->revision <= after || !str_starts(row_key(c->row), prefix)) {
+            continue;
+        }
+        if (!fn(arg, row_key(c->row), c->deleted ? STR_NULL : row_value(c->row), c->prev ? row_value(c->prev) : STR_NULL,
+                c->row->revision, c->prev ? c->prev->revision : 0)) {
+            break;
+        }
+    }
+    pthread_mutex_unlock(&m->lock);
+    return BACKEND_OK;
+}
+
+static enum backend_result memory_expiring(struct backend *be, backend_expiry_fn *fn, void *arg)
+{
+    struct tree t = pin(memory_of(be));
+    struct tree_iter it;
+    const struct mem_row *r;
+    tree_iter_init(&it, &t, NULL, false);
+    while ((r = tree_iter_next(&it))) {
+        if (r->expires) {
+            fn(arg, row_key(r), r->revision, r->expires);
+        }
+    }
+    tree_deinit(&t);
+    return BACKEND_OK;
+}
+
+static enum backend_result memory_commit(struct backend *be, const struct backend_commit *c, char reason[256] UNUSED)
+{
+    struct memory *m = memory_of(be);
+    pthread_mutex_lock(&m->lock);
+    for (size_t i = 0; i < c->n_rows; i++) {
+        const struct backend_row *from = &c->rows[i];
+        bool put = from->kind == BACKEND_PUT || from->kind == BACKEND_FLUSH_PUT;
+        struct mem_row *row = row_new(from);
+        if (put) {
+            row_ref(row);
+        }
+        struct mem_row *old = (struct mem_row *)(uintptr_t)(put ? tree_put(&m->live, &from->key, row)
+                                                               : tree_remove(&m->live, &from->key));
+        if (from->kind == BACKEND_PUT || from->kind == BACKEND_DELETE) {
+            history_push(m, row, old, !put);
+        } else {
+            row_unref(row);
+            row_unref(old);
+        }
+    }
+    pthread_mutex_unlock(&m->lock);
+    return BACKEND_OK;
+}
+
+static enum backend_result memory_compact(struct backend *be, int64_t upto, uint32_t max, uint64_t *ret_left, bool *ret_done,
+                                          char reason[256] UNUSED)
+{
+    struct memory *m = memory_of(be);
+    pthread_mutex_lock(&m->lock);
+    while (m->n && max-- && history_at(m, 0)->row->revision <= upto) {
+        history_pop(m);
+    }
+    *ret_left = m->n;
+    *ret_done = m->n == 0 || history_at(m, 0)->row->revision > upto;
+    pthread_mutex_unlock(&m->lock);
+    return BACKEND_OK;
+}
+
+static void memory_stats(struct backend *be, bool with_sizes UNUSED, struct backend_stats *ret)
+{
+    struct memory *m = memory_of(be);
+    pthread_mutex_lock(&m->lock);
+    *ret = (struct backend_stats){ .keys = tree_count(&m->live), .history = m->n, .compacted = m->compacted };
+    pthread_mutex_unlock(&m->lock);
+}
+
+static void memory_reader_error(struct backend *be UNUSED, char reason[256])
+{
+    reason[0] = '\0';
+}
+
+static const struct backend_ops memory_ops = {
+    .name = "memory",
+    .close = memory_close,
+    .meta = memory_meta,
+    .get = memory_get,
+    .range = memory_range,
+    .history = memory_history,
+    .expiring = memory_expiring,
+    .commit = memory_commit,
+    .compact = memory_compact,
+    .stats = memory_stats,
+    .reader_error = memory_reader_error,
+};
+
+struct backend *memory_open(void)
+{
+    struct memory *m = calloc(1, sizeof(*m));
+    if (!m) {
+        abort();
+    }
+    m->base.ops = &memory_ops;
+    m->meta = (struct backend_meta){ .clean = true, .fresh = true };
+    rand_bytes(m->meta.id, sizeof(m->meta.id));
+    pthread_mutex_init(&m->lock, NULL);
+    tree_init(&m->live, &row_tree);
+    return &m->base;
+}
