@@ -57,8 +57,9 @@
 /* ---- HTTP/2 ---- */
 /* Streams at once on one connection; kube-apiserver says 250. Answer: REFUSED_STREAM. */
 #define HTTP2_MAX_STREAMS 250
-/* Until a first request was answered with success (status below 400), a connection has so few. */
-#define HTTP2_MAX_STREAMS_BEFORE 20
+/* Until a first request was answered with success (status below 400), a connection has so few: what Go's client assumes
+ * before it has seen our settings. */
+#define HTTP2_MAX_STREAMS_BEFORE 100
 /* Flow-control windows: what a peer may send before we took it. A stream's body is at most 3 MiB in Kubernetes. */
 #define HTTP2_STREAM_WINDOW (128 * 1024)
 #define HTTP2_CONN_WINDOW (512 * 1024)
@@ -66,9 +67,9 @@
 /* RST_STREAM by the peer (CVE-2023-44487): a burst, then so many a second. Answer: GOAWAY ENHANCE_YOUR_CALM. */
 #define HTTP2_RESET_BURST 500
 #define HTTP2_RESET_RATE 50
-/* PING, SETTINGS and PRIORITY frames of the peer. Answer: GOAWAY ENHANCE_YOUR_CALM. */
-#define HTTP2_CONTROL_BURST 1000
-#define HTTP2_CONTROL_RATE 100
+/* PING, SETTINGS, PRIORITY and empty DATA frames of the peer; gRPC clients ping once a round trip. Answer: GOAWAY ENHANCE_YOUR_CALM. */
+#define HTTP2_CONTROL_BURST 2000
+#define HTTP2_CONTROL_RATE 1000
 /* Control frames (acknowledgements, resets) queued for a peer that does not read. Answer: close. */
 #define HTTP2_MAX_OUT_ACK 200
 /* Bytes of one header block on the wire, CONTINUATION frames included (CVE-2024-28182). Answer: GOAWAY. */

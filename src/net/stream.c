@@ -594,14 +594,16 @@ static ssize_t write_record(struct net_stream *s)
     size_t n = net_queue_copy(&s->queue, stage, NET_RECORD_SIZE);
     net_queue_consume(&s->queue, n);
     if (s->pull_wanted && s->queue.bytes == 0) {
-        size_t pulled = n < NET_RECORD_SIZE ? s->pull(s, stage + n, NET_RECORD_SIZE - n, s->arg) : 0;
+        /* Cleared before, because the engine may ask for another turn while it fills. */
+        s->pull_wanted = false;
+        size_t pulled = n < NET_RECORD_SIZE ? s->pull(s, stage + n, NET_RECORD_SIZE - n, s->arg) : 1;
         if (s->state != OPEN) {
             return -1;
         }
-        if (pulled == 0 && n < NET_RECORD_SIZE) {
-            s->pull_wanted = false;
+        if (pulled > 0) {
+            s->pull_wanted = true;
+            n += n < NET_RECORD_SIZE ? pulled : 0;
         }
-        n += pulled;
     }
     if (n == 0) {
         return 0;
