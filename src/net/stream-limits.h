@@ -39,8 +39,10 @@
 /* Bytes of one exec channel held for a receiver that does not take them; past it the transport is not read. */
 #define CHANNELS_HIGH (128u * 1024)
 #define CHANNELS_LOW (32u * 1024)
-/* A resize event is a small JSON object, a status at most a few KB. Longer: the rest is dropped and the session fails. */
-#define CHANNELS_MAX_RESIZE 1024u
+/* A status is at most a few KB and is passed on whole. Longer: the client gets a failure in its place. */
 #define CHANNELS_MAX_ERROR (64u * 1024)
+
+/* How long one stream of a port-forward pair waits for the other, as Kubernetes does. Longer: it is reset. */
+#define PORTFORWARD_PAIR_MS 30000
 
 #endif
