@@ -904,7 +904,7 @@ static const struct api_json_decode no_options;
 
 bool api_read_json(struct json_reader *r, const struct api_type *t, const struct api_json_decode *o, void *ret)
 {
-    struct collector c;
+    UNINITIALIZED struct collector c;
     struct decoder d = { .r = r, .o = o ? o : &no_options, .c = &c };
     bool ok;
 

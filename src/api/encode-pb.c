@@ -358,7 +358,7 @@ static void encoder_init(struct encoder *e)
 
 bool api_encode_pb(struct buf *b, const struct api_type *t, const void *obj)
 {
-    struct encoder e;
+    UNINITIALIZED struct encoder e;
 
     encoder_init(&e);
     encode_message(&e, t, obj);
@@ -384,7 +384,7 @@ static const char envelope_tail[] = { 0x1a, 0x00, 0x22, 0x00 };
 
 bool api_encode_pb_object(struct buf *b, const struct api_type *t, const void *obj, const struct api_pb_encode *o)
 {
-    struct encoder e;
+    UNINITIALIZED struct encoder e;
     size_t off;
     const struct api_field *meta = api_field_find(t, STR("metadata"), &off), *rv = NULL;
     struct str saved = STR_NULL, *member = NULL;
@@ -422,7 +422,7 @@ bool api_encode_pb_object(struct buf *b, const struct api_type *t, const void *o
 
 void api_encode_pb_envelope(struct buf *b, struct str api_version, struct str kind, struct str raw)
 {
-    struct encoder e;
+    UNINITIALIZED struct encoder e;
     size_t m;
 
     encoder_init(&e);

@@ -223,8 +223,13 @@ static inline const char *plain_run(const char *p, const char *end)
     while (end - p >= 8) {
         uint64_t w;
         memcpy(&w, p, 8);
-        if (special_bytes(w)) {
+        w = special_bytes(w);
+        if (w) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+            return p + (__builtin_ctzll(w) >> 3);
+#else
             break;
+#endif
         }
         p += 8;
     }
@@ -552,7 +557,7 @@ static bool skip_key(struct json_reader *r)
 bool json_skip(struct json_reader *r)
 {
     /* One bit a level: is it an object? */
-    uint64_t objects[(JSON_DEPTH_MAX + 63) / 64];
+    UNINITIALIZED uint64_t objects[(JSON_DEPTH_MAX + 63) / 64];
     const uint32_t base = r->depth;
     if (r->failed) {
         return false;

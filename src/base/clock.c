@@ -1,6 +1,5 @@
 #include "base/clock.h"
 
-#include <stdio.h>
 #include <time.h>
 
 uint64_t clock_mono_ns(void)
@@ -30,20 +29,71 @@ int64_t clock_real_s(void)
     return t.tv_sec;
 }
 
+/* Days since 1970-01-01 of a date in the proleptic Gregorian calendar; March begins the counted year, so that the leap day ends
+ * it. The C library's gmtime_r() and timegm() take a lock on the time zone. */
+static int64_t days_of_date(int64_t year, int month, int day)
+{
+    int64_t y = month <= 2 ? year - 1 : year, era = (y >= 0 ? y : y - 399) / 400;
+    int64_t year_of_era = y - era * 400, day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+
+    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+}
+
+static void date_of_days(int64_t days, int64_t *ret_year, int *ret_month, int *ret_day)
+{
+    int64_t z = days + 719468, era = (z >= 0 ? z : z - 146096) / 146097, doe = z - era * 146097;
+    int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365, doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    int mp = (int)((5 * doy + 2) / 153);
+
+    *ret_day = (int)(doy - (153 * mp + 2) / 5) + 1;
+    *ret_month = mp < 10 ? mp + 3 : mp - 9;
+    *ret_year = yoe + era * 400 + (*ret_month <= 2);
+}
+
+/* 'n' decimal digits of 'v', with zeros in front. */
+static char *put_digits(char *dst, int64_t v, int n)
+{
+    for (int i = n - 1; i >= 0; i--) {
+        dst[i] = (char)('0' + v % 10);
+        v /= 10;
+    }
+    return dst + n;
+}
+
 size_t clock_format_rfc3339(int64_t sec, uint32_t nsec, int digits, char dst[CLOCK_RFC3339_SIZE])
 {
-    struct tm tm;
-    time_t t = (time_t)sec;
-    gmtime_r(&t, &tm);
-    int n = snprintf(dst, CLOCK_RFC3339_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1,
-                     tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    const int64_t first = -62167219200, last = 253402300799; /* years 0 to 9999 */
+    int64_t year, days, rest;
+    int month, day;
+    char *p = dst;
+
+    sec = sec < first ? first : sec > last ? last : sec;
+    days = (sec - first) / 86400 + first / 86400;
+    rest = (sec - first) % 86400;
+    date_of_days(days, &year, &month, &day);
+    p = put_digits(p, year, 4);
+    *p++ = '-';
+    p = put_digits(p, month, 2);
+    *p++ = '-';
+    p = put_digits(p, day, 2);
+    *p++ = 'T';
+    p = put_digits(p, rest / 3600, 2);
+    *p++ = ':';
+    p = put_digits(p, rest / 60 % 60, 2);
+    *p++ = ':';
+    p = put_digits(p, rest % 60, 2);
     if (digits > 0) {
-        char frac[16];
-        snprintf(frac, sizeof(frac), "%09u", nsec);
-        n += snprintf(dst + n, CLOCK_RFC3339_SIZE - (size_t)n, ".%.*s", digits, frac);
+        char frac[9];
+
+        put_digits(frac, nsec, 9);
+        *p++ = '.';
+        digits = digits > 9 ? 9 : digits;
+        memcpy(p, frac, (size_t)digits);
+        p += digits;
     }
-    n += snprintf(dst + n, CLOCK_RFC3339_SIZE - (size_t)n, "Z");
-    return (size_t)n;
+    *p++ = 'Z';
+    *p = '\0';
+    return (size_t)(p - dst);
 }
 
 static bool two_digits(struct str s, size_t at, int *ret)
@@ -99,9 +149,7 @@ bool clock_parse_rfc3339(struct str s, int64_t *ret_sec, uint32_t *ret_nsec)
         }
         offset = (int64_t)(oh * 3600 + om * 60) * (zone.ptr[0] == '-' ? -1 : 1);
     }
-    struct tm tm = { .tm_year = (int)year - 1900, .tm_mon = mon - 1, .tm_mday = day, .tm_hour = hour, .tm_min = min,
-                     .tm_sec = sec };
-    *ret_sec = (int64_t)timegm(&tm) - offset;
+    *ret_sec = days_of_date((int64_t)year, mon, day) * 86400 + hour * 3600 + min * 60 + sec - offset;
     *ret_nsec = nsec;
     return true;
 }

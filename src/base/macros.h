@@ -11,6 +11,8 @@
 #define PRINTF_LIKE(fmt, first) __attribute__((format(printf, fmt, first)))
 #define NORETURN __attribute__((noreturn))
 #define UNUSED __attribute__((unused))
+/* A large local that is written before it is read: release builds need not clear it first. */
+#define UNINITIALIZED __attribute__((uninitialized))
 
 /* Runs 'fn(&variable)' when the variable leaves its scope. Declare the variable with its empty value. */
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
