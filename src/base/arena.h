@@ -49,6 +49,6 @@ struct str arena_str(struct arena *a, struct str s);
 MUST_CHECK char *arena_cstr(struct arena *a, struct str s);
 /* Formatted text; STR_NULL past the budget. */
 PRINTF_LIKE(2, 3) struct str arena_printf(struct arena *a, const char *fmt, ...);
-struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap);
+PRINTF_LIKE(2, 0) struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap);
 
 #endif

@@ -44,7 +44,7 @@ void buf_append_char(struct buf *b, char c);
 void buf_append_u64(struct buf *b, uint64_t v);
 void buf_append_i64(struct buf *b, int64_t v);
 PRINTF_LIKE(2, 3) void buf_printf(struct buf *b, const char *fmt, ...);
-void buf_vprintf(struct buf *b, const char *fmt, va_list ap);
+PRINTF_LIKE(2, 0) void buf_vprintf(struct buf *b, const char *fmt, va_list ap);
 /* Drops the first 'n' bytes (at most what is there). */
 void buf_consume(struct buf *b, size_t n);
 /* Hands out the bytes (to be freed with free()) and leaves the buffer empty. */
