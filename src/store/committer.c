@@ -98,6 +98,15 @@ static void publish_after_commit(struct local_store *s)
     pthread_cond_signal(&s->reserve_cond);
 }
 
+/* Says so when it begins; a full disk fails every write until there is room. */
+static void log_full(struct local_store *s, const char *reason)
+{
+    if (!s->is_full) {
+        log_error("store: %s: writes fail until there is room on the store's disk", reason);
+        s->is_full = true;
+    }
+}
+
 /* Called and returns with the lock held. */
 static void commit_group(struct local_store *s)
 {
@@ -123,8 +132,11 @@ static void commit_group(struct local_store *s)
     free(rows);
     if (r == BACKEND_FAILED) {
         local_fatal(s, "cannot make a group durable", reason);
-    } else if (r == BACKEND_FULL) {
-        log_error("store: %s: %zu writes fail; free some space on the store's disk", reason, n_rows);
+    } else if (r == BACKEND_FULL && !broken) {
+        log_full(s, reason);
+    } else if (r == BACKEND_OK && s->is_full) {
+        log_info("store: there is room on the store's disk again");
+        s->is_full = false;
     }
 
     pthread_mutex_lock(&s->lock);

@@ -134,7 +134,7 @@ struct local_store {
     size_t n_wants_progress;
     int64_t power_loss_floor; /* 0: no power was lost */
 
-    bool compacting; /* committer */
+    bool compacting, is_full; /* committer */
 
     /* Sequencer. */
     struct map pending;    /* key -> struct op: the newest of its writes that are not known to be durable */
