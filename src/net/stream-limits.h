@@ -42,6 +42,9 @@
 /* A status is at most a few KB and is passed on whole. Longer: the client gets a failure in its place. */
 #define CHANNELS_MAX_ERROR (64u * 1024)
 
+/* Bytes of a backend's answer that refuses an upgrade; they are passed on whole. Longer: the client gets a 503. */
+#define UPGRADE_MAX_REFUSAL (64u * 1024)
+
 /* How long one stream of a port-forward pair waits for the other, as Kubernetes does. Longer: it is reset. */
 #define PORTFORWARD_PAIR_MS 30000
 
