@@ -12,7 +12,7 @@ struct defaulting {
 /* Runs before the fields of 'obj' are filled in and before anything below it. False past the arena's budget. */
 typedef bool default_rule_fn(struct defaulting *d, void *obj);
 
-/* Is the gate on, by the caller's word or else as in Kubernetes 1.36? */
+/* Is the feature gate on? */
 bool default_gate(const struct defaulting *d, struct str name);
 
 /* Sets an empty string. */

@@ -42,18 +42,7 @@ static default_rule_fn *const rules[API_RULE_MAX] = {
 
 bool default_gate(const struct defaulting *d, struct str name)
 {
-    /* The gates that rules ask for and that are on in 1.36; the others are off. */
-    static const struct str on[] = { STR_INIT("ImageVolume"), STR_INIT("PodLevelResources") };
-
-    if (d->ctx && d->ctx->gate) {
-        return d->ctx->gate(d->ctx->user, name);
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(on); i++) {
-        if (str_eq(on[i], name)) {
-            return true;
-        }
-    }
-    return false;
+    return api_gate_on(d->ctx ? d->ctx->gates : NULL, name);
 }
 
 /* ---- pairs ---- */

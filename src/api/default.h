@@ -5,14 +5,12 @@
 #ifndef API_DEFAULT_H
 #define API_DEFAULT_H
 
-#include "api/type.h"
+#include "api/gate.h"
 #include "base/arena.h"
 
 struct api_default_ctx {
     int64_t now_sec; /* wall clock, for the few defaults that are a time */
-    /* Is the feature gate on? NULL: gates have the defaults of Kubernetes 1.36. */
-    bool (*gate)(void *user, struct str name);
-    void *user;
+    const struct api_gates_set *gates; /* NULL: the defaults of Kubernetes 1.36 */
 };
 
 /* Fills in 'obj' in place. False only past the arena's budget. 'ctx' may be NULL. */

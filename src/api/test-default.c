@@ -75,8 +75,6 @@ static const char *const added_later[] = {
     "Namespace:spec.finalizers", "CertificateSigningRequest:spec.username", "CertificateSigningRequest:spec.uid",
     "CertificateSigningRequest:spec.groups", "CertificateSigningRequest:spec.extra", "Secret:stringData", "Secret:data",
     "Node:spec.taints", "PersistentVolumeClaim:spec.dataSourceRef",
-    /* fields of gates that are off */
-    "StatefulSet:spec.updateStrategy.rollingUpdate.maxUnavailable", "Lease:spec.strategy", "Lease:spec.preferredHolder",
     /* v1 is converted to v2 and defaulted there */
     "HorizontalPodAutoscaler:spec.targetCPUUtilizationPercentage",
 };
@@ -163,6 +161,7 @@ static void defaults_of(const struct golden_object *o, void *ctx)
     obj = arena_alloc(&a, t->size);
     CHECK_OK(api_decode_json(&a, t, in, NULL, obj, &err), &err);
     CHECK(api_default(&a, t, obj, &(struct api_default_ctx){ .now_sec = 1 }));
+    api_drop_gated(t, obj, NULL, NULL);
     if (!str_eq(o->resource->kind, STR("CustomResourceDefinition")) && !str_eq(o->resource->kind, STR("APIService"))) {
         api_as_stored(t, obj);
     }

@@ -142,6 +142,7 @@ enum api_type_flag {
     API_T_PROTO3 = 1 << 0,   /* zero scalars are not written in protobuf; lists of numbers are packed */
     API_T_DEFAULTS = 1 << 1, /* the type or something below it has defaults */
     API_T_OBJECT = 1 << 2,   /* has kind and apiVersion */
+    API_T_GATED = 1 << 3,    /* the type or something below it has a field behind a feature gate */
 };
 
 struct api_type {
