@@ -621,6 +621,10 @@ def write_index_source(packages, types):
     o += ['', 'const struct api_type *const api_types[] = {']
     o += ['    &%s_type,' % types[n].c_name for n in sorted(types)]
     o += ['};', 'const size_t api_n_types = %d;' % len(types), '']
+    o.append('const struct api_package api_packages[] = {')
+    groups = [p for p in packages if p.group is not None]
+    o += ['    { .name = %s, .group = %s, .version = %s },' % (c_str(p.name), c_str(p.group), c_str(p.version)) for p in groups]
+    o += ['};', 'const size_t api_n_packages = %d;' % len(groups), '']
     lists = {}
     decl, rows = [], []
 

@@ -11,7 +11,9 @@ const char *golden_dir(void)
 {
     static char dir[400];
     const char *env = getenv("CORACLE_GOLDEN");
-    const char *candidates[] = { env, "../shared/golden", "../../shared/golden", "../../../shared/golden" };
+    /* The last two are the few that the project carries itself. */
+    const char *candidates[] = { env, "../shared/golden", "../../shared/golden", "../../../shared/golden", "../tests/data/golden",
+                                 "tests/data/golden" };
 
     for (size_t i = 0; i < ARRAY_SIZE(candidates); i++) {
         if (candidates[i] && access(candidates[i], R_OK) == 0) {
@@ -55,7 +57,9 @@ void golden_objects(void (*each)(const struct golden_object *o, void *ctx), void
 
     snprintf(top, sizeof(top), "%s/objects", golden_dir());
     n_kinds = scandir(top, &kinds, without_dots, alphasort);
-    CHECK(n_kinds > 0);
+    if (n_kinds <= 0) {
+        test_skip("no captured objects");
+    }
     for (int i = 0; i < n_kinds; i++) {
         struct golden_object o = { .resource = resource_of_dir(kinds[i]->d_name) };
         struct dirent **files;
@@ -83,11 +87,17 @@ void golden_objects(void (*each)(const struct golden_object *o, void *ctx), void
 struct str golden_file(struct arena *a, const struct golden_object *o, const char *ext)
 {
     char path[800];
+
+    snprintf(path, sizeof(path), "%s/%s.%s", o->dir, o->name, ext);
+    return golden_path(a, path);
+}
+
+struct str golden_path(struct arena *a, const char *path)
+{
     FILE *f;
     char *p;
     long size;
 
-    snprintf(path, sizeof(path), "%s/%s.%s", o->dir, o->name, ext);
     f = fopen(path, "re");
     if (!f) {
         return STR_NULL;

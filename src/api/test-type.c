@@ -80,3 +80,15 @@ TEST(rpcs_know_path_and_messages)
     CHECK(cri_v1_runtime_service_get_container_events_rpc.server_streams);
     CHECK(cri_v1_runtime_service_version_rpc.request == &cri_v1_version_request_type);
 }
+
+TEST(types_are_found_by_what_objects_say_of_themselves)
+{
+    CHECK(api_type_of_kind(STR("v1"), STR("Pod")) == &core_v1_pod_type);
+    CHECK(api_type_of_kind(STR("apps/v1"), STR("DeploymentList")) == &apps_v1_deployment_list_type);
+    CHECK(str_eq(api_type_of_kind(STR("v1"), STR("Status"))->name, STR("meta.v1.Status")));
+    CHECK(str_eq(api_type_of_kind(STR("apps/v1"), STR("DeleteOptions"))->name, STR("meta.v1.DeleteOptions")));
+    CHECK(str_eq(api_type_of_kind(STR("meta.k8s.io/v1"), STR("Table"))->name, STR("meta.v1.Table")));
+    CHECK(str_eq(api_type_of_kind(STR("policy/v1"), STR("Eviction"))->name, STR("policy.v1.Eviction")));
+    CHECK(api_type_of_kind(STR("example.com/v1"), STR("Widget")) == NULL);
+    CHECK(api_type_of_kind(STR("apps/v2"), STR("Deployment")) == NULL);
+}

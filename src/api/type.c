@@ -81,6 +81,43 @@ const struct api_type *api_type_find(struct str name)
     return NULL;
 }
 
+/* "core.v1" and "Pod" -> descriptor. */
+static const struct api_type *type_in_package(struct str package, struct str kind)
+{
+    char name[256];
+
+    if (package.len + kind.len + 1 > sizeof(name)) {
+        return NULL;
+    }
+    memcpy(name, package.ptr, package.len);
+    name[package.len] = '.';
+    memcpy(name + package.len + 1, kind.ptr, kind.len);
+    return api_type_find(str_n(name, package.len + 1 + kind.len));
+}
+
+const struct api_type *api_type_of_kind(struct str api_version, struct str kind)
+{
+    struct str group, version;
+    const struct api_type *t;
+
+    if (kind.len == 0) {
+        return NULL;
+    }
+    if (!str_cut(api_version, '/', &group, &version)) {
+        version = api_version;
+        group = STR_EMPTY;
+    }
+    for (size_t i = 0; i < api_n_packages; i++) {
+        const struct api_package *p = &api_packages[i];
+
+        if (str_eq(p->group, group) && str_eq(p->version, version) && (t = type_in_package(p->name, kind))) {
+            return t;
+        }
+    }
+    t = type_in_package(STR("meta.v1"), kind);
+    return t && (t->flags & API_T_OBJECT || str_eq(kind, STR("WatchEvent"))) ? t : NULL;
+}
+
 int api_flat_find(const struct api_type *t, struct str json_name)
 {
     uint32_t h;

@@ -230,8 +230,18 @@ extern const size_t api_n_resources;
 extern const struct api_type *const api_types[];
 extern const size_t api_n_types;
 
+/* Which API group and version a package of schema/ is. */
+struct api_package {
+    struct str name, group, version; /* "core.v1", "", "v1" */
+};
+extern const struct api_package api_packages[];
+extern const size_t api_n_packages;
+
 /* "core.v1.Pod" -> descriptor, or NULL. */
 const struct api_type *api_type_find(struct str name);
+/* By what an object says of itself: "apps/v1" and "DeploymentList". Kinds of meta/v1 (Status, DeleteOptions, WatchEvent, ...) go
+ * by "v1", "meta.k8s.io/v1" and any version of any group. NULL when schema/ has no such kind. */
+const struct api_type *api_type_of_kind(struct str api_version, struct str kind);
 /* The field by JSON name (also through inline messages), or NULL. '*ret_offset' is where its member lies in the struct;
  * may be NULL. */
 const struct api_field *api_field_find(const struct api_type *t, struct str json_name, size_t *ret_offset);
