@@ -47,6 +47,9 @@ struct admission_plugin {
 /* Ends with NULL; in calling order. */
 extern const struct admission_plugin *const admission_plugins[];
 
+/* Plugins in the table. */
+size_t admission_count(void);
+
 /* Is it group/resource that is written ("" is the core group) and, with 'subresource', exactly that one? */
 bool admission_is(const struct admission_attrs *attrs, const char *group, const char *resource, const char *subresource);
 

@@ -38,6 +38,9 @@ enum kind_flag {
     KIND_NO_UNCONDITIONAL_UPDATE = 1 << 2, /* PUT must carry a resourceVersion */
     KIND_STATUS_ON_CREATE = 1 << 3,     /* a status sent with POST is kept (Node) */
     KIND_VOLATILE = 1 << 4,             /* writes may be lost on power failure (Lease renewals, Events): design.md 6 */
+    KIND_RETURN_DELETED = 1 << 5,       /* DELETE answers with the object, not with a Status */
+    KIND_GC_ORPHAN = 1 << 6,            /* dependents are orphaned unless the request says otherwise (Job, ReplicationController) */
+    KIND_NO_GC = 1 << 7,                /* the garbage collector's finalizers are never put on it (Event) */
 };
 
 struct kind_ctx {
@@ -106,6 +109,14 @@ struct kind_ops {
     void (*validate_create)(struct kind_ctx *ctx, const void *obj);
     void (*validate_update)(struct kind_ctx *ctx, const void *obj, const void *old);
     void (*validate_status)(struct kind_ctx *ctx, const void *obj, const void *old);
+    /* Kinds that end gracefully (Pod): the grace period in seconds for a first deletion. False: the object goes at once. */
+    bool (*grace)(const void *obj, bool asked, int64_t asked_s, int64_t *ret_s);
+    /* Kinds that are taken down in steps (Namespace): marks the object and returns false, or true when it may go. */
+    bool (*begin_delete)(struct kind_ctx *ctx, void *obj);
+    /* Holds an object that is marked and has no finalizers (Namespace: spec.finalizers). */
+    bool (*holds)(const void *obj);
+    /* KIND_VOLATILE: may this write be lost on power failure? NULL: all may. 'old' NULL: a create. */
+    bool (*is_volatile)(const void *obj, const void *old);
     void (*cells)(struct kind_cells *c, const void *obj); /* NULL: name and age or creation time, by the schema's columns */
     const struct kind_field *fields; /* beyond metadata.name and metadata.namespace; ended by an absent label */
 };

@@ -1,0 +1,59 @@
+#include "apiserver/request.h"
+#include "apiserver/verbs.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+static struct str header_at(void *ctx, struct str name, size_t index)
+{
+    struct request *r = ctx;
+    size_t pos = 0;
+    struct str value;
+    while (http_header_next(&r->in->headers, name, &pos, &value)) {
+        if (index-- == 0) {
+            return value;
+        }
+    }
+    return STR_NULL;
+}
+
+static enum stage_result finish(struct request *r, enum authn_result result)
+{
+    if (result == AUTHN_OK) {
+        r->user = r->authn.user;
+        r->real_user = r->authn.user;
+        return STAGE_DONE;
+    }
+    if (result == AUTHN_FAILED) {
+        log_info("apiserver: cannot authenticate a request for %.*s: %s", STR_ARG(r->info.path), r->authn.err.msg);
+    }
+    r->status = (struct status){ .code = 401, .reason = STR("Unauthorized"), .message = STR("Unauthorized") };
+    return STAGE_ERROR;
+}
+
+static void on_done(struct authn_request *a, enum authn_result result)
+{
+    struct request *r = a->owner;
+    request_resume(r, finish(r, result));
+}
+
+enum stage_result stage_authenticate(struct request *r)
+{
+    const struct net_peer *peer = r->in->peer;
+    r->authn = (struct authn_request){
+        .arena = &r->arena,
+        .authorization = request_header(r, "authorization"),
+        .ws_protocols = request_header(r, "sec-websocket-protocol"),
+        .header = header_at,
+        .header_ctx = r,
+        .now = clock_real_s(),
+        .path = r->info.path,
+        .done = on_done,
+        .owner = r,
+    };
+    if (peer && peer->state != NET_PEER_NONE) {
+        r->authn.peer_chain = peer->chain;
+        r->authn.n_peer_chain = peer->n_chain;
+    }
+    enum authn_result result = authn_start(r->srv->authn, &r->authn);
+    return result == AUTHN_WAIT ? STAGE_WAIT : finish(r, result);
+}

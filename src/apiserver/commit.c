@@ -1,0 +1,170 @@
+/* The commit: the object is published and stored by compare-and-put; a lost race goes back to load. */
+#include "api/gen/meta_v1.h"
+#include "apiserver/limits.h"
+#include "apiserver/request.h"
+#include "apiserver/verbs.h"
+#include "apiserver/write.h"
+
+static enum stage_result failed(struct request *r, enum store_status status)
+{
+    enum err_code code = store_status_err(status);
+    r->status = (struct status){ .code = err_http_status(code), .reason = str_c(err_reason(code)),
+                                 .message = str_c(store_status_text(status)) };
+    return STAGE_ERROR;
+}
+
+static enum stage_result already_exists(struct request *r)
+{
+    const struct meta_v1_object_meta *m = rest_meta_const(r->rest, r->obj);
+    const struct object *there = watch_cache_get(r->rest->cache, m->namespace, m->name);
+    status_already_exists(&r->status, &r->arena, r->ep->res->group, r->ep->res->resource, m->name);
+    if (there && (there->flags & OBJECT_DELETING)) {
+        r->status.message = arena_printf(&r->arena, "object is being deleted: %.*s", STR_ARG(r->status.message));
+    }
+    return STAGE_ERROR;
+}
+
+static bool has_stage(const struct request *r, stage_fn *run)
+{
+    for (size_t i = 0; r->stages[i].run; i++) {
+        if (r->stages[i].run == run) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Somebody else was faster. */
+static enum stage_result conflicted(struct request *r)
+{
+    if (r->creating && has_stage(r, stage_begin_create)) {
+        if (r->name_generated && ++r->conflicts < REQUEST_MAX_CONFLICTS) {
+            request_goto(r, stage_begin_create);
+            return STAGE_DONE;
+        }
+        return already_exists(r);
+    }
+    if (r->client_rv != 0 || ++r->conflicts >= REQUEST_MAX_CONFLICTS) {
+        return write_conflict(r);
+    }
+    request_goto(r, has_stage(r, stage_load) ? stage_load : stage_load_found);
+    return STAGE_DONE;
+}
+
+static void on_committed(void *arg, const struct store_result *res)
+{
+    struct request *r = arg;
+    r->pending--;
+    r->result = *res;
+    r->result.value = STR_NULL;
+    if (r->cancelled) {
+        r->waiting = false;
+        r->ended = true;
+        request_finish(r);
+        return;
+    }
+    if (res->status == STORE_OK) {
+        request_resume(r, STAGE_DONE);
+    } else if (res->status == STORE_E_CONFLICT) {
+        size_t at = r->at;
+        enum stage_result result = conflicted(r);
+        if (result == STAGE_DONE && r->at != at) {
+            request_again(r); /* request_goto() has set the place */
+        } else {
+            request_resume(r, result);
+        }
+    } else {
+        request_resume(r, failed(r, res->status));
+    }
+}
+
+/* The pieces of an object's JSON without its version. */
+static size_t pieces(const struct object *o, struct str out[OBJECT_IOV])
+{
+    struct iovec iov[OBJECT_IOV];
+    struct str rv = object_revision_text(o);
+    size_t n = 0;
+    int n_iov = object_json_iov(o, iov);
+    for (int i = 0; i < n_iov; i++) {
+        if (iov[i].iov_len > 0 && (rv.len == 0 || iov[i].iov_base != (const void *)rv.ptr)) {
+            out[n++] = str_n(iov[i].iov_base, iov[i].iov_len);
+        }
+    }
+    return n;
+}
+
+/* Would the write change anything? Then upstream does not write either, and the version stays. */
+static bool same_bytes(const struct object *a, const struct object *b)
+{
+    struct str x[OBJECT_IOV], y[OBJECT_IOV];
+    size_t n = pieces(a, x);
+    if (n != pieces(b, y)) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!str_eq(x[i], y[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_volatile(const struct request *r)
+{
+    const struct kind_ops *ops = r->rest->ops;
+    return (ops->flags & KIND_VOLATILE) && !r->removing && (!ops->is_volatile || ops->is_volatile(r->obj, r->old));
+}
+
+static uint32_t time_to_live(const struct request *r)
+{
+    return str_eq_c(r->rest->hub->resource, "events") ? (uint32_t)r->srv->cfg.event_ttl_s : 0;
+}
+
+/* An object that is being deleted goes away with its last finalizer. */
+static bool last_hold_gone(const struct request *r, const struct meta_v1_object_meta *m)
+{
+    const struct meta_v1_object_meta *old = rest_meta_const(r->rest, r->old);
+    return old->deletion_timestamp.set && m->n_finalizers == 0 &&
+           (!old->has_deletion_grace_period_seconds || old->deletion_grace_period_seconds == 0) &&
+           !(r->rest->ops->holds && r->rest->ops->holds(r->obj));
+}
+
+enum stage_result stage_commit(struct request *r)
+{
+    const struct meta_v1_object_meta *m = rest_meta_const(r->rest, r->obj);
+    struct err err = { 0 };
+    CLEANUP(buf_deinit) struct buf key, value;
+    buf_init(&key, 2048);
+    buf_init(&value, 64u << 20);
+
+    if (!r->creating && !r->removing) {
+        r->removing = last_hold_gone(r, m);
+    }
+    if (r->unchanged) {
+        return STAGE_DONE;
+    }
+    if (r->opt.dry_run) {
+        return STAGE_DONE;
+    }
+    r->new_pub = object_unref(r->new_pub);
+    r->new_pub = rest_publish(r->rest, &r->arena, r->obj, &err);
+    if (!r->new_pub || (!r->removing && !rest_encode_stored(r->rest, r->obj, &value, &err))) {
+        status_from_err(&r->status, &r->arena, &err);
+        return STAGE_ERROR;
+    }
+    if (!r->creating && !r->removing && r->old_pub && same_bytes(r->new_pub, r->old_pub)) {
+        r->unchanged = true;
+        r->new_pub = object_unref(r->new_pub);
+        return STAGE_DONE;
+    }
+    watch_cache_key(r->rest->cache, m->namespace, m->name, &key);
+    struct store_write w = {
+        .resource = watch_cache_resource(r->rest->cache), .key = buf_str(&key),
+        .value = r->removing ? STR_NULL : buf_str(&value), .expect = r->creating ? STORE_ABSENT : r->old_revision,
+        .flags = is_volatile(r) ? STORE_VOLATILE : 0, .ttl_s = time_to_live(r),
+        .object = (struct object *)(uintptr_t)r->new_pub, .done = on_committed, .arg = r,
+    };
+    r->pending++;
+    store_write(r->srv->store, &w);
+    return STAGE_WAIT;
+}

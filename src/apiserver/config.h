@@ -1,0 +1,35 @@
+/* What kube-apiserver is started with: filled from flags by src/cmd/kube-apiserver.c, or by tests. Text lives as long as the
+ * process. Names follow the flags. */
+#ifndef APISERVER_CONFIG_H
+#define APISERVER_CONFIG_H
+
+#include "base/flags.h"
+#include "base/str.h"
+
+struct apiserver_config {
+    struct str store;    /* "memory" or "sqlite" */
+    struct str data_dir; /* sqlite: where coracle.db lies */
+    struct str volatile_dir;
+    bool no_sync;
+    struct str advertise_address; /* of the kubernetes Service's endpoint */
+    int64_t secure_port;
+    struct str service_cluster_ip_range; /* "10.96.0.0/16" */
+    struct str service_node_port_range;  /* "30000-32767" */
+    struct str client_ca_file, token_auth_file;
+    struct flag_strings service_account_key_files, service_account_issuers, api_audiences;
+    struct str service_account_signing_key_file;
+    bool extend_token_expiration;
+    int64_t max_token_expiration_s;
+    bool anonymous_auth;
+    struct flag_strings authorization_modes;
+    struct str enable_admission_plugins, disable_admission_plugins;
+    struct str kubelet_client_certificate, kubelet_client_key, kubelet_certificate_authority;
+    struct str kubelet_preferred_address_types;
+    int64_t event_ttl_s;
+    struct str requestheader_client_ca_file;
+};
+
+/* Defaults as upstream's; for tests and as the base of flags. */
+void apiserver_config_defaults(struct apiserver_config *c);
+
+#endif

@@ -1,0 +1,177 @@
+#include "apiserver/feeds.h"
+
+#include "api/gen/core_v1.h"
+#include "api/gen/rbac_v1.h"
+#include "api/gen/storage_v1.h"
+#include "auth/node-graph.h"
+#include "auth/rbac.h"
+#include "base/log.h"
+
+struct feed_kind {
+    const char *group, *resource;
+    void (*put)(struct apiserver *s, const void *obj);
+    void (*drop)(struct apiserver *s, struct str ns, struct str name);
+};
+
+struct feed {
+    struct list link;
+    struct apiserver *srv;
+    struct rest *rest;
+    const struct feed_kind *kind;
+    struct watcher *watcher;
+    struct loop_task task;
+};
+
+static void put_role(struct apiserver *s, const void *o)
+{
+    rbac_put_role(s->rbac, o);
+}
+static void drop_role(struct apiserver *s, struct str ns, struct str name)
+{
+    rbac_delete_role(s->rbac, ns, name);
+}
+static void put_cluster_role(struct apiserver *s, const void *o)
+{
+    rbac_put_cluster_role(s->rbac, o);
+}
+static void drop_cluster_role(struct apiserver *s, struct str ns, struct str name)
+{
+    (void)ns;
+    rbac_delete_cluster_role(s->rbac, name);
+}
+static void put_role_binding(struct apiserver *s, const void *o)
+{
+    rbac_put_role_binding(s->rbac, o);
+}
+static void drop_role_binding(struct apiserver *s, struct str ns, struct str name)
+{
+    rbac_delete_role_binding(s->rbac, ns, name);
+}
+static void put_cluster_role_binding(struct apiserver *s, const void *o)
+{
+    rbac_put_cluster_role_binding(s->rbac, o);
+}
+static void drop_cluster_role_binding(struct apiserver *s, struct str ns, struct str name)
+{
+    (void)ns;
+    rbac_delete_cluster_role_binding(s->rbac, name);
+}
+static void put_pod(struct apiserver *s, const void *o)
+{
+    node_graph_put_pod(s->node_graph, o);
+}
+static void drop_pod(struct apiserver *s, struct str ns, struct str name)
+{
+    node_graph_delete_pod(s->node_graph, ns, name);
+}
+static void put_volume(struct apiserver *s, const void *o)
+{
+    node_graph_put_volume(s->node_graph, o);
+}
+static void drop_volume(struct apiserver *s, struct str ns, struct str name)
+{
+    (void)ns;
+    node_graph_delete_volume(s->node_graph, name);
+}
+static void put_attachment(struct apiserver *s, const void *o)
+{
+    node_graph_put_attachment(s->node_graph, o);
+}
+static void drop_attachment(struct apiserver *s, struct str ns, struct str name)
+{
+    (void)ns;
+    node_graph_delete_attachment(s->node_graph, name);
+}
+
+static const struct feed_kind kinds[] = {
+    { "rbac.authorization.k8s.io", "roles", put_role, drop_role },
+    { "rbac.authorization.k8s.io", "clusterroles", put_cluster_role, drop_cluster_role },
+    { "rbac.authorization.k8s.io", "rolebindings", put_role_binding, drop_role_binding },
+    { "rbac.authorization.k8s.io", "clusterrolebindings", put_cluster_role_binding, drop_cluster_role_binding },
+    { "", "pods", put_pod, drop_pod },
+    { "", "persistentvolumes", put_volume, drop_volume },
+    { "storage.k8s.io", "volumeattachments", put_attachment, drop_attachment },
+};
+
+static enum store_status feed_open(struct feed *f);
+
+static void feed_put(struct feed *f, const struct object *o)
+{
+    CLEANUP(arena_deinit) struct arena a;
+    arena_init(&a, 256u << 20);
+    const void *obj = rest_decode(f->rest, &a, o);
+    if (obj) {
+        f->kind->put(f->srv, obj);
+    }
+}
+
+static void feed_pump(void *arg)
+{
+    struct feed *f = arg;
+    struct watch_item item;
+    for (;;) {
+        enum watch_got got = watch_next(f->watcher, &item);
+        if (got == WATCH_GOT_NOTHING) {
+            return;
+        }
+        if (got == WATCH_GOT_EXPIRED) {
+            /* Everything is fed again; what was deleted meanwhile is found by the watcher's own start. */
+            log_warning("apiserver: the feed of %s fell behind and starts again", f->kind->resource);
+            f->watcher = watcher_free(f->watcher);
+            if (feed_open(f) != STORE_OK) {
+                return;
+            }
+            continue;
+        }
+        if (got != WATCH_GOT_ITEM) {
+            continue;
+        }
+        if (item.type == WATCH_DELETED) {
+            f->kind->drop(f->srv, object_namespace(item.object), object_name(item.object));
+        } else if (item.object) {
+            feed_put(f, item.object);
+        }
+    }
+}
+
+static void feed_ready(void *arg)
+{
+    struct feed *f = arg;
+    loop_task_defer(&f->task);
+}
+
+static enum store_status feed_open(struct feed *f)
+{
+    struct watch_options opt = { .start = WATCH_FROM_NOW, .field = -1, .ready = feed_ready, .arg = f };
+    return watcher_new(f->rest->cache, &opt, &f->watcher);
+}
+
+void feeds_start(struct apiserver *s)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        struct rest *rest = registry_rest(s, str_c(kinds[i].group), str_c(kinds[i].resource));
+        struct feed *f = rest ? calloc(1, sizeof(*f)) : NULL;
+        if (!f) {
+            continue;
+        }
+        f->srv = s;
+        f->rest = rest;
+        f->kind = &kinds[i];
+        loop_task_init(&f->task, s->loop, feed_pump, f);
+        list_push_back(&s->feeds, &f->link);
+        if (feed_open(f) == STORE_OK) {
+            feed_pump(f);
+        }
+    }
+}
+
+void feeds_stop(struct apiserver *s)
+{
+    LIST_FOREACH(&s->feeds, struct feed, link, f)
+    {
+        list_remove(&f->link);
+        loop_task_cancel(&f->task);
+        f->watcher = watcher_free(f->watcher);
+        free(f);
+    }
+}

@@ -1,0 +1,33 @@
+/* Every bound a peer can push against in this room, with its reason and its answer. */
+#ifndef APISERVER_LIMITS_H
+#define APISERVER_LIMITS_H
+
+/* Upstream's limit of a request body (--max-request-bytes of etcd is below it). Answer: 413. */
+#define REQUEST_MAX_BODY (3u << 20)
+/* Memory of one request beyond its body: decoded objects, the object as loaded, encodings. A body of 3 MB of small values
+ * decodes to about ten times its size; a list in protobuf or as a table is encoded piece by piece. Answer: 413. */
+#define REQUEST_ARENA (192u << 20)
+/* Loads of one write after conflicts (a client's resourceVersion is never retried). Answer: 409. */
+#define REQUEST_MAX_CONFLICTS 10
+/* Requests under way, watches not counted (--max-requests-inflight + --max-mutating-requests-inflight). Answer: 429. */
+#define REQUESTS_IN_FLIGHT 600u
+/* Upstream's --request-timeout. Answer: 504. */
+#define REQUEST_TIMEOUT_MS 60000u
+/* How long a read waits for a resourceVersion that is not there yet: upstream's three seconds. Answer: 504. */
+#define REQUEST_RV_WAIT_MS 3000u
+/* A watch without timeoutSeconds ends after min-request-timeout (1800 s) to twice that. */
+#define WATCH_MIN_TIMEOUT_S 1800u
+/* Bookmarks for those who asked, at most so often: upstream's minute. */
+#define WATCH_BOOKMARK_MS 60000u
+/* Bytes of a list given to the connection before waiting for it to drain. */
+#define LIST_BATCH_BYTES (256u << 10)
+/* Budget of encodings that are kept (protobuf, metadata only). */
+#define ENCODINGS_BUDGET (4u << 20)
+/* How long a delete of a collection runs objects side by side. */
+#define DELETE_COLLECTION_PARALLEL 16u
+/* Warning headers: upstream's 4 KB in all; past it further warnings are left out. */
+#define REQUEST_MAX_WARNINGS 32u
+/* fieldManager: metav1 validation. */
+#define FIELD_MANAGER_MAX 128u
+
+#endif

@@ -1,0 +1,170 @@
+/* PATCH: the object as it is, as a tree in the version of the request; the patch applied; decoded strictly into a struct again. */
+#include "api/patch-json.h"
+
+#include "api/decode-json.h"
+#include "api/default.h"
+#include "api/gen/meta_v1.h"
+#include "api/patch-merge.h"
+#include "api/patch-strategic.h"
+#include "api/val-convert.h"
+#include "apiserver/body.h"
+#include "apiserver/managed.h"
+#include "apiserver/render.h"
+#include "apiserver/request.h"
+#include "apiserver/verbs.h"
+#include "apiserver/write.h"
+#include "base/clock.h"
+
+enum patch_kind { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC, PATCH_APPLY };
+
+static enum patch_kind kind_of(const struct request *r)
+{
+    if (str_eq_c(r->content_type, "application/json-patch+json")) {
+        return PATCH_JSON;
+    }
+    if (str_eq_c(r->content_type, "application/merge-patch+json")) {
+        return PATCH_MERGE;
+    }
+    return str_eq_c(r->content_type, "application/apply-patch+yaml") ? PATCH_APPLY : PATCH_STRATEGIC;
+}
+
+/* The reason of a failed patch as upstream answers it. */
+static enum stage_result failed(struct request *r, const struct err *err)
+{
+    if (err->code == ERR_INTERNAL) {
+        status_unclassified(&r->status, &r->arena, "%s", err->msg);
+        return STAGE_ERROR;
+    }
+    status_from_err(&r->status, &r->arena, err);
+    if (err->code == ERR_TOO_LARGE) {
+        r->status.message = arena_printf(&r->arena, "Request entity too large: %s", err->msg);
+    }
+    if (err->code == ERR_INVALID && str_eq_c(str_c(err->msg), PATCH_JSON_REFUSED)) {
+        r->status.has_details = true;
+    }
+    return STAGE_ERROR;
+}
+
+/* ' "" is invalid: patch: Invalid value: "<what>": <why>'. */
+static enum stage_result refused(struct request *r, struct str what, struct str why)
+{
+    field_invalid_str(&r->errs, STR("patch"), what, "%.*s", STR_ARG(why));
+    status_invalid(&r->status, &r->arena, STR_EMPTY, STR_EMPTY, STR_EMPTY, &r->errs);
+    return STAGE_ERROR;
+}
+
+static bool report(struct request *r, const struct api_problems *problems, struct str what, enum stage_result *ret)
+{
+    if (problems->n == 0 || r->opt.validation == FIELD_VALIDATION_IGNORE) {
+        return true;
+    }
+    if (r->opt.validation == FIELD_VALIDATION_STRICT) {
+        *ret = refused(r, what, api_problems_text(&r->arena, problems));
+        return false;
+    }
+    for (size_t i = 0; i < problems->n; i++) {
+        request_warn(r, problems->items[i]);
+    }
+    return true;
+}
+
+/* The patched tree as the struct of the request's version, defaulted, in the hub's shape. */
+static enum stage_result decode(struct request *r, const struct val *doc, struct str what, struct api_problems *problems)
+{
+    struct err err = { 0 };
+    enum stage_result result = STAGE_DONE;
+    const struct api_type *t = r->ep->res->type;
+    void *obj = arena_alloc(&r->arena, t->size);
+    struct api_json_decode how = { .problems = problems };
+    struct api_default_ctx ctx = { .now_sec = clock_real_s() };
+    if (!obj) {
+        return request_bad(r, "the object is too large");
+    }
+    if (!api_from_val(&r->arena, t, doc, &how, obj, &err)) {
+        return refused(r, what, str_c(err.msg));
+    }
+    if (!report(r, problems, what, &result)) {
+        return result;
+    }
+    if (!api_default(&r->arena, t, obj, &ctx)) {
+        return request_bad(r, "the object is too large");
+    }
+    r->obj = body_to_hub(r, obj);
+    return r->obj ? STAGE_DONE : STAGE_ERROR;
+}
+
+static enum stage_result check_identity(struct request *r)
+{
+    struct meta_v1_object_meta *m = rest_meta(r->rest, r->obj);
+    if (!str_eq(m->name, r->info.name)) {
+        return request_bad(r, "the name of the object (%.*s) does not match the name on the URL (%.*s)", STR_ARG(m->name),
+                           STR_ARG(r->info.name));
+    }
+    if (r->rest->hub->namespaced && !str_eq(m->namespace, r->info.ns)) {
+        return request_bad(r, "the namespace of the provided object does not match the namespace sent on the request");
+    }
+    return STAGE_DONE;
+}
+
+static enum stage_result apply_one(struct request *r)
+{
+    struct err err = { 0 };
+    struct val doc, patch;
+    struct val_dups dups;
+    struct api_problems problems = { 0 };
+    enum patch_kind kind = kind_of(r);
+    struct str what;
+    const void *current = render_convert(r->ep, &r->arena, r->old);
+
+    val_dups_init(&dups);
+    if (!current || !api_to_val(&r->arena, r->ep->res->type, current, &doc) ||
+        !val_set(&r->arena, &doc, STR("kind"), val_string(r->ep->res->kind)) ||
+        !val_set(&r->arena, &doc, STR("apiVersion"), val_string(r->ep->api_version))) {
+        return request_bad(r, "the object is too large");
+    }
+    if (kind == PATCH_JSON) {
+        if (!patch_json_apply(&r->arena, &doc, r->body, &err)) {
+            return failed(r, &err);
+        }
+        what = val_to_json(&r->arena, &doc);
+    } else if (kind == PATCH_MERGE) {
+        if (!patch_merge_apply(&r->arena, &doc, r->body, &dups, &err)) {
+            return failed(r, &err);
+        }
+        what = val_to_json(&r->arena, &doc);
+    } else {
+        CLEANUP(buf_deinit) struct buf text;
+        buf_init(&text, 4u << 20);
+        if (!val_parse_json(&r->arena, r->body, JSON_DEPTH, &dups, &patch, &err)) {
+            return request_bad(r, "error decoding patch: %s", err.msg);
+        }
+        if (patch.kind != VAL_OBJECT) {
+            return request_bad(r, "error decoding patch: json: cannot unmarshal %s into Go value of type map[string]interface {}",
+                               patch.kind == VAL_ARRAY ? "array" : patch.kind == VAL_STRING ? "string" : "value");
+        }
+        val_write_go(&text, &patch);
+        what = arena_str(&r->arena, buf_str(&text));
+        if (!patch_strategic_apply(&r->arena, &doc, &patch, r->ep->res->type, &err)) {
+            return failed(r, &err);
+        }
+    }
+    for (struct val_dup *d = dups.first; d; d = d->next) {
+        api_problems_add(&r->arena, &problems, arena_printf(&r->arena, "duplicate field \"%.*s\"", STR_ARG(d->path)));
+    }
+    enum stage_result result = decode(r, &doc, what, &problems);
+    return result == STAGE_DONE ? check_identity(r) : result;
+}
+
+enum stage_result stage_apply_patch(struct request *r)
+{
+    enum stage_result result;
+    if (kind_of(r) == PATCH_APPLY) {
+        result = managed_apply(r);
+    } else if (!r->old) {
+        status_not_found(&r->status, &r->arena, r->ep->res->group, r->ep->res->resource, r->info.name);
+        return STAGE_ERROR;
+    } else {
+        result = apply_one(r);
+    }
+    return result == STAGE_DONE ? write_check_update(r) : result;
+}

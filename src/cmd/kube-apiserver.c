@@ -1,0 +1,282 @@
+/* kube-apiserver: options, store, loop, doors, close. */
+#include "cmd/cmd.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include "apiserver/server.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "net/addr.h"
+#include "net/tls.h"
+#include "pki/cert.h"
+
+enum { DRAIN_MS = 5000, RELOAD_MS = 60000 };
+
+struct options {
+    struct apiserver_config cfg;
+    struct str bind_address, tls_cert_file, tls_private_key_file, cert_dir, etcd_servers_text;
+    struct flag_strings etcd_servers, enable_admission, disable_admission;
+    int64_t listen_fd, event_ttl_ms, max_token_ms;
+    bool enable_bootstrap_tokens, allow_privileged;
+    struct str tls_min_version;
+};
+
+static const struct flag serving_flags[] = {
+    FLAG_INT(struct options, cfg.secure_port, "secure-port", "6443", "The port that is served with TLS"),
+    FLAG_STRING(struct options, bind_address, "bind-address", "0.0.0.0", "The address that is listened on"),
+    FLAG_INT(struct options, listen_fd, "listen-fd", "-1", "A listening socket handed in, used in place of bind-address and secure-port"),
+    FLAG_STRING(struct options, tls_cert_file, "tls-cert-file", "", "The server's certificate chain (PEM)"),
+    FLAG_STRING(struct options, tls_private_key_file, "tls-private-key-file", "", "The key of tls-cert-file (PEM)"),
+    FLAG_STRING(struct options, cert_dir, "cert-dir", "/var/run/kubernetes", "Where a self-signed certificate is kept when no tls-cert-file is given"),
+    FLAG_STRING(struct options, tls_min_version, "tls-min-version", "VersionTLS12", "VersionTLS12 or VersionTLS13"),
+    FLAG_STRING(struct options, cfg.advertise_address, "advertise-address", "", "The address other members reach this server at"),
+};
+
+static const struct flag store_flags[] = {
+    FLAG_STRING(struct options, cfg.store, "store", "sqlite", "Where objects are kept: sqlite or memory"),
+    FLAG_STRING(struct options, cfg.data_dir, "data-dir", "/var/lib/coracle", "The folder of the SQLite store"),
+    FLAG_STRING(struct options, cfg.volatile_dir, "volatile-dir", "", "A folder in tmpfs for what may be lost on power failure (lease renewals, events)"),
+    FLAG_BOOL(struct options, cfg.no_sync, "unsafe-no-sync", "false", "Do not wait for the disk: for tests"),
+    FLAG_STRINGS(struct options, etcd_servers, "etcd-servers", "", "etcd's addresses"),
+    FLAG_DURATION(struct options, event_ttl_ms, "event-ttl", "1h", "How long events are kept"),
+};
+
+static const struct flag auth_flags[] = {
+    FLAG_STRING(struct options, cfg.client_ca_file, "client-ca-file", "", "CAs of client certificates"),
+    FLAG_STRING(struct options, cfg.token_auth_file, "token-auth-file", "", "A file of static tokens"),
+    FLAG_BOOL(struct options, cfg.anonymous_auth, "anonymous-auth", "true", "Requests without credentials are system:anonymous"),
+    FLAG_ARRAY(struct options, cfg.service_account_key_files, "service-account-key-file", "", "Public keys that verify service-account tokens"),
+    FLAG_STRING(struct options, cfg.service_account_signing_key_file, "service-account-signing-key-file", "", "The key that signs service-account tokens"),
+    FLAG_ARRAY(struct options, cfg.service_account_issuers, "service-account-issuer", "https://kubernetes.default.svc.cluster.local", "Issuers of tokens; the first one signs"),
+    FLAG_STRINGS(struct options, cfg.api_audiences, "api-audiences", "", "Audiences of tokens; the issuers when empty"),
+    FLAG_BOOL(struct options, cfg.extend_token_expiration, "service-account-extend-token-expiration", "true", "Tokens of pods live longer than asked for, so that old clients survive"),
+    FLAG_DURATION(struct options, max_token_ms, "service-account-max-token-expiration", "0", "The longest life of an issued token"),
+    FLAG_STRINGS(struct options, cfg.authorization_modes, "authorization-mode", "AlwaysAllow", "Node, RBAC, AlwaysAllow, AlwaysDeny; asked in order"),
+    FLAG_STRINGS(struct options, enable_admission, "enable-admission-plugins", "", "Plugins besides the default ones"),
+    FLAG_STRINGS(struct options, disable_admission, "disable-admission-plugins", "", "Default plugins that are left out"),
+    FLAG_BOOL(struct options, enable_bootstrap_tokens, "enable-bootstrap-token-auth", "false", "Secrets of type bootstrap.kubernetes.io/token authenticate"),
+    FLAG_BOOL(struct options, allow_privileged, "allow-privileged", "true", "Privileged containers are allowed"),
+    FLAG_STRING(struct options, cfg.requestheader_client_ca_file, "requestheader-client-ca-file", "", "CAs of front proxies"),
+};
+
+static const struct flag cluster_flags[] = {
+    FLAG_STRING(struct options, cfg.service_cluster_ip_range, "service-cluster-ip-range", "10.0.0.0/24", "Addresses of Services"),
+    FLAG_STRING(struct options, cfg.service_node_port_range, "service-node-port-range", "30000-32767", "Ports of Services on nodes"),
+    FLAG_STRING(struct options, cfg.kubelet_client_certificate, "kubelet-client-certificate", "", "Certificate shown to kubelets"),
+    FLAG_STRING(struct options, cfg.kubelet_client_key, "kubelet-client-key", "", "Its key"),
+    FLAG_STRING(struct options, cfg.kubelet_certificate_authority, "kubelet-certificate-authority", "", "CAs of the kubelets' serving certificates"),
+    FLAG_STRING(struct options, cfg.kubelet_preferred_address_types, "kubelet-preferred-address-types",
+                "Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP", "Which address of a node is dialled"),
+};
+
+struct main_state {
+    struct loop *loop;
+    struct apiserver *server;
+    struct options *opt;
+    struct net_tls_server *tls;
+    struct loop_signal term, interrupt;
+    struct loop_timer reload;
+    bool draining;
+};
+
+static bool read_text(struct str path, struct buf *b, struct err *err)
+{
+    char p[4096];
+    if (str_empty(path)) {
+        return true;
+    }
+    if (!str_to_cstr(path, p, sizeof(p))) {
+        return err_set(err, ERR_INVALID, "a path is too long");
+    }
+    return fs_read(p, 4u << 20, b, err);
+}
+
+/* A certificate of our own when none was given: good until the process ends; clients must skip its verification. */
+static bool self_signed(const struct options *o, struct buf *cert, struct buf *key, struct err *err)
+{
+    enum { YEAR_S = 365 * 24 * 3600 };
+    struct str names[] = { STR("localhost"), STR("kubernetes"), STR("kubernetes.default"), STR("kubernetes.default.svc") };
+    struct str ips[] = { STR("127.0.0.1"), o->cfg.advertise_address };
+    int64_t now = clock_real_s();
+    struct pki_cert_spec ca_spec = { .names = { .cn = STR("kube-apiserver-ca") }, .ca = true, .path_len = 0,
+                                     .not_before = now - PKI_BACKDATE_S, .not_after = now + YEAR_S };
+    struct pki_cert_spec spec = {
+        .names = { .cn = STR("kube-apiserver"), .dns = names, .n_dns = ARRAY_SIZE(names), .ips = ips, .n_ips = ARRAY_SIZE(ips) },
+        .usages = PKI_USAGE_DIGITAL_SIGNATURE | PKI_USAGE_KEY_ENCIPHERMENT | PKI_USAGE_SERVER_AUTH,
+        .not_before = now - PKI_BACKDATE_S, .not_after = now + YEAR_S,
+    };
+    CLEANUP(pki_key_unrefp) struct pki_key *ca_key = pki_key_generate(PKI_KEY_P256, 0, err);
+    CLEANUP(pki_key_unrefp) struct pki_key *own = ca_key ? pki_key_generate(PKI_KEY_P256, 0, err) : NULL;
+    CLEANUP(pki_cert_unrefp) struct pki_cert *ca = own ? pki_cert_self_sign(ca_key, &ca_spec, err) : NULL;
+    CLEANUP(pki_cert_unrefp) struct pki_cert *leaf = ca ? pki_cert_sign(ca, ca_key, own, &spec, err) : NULL;
+    if (!leaf) {
+        return false;
+    }
+    pki_cert_write_pem(leaf, cert);
+    pki_cert_write_pem(ca, cert);
+    return pki_key_write_private(own, key) || err_set(err, ERR_INTERNAL, "the serving key cannot be written");
+}
+
+static bool load_tls(struct main_state *m, struct err *err)
+{
+    const struct options *o = m->opt;
+    CLEANUP(buf_deinit) struct buf cert, key, ca;
+    char min_version[64] = "";
+    buf_init(&cert, 4u << 20);
+    buf_init(&key, 4u << 20);
+    buf_init(&ca, 4u << 20);
+    if (!read_text(o->tls_cert_file, &cert, err) || !read_text(o->tls_private_key_file, &key, err) ||
+        !read_text(o->cfg.client_ca_file, &ca, err)) {
+        return false;
+    }
+    if (cert.len == 0) {
+        if (m->tls) {
+            return true; /* a certificate of our own is made once */
+        }
+        if (!self_signed(o, &cert, &key, err)) {
+            return false;
+        }
+        log_warning("apiserver: no --tls-cert-file: serving with a self-signed certificate");
+    }
+    struct net_tls_server_config cfg = {
+        .identity = { .cert_pem = buf_str(&cert), .key_pem = buf_str(&key) }, .client_ca_pem = buf_str(&ca),
+        .alpn = NET_ALPN_H1 | NET_ALPN_H2,
+    };
+    if (str_to_cstr(o->tls_min_version, min_version, sizeof(min_version)) && min_version[0]) {
+        cfg.min_version = min_version;
+    }
+    if (m->tls) {
+        return net_tls_server_reload(m->tls, &cfg, err);
+    }
+    m->tls = net_tls_server_new(&cfg, err);
+    return m->tls != NULL;
+}
+
+static void on_reload(void *arg)
+{
+    struct main_state *m = arg;
+    struct err err = { 0 };
+    if (!load_tls(m, &err)) {
+        log_warning("apiserver: the serving certificate cannot be read again, the old one stays: %s", err.msg);
+    }
+    if (!apiserver_reload(m->server, &err)) {
+        log_warning("apiserver: credentials cannot be read again, the old ones stay: %s", err.msg);
+    }
+    loop_timer_start(&m->reload, RELOAD_MS);
+}
+
+static void on_drained(void *arg)
+{
+    struct main_state *m = arg;
+    loop_stop(m->loop);
+}
+
+static void on_signal(void *arg)
+{
+    struct main_state *m = arg;
+    if (m->draining) {
+        loop_stop(m->loop);
+        return;
+    }
+    m->draining = true;
+    log_info("apiserver: stopping");
+    apiserver_drain(m->server, DRAIN_MS, on_drained, m);
+}
+
+static int listen_socket(const struct options *o, struct err *err)
+{
+    struct net_addr addr;
+    if (o->listen_fd >= 0) {
+        return (int)o->listen_fd;
+    }
+    if (o->cfg.secure_port < 1 || o->cfg.secure_port > 65535 ||
+        !net_addr_parse_ip(o->bind_address, (uint16_t)o->cfg.secure_port, &addr)) {
+        err_set(err, ERR_INVALID, "--bind-address %.*s or --secure-port %lld is not valid", STR_ARG(o->bind_address),
+                (long long)o->cfg.secure_port);
+        return -1;
+    }
+    return net_listen(&addr, 0600, err);
+}
+
+static struct str joined(const struct flag_strings *list)
+{
+    static char text[2][4096];
+    static int which;
+    char *out = text[which++ % 2];
+    size_t n = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        int len = snprintf(out + n, sizeof(text[0]) - n, "%s%.*s", i ? "," : "", STR_ARG(list->items[i]));
+        n += len > 0 && (size_t)len < sizeof(text[0]) - n ? (size_t)len : 0;
+    }
+    return str_n(out, n);
+}
+
+static bool complete(struct options *o, struct err *err)
+{
+    if (o->etcd_servers.n > 0) {
+        return err_set(err, ERR_INVALID, "--etcd-servers: this build keeps its objects in --store=sqlite or memory; it has no etcd back end");
+    }
+    if (o->enable_bootstrap_tokens) {
+        log_warning("apiserver: --enable-bootstrap-token-auth: there is no bootstrap token authenticator here, such tokens are refused");
+    }
+    if (str_empty(o->cfg.advertise_address)) {
+        bool any = str_eq_c(o->bind_address, "0.0.0.0") || str_eq_c(o->bind_address, "::");
+        o->cfg.advertise_address = any ? STR("127.0.0.1") : o->bind_address;
+    }
+    o->cfg.enable_admission_plugins = joined(&o->enable_admission);
+    o->cfg.disable_admission_plugins = joined(&o->disable_admission);
+    o->cfg.event_ttl_s = o->event_ttl_ms / 1000;
+    o->cfg.max_token_expiration_s = o->max_token_ms / 1000;
+    return true;
+}
+
+static bool start(struct main_state *m, struct err *err)
+{
+    if (!complete(m->opt, err) || !load_tls(m, err)) {
+        return false;
+    }
+    int fd = listen_socket(m->opt, err);
+    if (fd < 0) {
+        return false;
+    }
+    m->server = apiserver_new(m->loop, &m->opt->cfg, err);
+    return m->server && apiserver_listen(m->server, fd, m->tls, err);
+}
+
+int kube_apiserver_main(int argc, char **argv)
+{
+    static struct options opt;
+    const struct flag_section sections[] = {
+        { "Secure serving", serving_flags, ARRAY_SIZE(serving_flags), &opt },
+        { "Store", store_flags, ARRAY_SIZE(store_flags), &opt },
+        { "Authentication, authorization, admission", auth_flags, ARRAY_SIZE(auth_flags), &opt },
+        { "Cluster", cluster_flags, ARRAY_SIZE(cluster_flags), &opt },
+    };
+    const struct flag_program program = { "kube-apiserver", "Serves the Kubernetes API.", sections, ARRAY_SIZE(sections) };
+    struct flag_result flags;
+    struct err err = { 0 };
+    struct main_state m = { .opt = &opt };
+    int status = flags_main(&program, argc, argv, &flags);
+    if (status >= 0) {
+        return status;
+    }
+    m.loop = loop_new(&err);
+    if (!m.loop || loop_signal_start(&m.term, m.loop, SIGTERM, on_signal, &m) < 0 ||
+        loop_signal_start(&m.interrupt, m.loop, SIGINT, on_signal, &m) < 0 || !start(&m, &err)) {
+        log_error("apiserver: %s", err.msg);
+        m.server = apiserver_free(m.server);
+        net_tls_server_unref(m.tls);
+        loop_free(m.loop);
+        return 1;
+    }
+    loop_timer_init(&m.reload, m.loop, on_reload, &m);
+    loop_timer_start(&m.reload, RELOAD_MS);
+    loop_run(m.loop);
+    loop_timer_stop(&m.reload);
+    m.server = apiserver_free(m.server);
+    net_tls_server_unref(m.tls);
+    loop_free(m.loop);
+    return 0;
+}
