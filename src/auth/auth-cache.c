@@ -58,7 +58,8 @@ void auth_cache_digest(const struct str *pieces, size_t n, uint8_t ret[32])
             SHA256(parts, used, parts);
             used = 32;
         }
-        SHA256((const unsigned char *)(pieces[i].ptr ? pieces[i].ptr : ""), pieces[i].len, parts + used);
+        SHA256((const unsigned char *)(pieces[i].ptr ? pieces[i].ptr : ""), pieces[i].len,
+               parts + used);
         used += 32;
     }
     SHA256(parts, used, ret);
@@ -69,8 +70,9 @@ static struct slot *slot_of(struct auth_cache *c, const uint8_t digest[32])
     return &c->slots[((size_t)digest[0] | (size_t)digest[1] << 8) % AUTH_CACHE_SLOTS];
 }
 
-const struct auth_user *auth_cache_get(struct auth_cache *c, const uint8_t digest[32], int64_t now, struct str *ret_tag,
-                                       const struct str **ret_list, size_t *ret_n_list)
+const struct auth_user *auth_cache_get(struct auth_cache *c, const uint8_t digest[32], int64_t now,
+                                       struct str *ret_tag, const struct str **ret_list,
+                                       size_t *ret_n_list)
 {
     struct slot *s = slot_of(c, digest);
     if (now >= s->until || memcmp(s->digest, digest, 32) != 0) {
@@ -86,8 +88,9 @@ const struct auth_user *auth_cache_get(struct auth_cache *c, const uint8_t diges
     return &s->user;
 }
 
-void auth_cache_put(struct auth_cache *c, const uint8_t digest[32], int64_t until, const struct auth_user *user, struct str tag,
-                    const struct str *list, size_t n_list)
+void auth_cache_put(struct auth_cache *c, const uint8_t digest[32], int64_t until,
+                    const struct auth_user *user, struct str tag, const struct str *list,
+                    size_t n_list)
 {
     struct slot *s = slot_of(c, digest);
     arena_clear(&s->arena);

@@ -1,4 +1,5 @@
-/* Service-account tokens (--service-account-key-file, --service-account-issuer, --api-audiences). */
+/* Service-account tokens (--service-account-key-file, --service-account-issuer, --api-audiences).
+ */
 #include "auth/authn-table.h"
 #include "auth/limits.h"
 #include "auth/sa-token.h"
@@ -23,7 +24,8 @@ static bool load_keys(char *const *files, size_t n, struct jwt_keyset *ret, stru
     for (size_t i = 0; i < n && ok; i++) {
         struct buf b;
         buf_init(&b, PKI_MAX_FILE + 1);
-        ok = fs_read(files[i], PKI_MAX_FILE, &b, err) && (jwt_keyset_add_pem(&s, buf_str(&b), err) || err_wrap(err, "%s", files[i]));
+        ok = fs_read(files[i], PKI_MAX_FILE, &b, err) &&
+             (jwt_keyset_add_pem(&s, buf_str(&b), err) || err_wrap(err, "%s", files[i]));
         if (b.ptr) {
             explicit_bzero(b.ptr, b.capacity);
         }
@@ -54,7 +56,8 @@ static struct str *copy_strs(struct arena *a, const struct str *src, size_t n)
     return dst;
 }
 
-static bool service_account_open(const struct authn_config *cfg, struct authn **ret, struct err *err)
+static bool service_account_open(const struct authn_config *cfg, struct authn **ret,
+                                 struct err *err)
 {
     if (cfg->n_service_account_key_files == 0) {
         *ret = NULL;
@@ -70,7 +73,8 @@ static bool service_account_open(const struct authn_config *cfg, struct authn **
     s->issuers = copy_strs(&s->arena, cfg->service_account_issuers, cfg->n_service_account_issuers);
     s->n_issuers = cfg->n_service_account_issuers;
     s->n_audiences = own ? cfg->n_api_audiences : cfg->n_service_account_issuers;
-    s->audiences = copy_strs(&s->arena, own ? cfg->api_audiences : cfg->service_account_issuers, s->n_audiences);
+    s->audiences = copy_strs(&s->arena, own ? cfg->api_audiences : cfg->service_account_issuers,
+                             s->n_audiences);
     s->lookup = cfg->sa_lookup;
     s->n_key_files = cfg->n_service_account_key_files;
     s->key_files = arena_new_n(&s->arena, char *, s->n_key_files);
@@ -110,8 +114,10 @@ static bool is_one_of(const struct str *list, size_t n, struct str s)
     return false;
 }
 
-/* The audiences that the token is for and that are asked for. A legacy token is for the server's own. */
-static bool match_audiences(const struct authn_service_account *s, const struct sa_claims *c, struct authn_request *r)
+/* The audiences that the token is for and that are asked for. A legacy token is for the server's
+ * own. */
+static bool match_audiences(const struct authn_service_account *s, const struct sa_claims *c,
+                            struct authn_request *r)
 {
     const struct str *have = c->legacy && c->n_audiences == 0 ? s->audiences : c->audiences;
     size_t n_have = c->legacy && c->n_audiences == 0 ? s->n_audiences : c->n_audiences;
@@ -142,7 +148,8 @@ static enum authn_result service_account_authenticate(struct authn *self, struct
         return AUTHN_FAILED;
     }
     if (!match_audiences(s, &c, r)) {
-        (void)err_set(&r->err, ERR_UNAUTHORIZED, "the token is for other audiences than this server");
+        (void)err_set(&r->err, ERR_UNAUTHORIZED,
+                      "the token is for other audiences than this server");
         return AUTHN_FAILED;
     }
     if (!sa_claims_check(&c, r->token, r->now, s->lookup, r->arena, &r->user, &r->err)) {

@@ -27,7 +27,9 @@ static bool x509_open(const struct authn_config *cfg, struct authn **ret, struct
     if (!x || !path) {
         abort();
     }
-    *x = (struct authn_x509){ .authn = { &authn_x509_ops }, .path = path, .roots = roots, .cache = auth_cache_new() };
+    *x = (struct authn_x509){
+        .authn = { &authn_x509_ops }, .path = path, .roots = roots, .cache = auth_cache_new()
+    };
     *ret = &x->authn;
     return true;
 }
@@ -64,12 +66,17 @@ static bool user_of(struct arena *a, const struct pki_cert_info *info, struct au
     *id = arena_printf(a, "X509SHA256=%.*s", STR_ARG(info->fingerprint));
     *extra = (struct auth_extra){ .key = AUTH_EXTRA_CREDENTIAL_ID, .values = id, .n_values = 1 };
     *ret = (struct auth_user){
-        .name = info->names.cn, .groups = info->names.orgs, .n_groups = info->names.n_orgs, .extra = extra, .n_extra = 1,
+        .name = info->names.cn,
+        .groups = info->names.orgs,
+        .n_groups = info->names.n_orgs,
+        .extra = extra,
+        .n_extra = 1,
     };
     return id->ptr != NULL;
 }
 
-static bool read_chain(const struct authn_request *r, struct pki_cert *chain[PKI_MAX_CHAIN], struct err *err)
+static bool read_chain(const struct authn_request *r, struct pki_cert *chain[PKI_MAX_CHAIN],
+                       struct err *err)
 {
     for (size_t i = 0; i < r->n_peer_chain; i++) {
         chain[i] = pki_cert_of_der(r->peer_chain[i], err);
@@ -80,7 +87,8 @@ static bool read_chain(const struct authn_request *r, struct pki_cert *chain[PKI
     return true;
 }
 
-static enum authn_result verify(struct authn_x509 *x, struct authn_request *r, struct pki_cert *const chain[PKI_MAX_CHAIN],
+static enum authn_result verify(struct authn_x509 *x, struct authn_request *r,
+                                struct pki_cert *const chain[PKI_MAX_CHAIN],
                                 const uint8_t digest[32])
 {
     struct pki_cert_info info;
@@ -115,7 +123,8 @@ static enum authn_result x509_authenticate(struct authn *self, struct authn_requ
         return AUTHN_NONE;
     }
     if (r->n_peer_chain > PKI_MAX_CHAIN) {
-        (void)err_set(&r->err, ERR_UNAUTHORIZED, "x509: a chain of %zu certificates, at most %d are accepted", r->n_peer_chain,
+        (void)err_set(&r->err, ERR_UNAUTHORIZED,
+                      "x509: a chain of %zu certificates, at most %d are accepted", r->n_peer_chain,
                       PKI_MAX_CHAIN);
         return AUTHN_FAILED;
     }
@@ -124,7 +133,8 @@ static enum authn_result x509_authenticate(struct authn *self, struct authn_requ
     if (known && auth_user_copy(&r->user, known, r->arena)) {
         return AUTHN_OK;
     }
-    enum authn_result result = read_chain(r, chain, &r->err) ? verify(x, r, chain, digest) : AUTHN_FAILED;
+    enum authn_result result =
+        read_chain(r, chain, &r->err) ? verify(x, r, chain, digest) : AUTHN_FAILED;
     for (size_t i = 0; i < PKI_MAX_CHAIN; i++) {
         pki_cert_unref(chain[i]);
     }

@@ -86,17 +86,20 @@ bool authn_chain_reload(struct authn_chain *c, struct err *err)
 static struct str token_of_header(struct str authorization)
 {
     struct str scheme, rest, token;
-    if (!str_cut(str_trim(authorization), ' ', &scheme, &rest) || !str_eq_nocase(scheme, STR("bearer"))) {
+    if (!str_cut(str_trim(authorization), ' ', &scheme, &rest) ||
+        !str_eq_nocase(scheme, STR("bearer"))) {
         return STR_NULL;
     }
     (void)str_cut(rest, ' ', &token, &rest);
     return token.len > 0 ? token : STR_NULL;
 }
 
-/* Browsers cannot set headers on WebSockets: the token comes base64url-encoded as one of the offered protocols, beside another one. */
+/* Browsers cannot set headers on WebSockets: the token comes base64url-encoded as one of the
+ * offered protocols, beside another one. */
 static struct str token_of_ws(struct str protocols, struct arena *a)
 {
-    struct str prefix = STR("base64url.bearer.authorization.k8s.io."), piece, found = STR_NULL, token = STR_NULL;
+    struct str prefix = STR("base64url.bearer.authorization.k8s.io."), piece, found = STR_NULL,
+               token = STR_NULL;
     size_t others = 0;
     while (protocols.ptr && str_split(&protocols, ',', &piece)) {
         piece = str_trim(piece);
@@ -147,7 +150,8 @@ static bool known_token(struct authn_request *r)
         return false;
     }
     token_digest(r, digest);
-    const struct auth_user *u = auth_cache_get(r->chain->tokens, digest, r->now, &r->authenticator, &audiences, &n);
+    const struct auth_user *u =
+        auth_cache_get(r->chain->tokens, digest, r->now, &r->authenticator, &audiences, &n);
     return u && auth_user_copy(&r->user, u, r->arena) && copy_audiences(r, audiences, n);
 }
 
@@ -158,14 +162,15 @@ static void remember_token(struct authn_request *r)
         return;
     }
     token_digest(r, digest);
-    auth_cache_put(r->chain->tokens, digest, r->now + AUTH_TOKEN_CACHE_S, &r->user, r->authenticator, r->ret_audiences,
-                   r->n_ret_audiences);
+    auth_cache_put(r->chain->tokens, digest, r->now + AUTH_TOKEN_CACHE_S, &r->user,
+                   r->authenticator, r->ret_audiences, r->n_ret_audiences);
 }
 
 static void note_failure(struct authn_request *r, const char *msg)
 {
-    struct str joined = r->n_failures == 0 ? arena_str(r->arena, str_c(msg))
-                                           : arena_printf(r->arena, "%.*s, %s", STR_ARG(r->failures), msg);
+    struct str joined = r->n_failures == 0
+                            ? arena_str(r->arena, str_c(msg))
+                            : arena_printf(r->arena, "%.*s, %s", STR_ARG(r->failures), msg);
     r->failures = joined.ptr ? joined : STR("out of memory");
     r->n_failures++;
 }
@@ -197,12 +202,14 @@ static enum authn_result finish(struct authn_request *r)
         note_failure(r, "invalid bearer token");
     }
     if (r->n_failures > 0) {
-        (void)err_set(&r->err, ERR_UNAUTHORIZED, r->n_failures > 1 ? "[%.*s]" : "%.*s", STR_ARG(r->failures));
+        (void)err_set(&r->err, ERR_UNAUTHORIZED, r->n_failures > 1 ? "[%.*s]" : "%.*s",
+                      STR_ARG(r->failures));
         return AUTHN_FAILED;
     }
     if (anonymous_allowed(r->chain, r->path)) {
         static const struct str groups[] = { STR_INIT("system:unauthenticated") };
-        r->user = (struct auth_user){ .name = AUTH_USER_ANONYMOUS, .groups = groups, .n_groups = 1 };
+        r->user =
+            (struct auth_user){ .name = AUTH_USER_ANONYMOUS, .groups = groups, .n_groups = 1 };
         r->authenticator = STR("anonymous");
         return AUTHN_OK;
     }
@@ -251,7 +258,8 @@ static enum authn_result run(struct authn_request *r, bool tokens_only)
     return finish(r);
 }
 
-static enum authn_result start(struct authn_chain *c, struct authn_request *r, struct str token, bool tokens_only)
+static enum authn_result start(struct authn_chain *c, struct authn_request *r, struct str token,
+                               bool tokens_only)
 {
     r->chain = c;
     r->next = 0;
@@ -264,7 +272,8 @@ static enum authn_result start(struct authn_chain *c, struct authn_request *r, s
     r->ret_audiences = NULL;
     r->n_ret_audiences = 0;
     r->tokens_only = tokens_only;
-    /* A certificate goes before a token, so the memory of tokens is asked only where no certificate was shown. */
+    /* A certificate goes before a token, so the memory of tokens is asked only where no certificate
+     * was shown. */
     if (r->token.ptr && (tokens_only || r->n_peer_chain == 0) && known_token(r)) {
         return finish_ok(r);
     }
@@ -280,7 +289,8 @@ enum authn_result authn_start(struct authn_chain *c, struct authn_request *r)
     return start(c, r, token, false);
 }
 
-enum authn_result authn_start_token(struct authn_chain *c, struct authn_request *r, struct str token)
+enum authn_result authn_start_token(struct authn_chain *c, struct authn_request *r,
+                                    struct str token)
 {
     if (str_empty(token)) {
         (void)err_set(&r->err, ERR_UNAUTHORIZED, "invalid bearer token");

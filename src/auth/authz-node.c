@@ -1,6 +1,7 @@
 /*
- * Mode Node: a node may read what its own pods need, and write what it reports (Kubernetes documentation, "Using Node
- * Authorization"). Whatever is not told apart per node is decided by the fixed rules of the ClusterRole system:node.
+ * Mode Node: a node may read what its own pods need, and write what it reports (Kubernetes
+ * documentation, "Using Node Authorization"). Whatever is not told apart per node is decided by the
+ * fixed rules of the ClusterRole system:node.
  */
 #include "api/gen/rbac_v1.h"
 #include "auth/authz-table.h"
@@ -31,7 +32,8 @@ static enum authz_result no(const struct question *q, const char *why)
 
 static enum authz_result no_way(const struct question *q)
 {
-    q->r->reason = arena_printf(q->r->arena, "no relationship found between node '%.*s' and this object", STR_ARG(q->node));
+    q->r->reason = arena_printf(
+        q->r->arena, "no relationship found between node '%.*s' and this object", STR_ARG(q->node));
     return AUTHZ_NO_OPINION;
 }
 
@@ -52,7 +54,8 @@ static bool narrowed_to(const struct question *q, const char *field, struct str 
 {
     for (size_t i = 0; i < q->attr->n_fields; i++) {
         const struct authz_requirement *f = &q->attr->fields[i];
-        bool equal = str_eq(f->op, STR("=")) || str_eq(f->op, STR("==")) || str_eq(f->op, STR("In"));
+        bool equal =
+            str_eq(f->op, STR("=")) || str_eq(f->op, STR("==")) || str_eq(f->op, STR("In"));
         if (equal && str_eq_c(f->key, field) && f->n_values == 1 && str_eq(f->values[0], value)) {
             return true;
         }
@@ -65,7 +68,9 @@ static enum authz_result refers(const struct question *q, enum node_ref kind)
     if (str_empty(q->attr->name)) {
         return no(q, "No Object name found");
     }
-    return node_graph_refers(q->self->graph, q->node, kind, q->attr->namespace_, q->attr->name) ? AUTHZ_ALLOW : no_way(q);
+    return node_graph_refers(q->self->graph, q->node, kind, q->attr->namespace_, q->attr->name)
+               ? AUTHZ_ALLOW
+               : no_way(q);
 }
 
 /* ---- resource by resource ---- */
@@ -116,7 +121,9 @@ static enum authz_result claims(const struct question *q)
 {
     enum authz_result ret;
     if (str_eq(q->attr->subresource, STR("status"))) {
-        return verb_is(q, VERBS("update", "patch")) ? refers(q, NODE_REF_CLAIM) : no(q, "can only update or patch the status of this type");
+        return verb_is(q, VERBS("update", "patch"))
+                   ? refers(q, NODE_REF_CLAIM)
+                   : no(q, "can only update or patch the status of this type");
     }
     return single_get(q, &ret) ? refers(q, NODE_REF_CLAIM) : ret;
 }
@@ -142,7 +149,8 @@ static enum authz_result attachments(const struct question *q)
     if (!single_get(q, &ret)) {
         return ret;
     }
-    return node_graph_has_attachment(q->self->graph, q->node, q->attr->name) ? AUTHZ_ALLOW : no_way(q);
+    return node_graph_has_attachment(q->self->graph, q->node, q->attr->name) ? AUTHZ_ALLOW
+                                                                             : no_way(q);
 }
 
 static enum authz_result service_accounts(const struct question *q)
@@ -158,7 +166,8 @@ static enum authz_result service_accounts(const struct question *q)
     return refers(q, NODE_REF_SERVICE_ACCOUNT);
 }
 
-static enum authz_result own_object(const struct question *q, const char *what_verbs, const char *what_name)
+static enum authz_result own_object(const struct question *q, const char *what_verbs,
+                                    const char *what_name)
 {
     if (!verb_is(q, VERBS("get", "create", "update", "patch", "delete"))) {
         return no(q, what_verbs);
@@ -192,7 +201,9 @@ static enum authz_result nodes(const struct question *q)
 {
     bool own = str_eq(q->attr->name, q->node);
     if (str_eq(q->attr->subresource, STR("status"))) {
-        return verb_is(q, VERBS("update", "patch")) ? AUTHZ_ALLOW : no(q, "can only update or patch the status of a node");
+        return verb_is(q, VERBS("update", "patch"))
+                   ? AUTHZ_ALLOW
+                   : no(q, "can only update or patch the status of a node");
     }
     if (!str_empty(q->attr->subresource)) {
         return no(q, "cannot access subresources of nodes");
@@ -201,11 +212,13 @@ static enum authz_result nodes(const struct question *q)
         return AUTHZ_ALLOW; /* of which node: NodeRestriction */
     }
     if (verb_is(q, VERBS("get", "list", "watch"))) {
-        if (own || (!str_eq(q->attr->verb, STR("get")) && narrowed_to(q, "metadata.name", q->node))) {
+        if (own ||
+            (!str_eq(q->attr->verb, STR("get")) && narrowed_to(q, "metadata.name", q->node))) {
             return AUTHZ_ALLOW;
         }
-        q->r->reason = arena_printf(q->r->arena, "node '%.*s' cannot read '%.*s', only its own Node object", STR_ARG(q->node),
-                                    STR_ARG(q->attr->name));
+        q->r->reason =
+            arena_printf(q->r->arena, "node '%.*s' cannot read '%.*s', only its own Node object",
+                         STR_ARG(q->node), STR_ARG(q->attr->name));
     }
     return AUTHZ_NO_OPINION;
 }
@@ -213,10 +226,13 @@ static enum authz_result nodes(const struct question *q)
 static enum authz_result pods(const struct question *q)
 {
     if (str_eq(q->attr->subresource, STR("status"))) {
-        return verb_is(q, VERBS("update", "patch")) ? AUTHZ_ALLOW : no(q, "can only update or patch the status of a pod");
+        return verb_is(q, VERBS("update", "patch"))
+                   ? AUTHZ_ALLOW
+                   : no(q, "can only update or patch the status of a pod");
     }
     if (str_eq(q->attr->subresource, STR("eviction"))) {
-        return str_eq(q->attr->verb, STR("create")) ? AUTHZ_ALLOW : no(q, "can only create an eviction");
+        return str_eq(q->attr->verb, STR("create")) ? AUTHZ_ALLOW
+                                                    : no(q, "can only create an eviction");
     }
     if (!str_empty(q->attr->subresource)) {
         return no(q, "cannot access this subresource of pods");
@@ -225,10 +241,14 @@ static enum authz_result pods(const struct question *q)
         return AUTHZ_ALLOW; /* which ones: NodeRestriction */
     }
     if (str_eq(q->attr->verb, STR("get"))) {
-        return node_graph_has_pod(q->self->graph, q->node, q->attr->namespace_, q->attr->name) ? AUTHZ_ALLOW : no_way(q);
+        return node_graph_has_pod(q->self->graph, q->node, q->attr->namespace_, q->attr->name)
+                   ? AUTHZ_ALLOW
+                   : no_way(q);
     }
     if (verb_is(q, VERBS("list", "watch"))) {
-        return narrowed_to(q, "spec.nodeName", q->node) ? AUTHZ_ALLOW : no(q, "can only list/watch pods with spec.nodeName field selector");
+        return narrowed_to(q, "spec.nodeName", q->node)
+                   ? AUTHZ_ALLOW
+                   : no(q, "can only list/watch pods with spec.nodeName field selector");
     }
     return AUTHZ_NO_OPINION;
 }
@@ -242,8 +262,10 @@ static enum authz_result resource_slices(const struct question *q)
         return AUTHZ_ALLOW; /* for which node: NodeRestriction */
     }
     if (verb_is(q, VERBS("list", "watch", "deletecollection"))) {
-        return narrowed_to(q, "spec.nodeName", q->node) ? AUTHZ_ALLOW
-                                                        : no(q, "can only list/watch/deletecollection ResourceSlices with spec.nodeName field selector");
+        return narrowed_to(q, "spec.nodeName", q->node)
+                   ? AUTHZ_ALLOW
+                   : no(q, "can only list/watch/deletecollection ResourceSlices with spec.nodeName "
+                           "field selector");
     }
     return no_way(q);
 }
@@ -269,16 +291,20 @@ static const struct {
 static enum authz_result authorize(struct authz *authz, struct authz_request *r)
 {
     struct authz_node *self = CONTAINER_OF(authz, struct authz_node, authz);
-    struct question q = { .self = self, .r = r, .attr = &r->attr, .node = auth_user_node(r->attr.user) };
+    struct question q = {
+        .self = self, .r = r, .attr = &r->attr, .node = auth_user_node(r->attr.user)
+    };
     if (!q.node.ptr) {
         return AUTHZ_NO_OPINION;
     }
     if (str_empty(q.node)) {
-        r->reason = arena_printf(r->arena, "unknown node for user \"%.*s\"", STR_ARG(r->attr.user->name));
+        r->reason =
+            arena_printf(r->arena, "unknown node for user \"%.*s\"", STR_ARG(r->attr.user->name));
         return AUTHZ_NO_OPINION;
     }
     for (size_t i = 0; r->attr.resource_request && i < ARRAY_SIZE(resources); i++) {
-        if (str_eq_c(r->attr.resource, resources[i].resource) && str_eq_c(r->attr.api_group, resources[i].group)) {
+        if (str_eq_c(r->attr.resource, resources[i].resource) &&
+            str_eq_c(r->attr.api_group, resources[i].group)) {
             return resources[i].ask(&q);
         }
     }
@@ -309,7 +335,8 @@ static bool load_rules(struct authz_node *self, struct err *err)
     }
     for (size_t i = 0; i < b.n_cluster_roles; i++) {
         const struct rbac_v1_cluster_role *o = &b.cluster_roles[i];
-        if (str_eq(o->metadata.name, STR("system:node")) && !rbac_rule_set_add_typed(&set, &self->arena, o->rules, o->n_rules)) {
+        if (str_eq(o->metadata.name, STR("system:node")) &&
+            !rbac_rule_set_add_typed(&set, &self->arena, o->rules, o->n_rules)) {
             return err_set(err, ERR_NO_MEMORY, "out of memory");
         }
     }
@@ -320,7 +347,8 @@ static bool load_rules(struct authz_node *self, struct err *err)
         }
     }
     self->n_rules = set.n;
-    return set.n > 0 || err_set(err, ERR_INTERNAL, "the RBAC bootstrap has no rules for system:node");
+    return set.n > 0 ||
+           err_set(err, ERR_INTERNAL, "the RBAC bootstrap has no rules for system:node");
 }
 
 static bool node_open(const struct authz_config *cfg, struct authz **ret, struct err *err)
@@ -343,5 +371,8 @@ static bool node_open(const struct authz_config *cfg, struct authz **ret, struct
 }
 
 const struct authz_ops authz_node_ops = {
-    .mode = STR_INIT("Node"), .open = node_open, .authorize = authorize, .free = node_close,
+    .mode = STR_INIT("Node"),
+    .open = node_open,
+    .authorize = authorize,
+    .free = node_close,
 };

@@ -44,12 +44,15 @@ struct authz_chain *authz_chain_new(const struct authz_config *cfg, struct err *
         struct authz *a = NULL;
         for (size_t j = 0; j < i; j++) {
             if (str_eq(cfg->modes[i], cfg->modes[j])) {
-                (void)err_set(err, ERR_INVALID, "authorization-mode \"%.*s\" has mode specified more than once", STR_ARG(cfg->modes[i]));
+                (void)err_set(err, ERR_INVALID,
+                              "authorization-mode \"%.*s\" has mode specified more than once",
+                              STR_ARG(cfg->modes[i]));
                 return authz_chain_free(c);
             }
         }
         if (!ops) {
-            (void)err_set(err, ERR_INVALID, "authorization-mode \"%.*s\" is not a valid mode", STR_ARG(cfg->modes[i]));
+            (void)err_set(err, ERR_INVALID, "authorization-mode \"%.*s\" is not a valid mode",
+                          STR_ARG(cfg->modes[i]));
             return authz_chain_free(c);
         }
         if (!ops->open(cfg, &a, err)) {
@@ -80,7 +83,8 @@ static void keep_reason(struct authz_request *r, struct str before)
     if (str_empty(r->reason)) {
         r->reason = before;
     } else if (!str_empty(before)) {
-        struct str joined = arena_printf(r->arena, "%.*s\n%.*s", STR_ARG(before), STR_ARG(r->reason));
+        struct str joined =
+            arena_printf(r->arena, "%.*s\n%.*s", STR_ARG(before), STR_ARG(r->reason));
         r->reason = joined.ptr ? joined : before;
     }
 }
@@ -144,15 +148,17 @@ void authz_cancel(struct authz_request *r)
     }
 }
 
-bool authz_rules(struct authz_chain *c, const struct auth_user *user, struct str namespace_, struct arena *a, struct rbac_rule_set *out,
-                 bool *ret_incomplete, struct err *err)
+bool authz_rules(struct authz_chain *c, const struct auth_user *user, struct str namespace_,
+                 struct arena *a, struct rbac_rule_set *out, bool *ret_incomplete, struct err *err)
 {
     bool incomplete = false;
     for (size_t i = 0; i < c->n; i++) {
         const struct authz_ops *ops = c->list[i]->ops;
         struct err why = { 0 };
         if (!ops->rules) {
-            (void)err_set(err, ERR_UNAVAILABLE, "%.*s authorizer does not support user rule resolution", STR_ARG(ops->mode));
+            (void)err_set(err, ERR_UNAVAILABLE,
+                          "%.*s authorizer does not support user rule resolution",
+                          STR_ARG(ops->mode));
             incomplete = true;
             continue;
         }

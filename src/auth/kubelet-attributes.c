@@ -5,7 +5,8 @@ static struct str verb_of(struct str method)
     static const struct {
         const char *method, *verb;
     } verbs[] = {
-        { "POST", "create" }, { "GET", "get" }, { "HEAD", "get" }, { "PUT", "update" }, { "PATCH", "patch" }, { "DELETE", "delete" },
+        { "POST", "create" }, { "GET", "get" },     { "HEAD", "get" },
+        { "PUT", "update" },  { "PATCH", "patch" }, { "DELETE", "delete" },
     };
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
         if (str_eq_c(method, verbs[i].method)) {
@@ -21,8 +22,8 @@ static bool below(struct str path, struct str root)
     return str_eq(path, root) || (str_starts(path, root) && path.ptr[root.len] == '/');
 }
 
-size_t kubelet_attributes(const struct auth_user *user, struct str method, struct str path, struct str node,
-                          struct authz_attributes ret[KUBELET_ATTRIBUTES_MAX])
+size_t kubelet_attributes(const struct auth_user *user, struct str method, struct str path,
+                          struct str node, struct authz_attributes ret[KUBELET_ATTRIBUTES_MAX])
 {
     static const struct {
         struct str root;
@@ -43,11 +44,18 @@ size_t kubelet_attributes(const struct auth_user *user, struct str method, struc
         { STR_INIT("/configz"), STR_INIT("configz"), true },
     };
     static const struct str streams[] = {
-        STR_INIT("/exec"), STR_INIT("/attach"), STR_INIT("/run"), STR_INIT("/portForward"), STR_INIT("/portforward"), STR_INIT("/cri"),
+        STR_INIT("/exec"),        STR_INIT("/attach"),      STR_INIT("/run"),
+        STR_INIT("/portForward"), STR_INIT("/portforward"), STR_INIT("/cri"),
     };
     struct authz_attributes base = {
-        .user = user, .verb = verb_of(method), .resource_request = true, .api_version = STR("v1"), .resource = STR("nodes"),
-        .subresource = STR("proxy"), .name = node, .path = path,
+        .user = user,
+        .verb = verb_of(method),
+        .resource_request = true,
+        .api_version = STR("v1"),
+        .resource = STR("nodes"),
+        .subresource = STR("proxy"),
+        .name = node,
+        .path = path,
     };
     for (size_t i = 0; i < ARRAY_SIZE(streams); i++) {
         if (below(path, streams[i])) {

@@ -8,7 +8,8 @@
 static const char ref_letters[NODE_REF_MAX] = { 's', 'c', 'p', 'a', 'r' };
 
 #define KEY_SIZE 600
-/* References that one pod may have; the rest would be refused by the API's size limit long before. */
+/* References that one pod may have; the rest would be refused by the API's size limit long before.
+ */
 #define MAX_POD_REFS 8192
 
 struct node {
@@ -24,7 +25,7 @@ struct pod {
 };
 
 struct volume {
-    struct str claim;   /* "ns/name", or absent */
+    struct str claim;    /* "ns/name", or absent */
     struct str *secrets; /* "ns/name" */
     size_t n_secrets;
     struct arena arena;
@@ -54,9 +55,11 @@ static struct str join(char dst[KEY_SIZE], struct str namespace_, struct str nam
     return n > 0 && n < KEY_SIZE ? str_n(dst, (size_t)n) : STR_NULL;
 }
 
-static struct str ref_key(char dst[KEY_SIZE], enum node_ref kind, struct str namespace_, struct str name)
+static struct str ref_key(char dst[KEY_SIZE], enum node_ref kind, struct str namespace_,
+                          struct str name)
 {
-    int n = snprintf(dst, KEY_SIZE, "%c:%.*s/%.*s", ref_letters[kind], STR_ARG(namespace_), STR_ARG(name));
+    int n = snprintf(dst, KEY_SIZE, "%c:%.*s/%.*s", ref_letters[kind], STR_ARG(namespace_),
+                     STR_ARG(name));
     return n > 0 && n < KEY_SIZE ? str_n(dst, (size_t)n) : STR_NULL;
 }
 
@@ -148,8 +151,8 @@ static void refer_local(struct collector *c, const struct core_v1_local_object_r
     }
 }
 
-static void from_env(struct collector *c, const struct core_v1_env_var *env, size_t n_env, const struct core_v1_env_from_source *from,
-                     size_t n_from)
+static void from_env(struct collector *c, const struct core_v1_env_var *env, size_t n_env,
+                     const struct core_v1_env_from_source *from, size_t n_from)
 {
     for (size_t i = 0; i < n_env; i++) {
         const struct core_v1_env_var_source *v = env[i].value_from;
@@ -170,7 +173,8 @@ static void from_env(struct collector *c, const struct core_v1_env_var *env, siz
     }
 }
 
-static void from_volume(struct collector *c, const struct core_v1_pod *pod, const struct core_v1_volume *volume)
+static void from_volume(struct collector *c, const struct core_v1_pod *pod,
+                        const struct core_v1_volume *volume)
 {
     const struct core_v1_volume_source *v = &volume->volume_source;
     if (v->secret) {
@@ -203,7 +207,8 @@ static void from_volume(struct collector *c, const struct core_v1_pod *pod, cons
         refer(c, NODE_REF_CLAIM, v->persistent_volume_claim->claim_name);
     }
     if (v->ephemeral) {
-        struct str claim = arena_printf(c->arena, "%.*s-%.*s", STR_ARG(pod->metadata.name), STR_ARG(volume->name));
+        struct str claim =
+            arena_printf(c->arena, "%.*s-%.*s", STR_ARG(pod->metadata.name), STR_ARG(volume->name));
         refer(c, NODE_REF_CLAIM, claim);
     }
 }
@@ -224,7 +229,8 @@ static void collect_refs(struct collector *c, const struct core_v1_pod *pod)
         from_env(c, k->env, k->n_env, k->env_from, k->n_env_from);
     }
     for (size_t i = 0; i < s->n_ephemeral_containers; i++) {
-        const struct core_v1_ephemeral_container_common *k = &s->ephemeral_containers[i].ephemeral_container_common;
+        const struct core_v1_ephemeral_container_common *k =
+            &s->ephemeral_containers[i].ephemeral_container_common;
         from_env(c, k->env, k->n_env, k->env_from, k->n_env_from);
     }
     for (size_t i = 0; i < s->n_volumes; i++) {
@@ -234,7 +240,8 @@ static void collect_refs(struct collector *c, const struct core_v1_pod *pod)
         refer(c, NODE_REF_RESOURCE_CLAIM, s->resource_claims[i].resource_claim_name);
     }
     for (size_t i = 0; i < pod->status.n_resource_claim_statuses; i++) {
-        refer(c, NODE_REF_RESOURCE_CLAIM, pod->status.resource_claim_statuses[i].resource_claim_name);
+        refer(c, NODE_REF_RESOURCE_CLAIM,
+              pod->status.resource_claim_statuses[i].resource_claim_name);
     }
 }
 
@@ -297,7 +304,8 @@ void node_graph_delete_pod(struct node_graph *g, struct str namespace_, struct s
     }
 }
 
-bool node_graph_has_pod(const struct node_graph *g, struct str node, struct str namespace_, struct str name)
+bool node_graph_has_pod(const struct node_graph *g, struct str node, struct str namespace_,
+                        struct str name)
 {
     char buf[KEY_SIZE];
     struct str key = join(buf, namespace_, name);
@@ -312,23 +320,29 @@ static void add_secret(struct volume *v, struct str namespace_, struct str name)
     char buf[KEY_SIZE];
     struct str key = join(buf, namespace_, name);
     if (!str_empty(name) && !str_empty(namespace_) && key.ptr) {
-        v->secrets = must(arena_grow_n(&v->arena, v->secrets, v->n_secrets, v->n_secrets + 1, sizeof(*v->secrets)));
+        v->secrets = must(arena_grow_n(&v->arena, v->secrets, v->n_secrets, v->n_secrets + 1,
+                                       sizeof(*v->secrets)));
         v->secrets[v->n_secrets++] = arena_str(&v->arena, key);
     }
 }
 
-static void add_secret_ref(struct volume *v, const struct core_v1_secret_reference *ref, struct str claim_namespace)
+static void add_secret_ref(struct volume *v, const struct core_v1_secret_reference *ref,
+                           struct str claim_namespace)
 {
     if (ref) {
         add_secret(v, str_empty(ref->namespace) ? claim_namespace : ref->namespace, ref->name);
     }
 }
 
-/* Secrets a node needs to mount the volume; those for attaching and expanding on the controller's side are none of its business. */
-static void volume_secrets(struct volume *v, const struct core_v1_persistent_volume_source *s, struct str ns)
+/* Secrets a node needs to mount the volume; those for attaching and expanding on the controller's
+ * side are none of its business. */
+static void volume_secrets(struct volume *v, const struct core_v1_persistent_volume_source *s,
+                           struct str ns)
 {
     if (s->azure_file) {
-        add_secret(v, str_empty(s->azure_file->secret_namespace) ? ns : s->azure_file->secret_namespace, s->azure_file->secret_name);
+        add_secret(
+            v, str_empty(s->azure_file->secret_namespace) ? ns : s->azure_file->secret_namespace,
+            s->azure_file->secret_name);
     }
     add_secret_ref(v, s->cephfs ? s->cephfs->secret_ref : NULL, ns);
     add_secret_ref(v, s->cinder ? s->cinder->secret_ref : NULL, ns);
@@ -417,7 +431,8 @@ bool node_graph_has_volume(const struct node_graph *g, struct str node, struct s
     return n && v && claim_reaches(n, v->claim);
 }
 
-bool node_graph_refers(const struct node_graph *g, struct str node, enum node_ref kind, struct str namespace_, struct str name)
+bool node_graph_refers(const struct node_graph *g, struct str node, enum node_ref kind,
+                       struct str namespace_, struct str name)
 {
     char buf[KEY_SIZE];
     const struct node *n = map_get(&g->nodes, node);
@@ -428,7 +443,8 @@ bool node_graph_refers(const struct node_graph *g, struct str node, enum node_re
     if (map_has(&n->refs, key)) {
         return true;
     }
-    const struct volume_list *l = kind == NODE_REF_SECRET ? map_get(&g->volume_secrets, str_sub(key, 2, key.len)) : NULL;
+    const struct volume_list *l =
+        kind == NODE_REF_SECRET ? map_get(&g->volume_secrets, str_sub(key, 2, key.len)) : NULL;
     for (size_t i = 0; l && i < l->n; i++) {
         if (claim_reaches(n, l->items[i]->claim)) {
             return true;

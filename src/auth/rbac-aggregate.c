@@ -44,8 +44,10 @@ static bool same_rule(const struct rbac_rule *a, const struct rbac_rule *b)
     return same_list(a->verbs, a->n_verbs, b->verbs, b->n_verbs) &&
            same_list(a->api_groups, a->n_api_groups, b->api_groups, b->n_api_groups) &&
            same_list(a->resources, a->n_resources, b->resources, b->n_resources) &&
-           same_list(a->resource_names, a->n_resource_names, b->resource_names, b->n_resource_names) &&
-           same_list(a->non_resource_urls, a->n_non_resource_urls, b->non_resource_urls, b->n_non_resource_urls);
+           same_list(a->resource_names, a->n_resource_names, b->resource_names,
+                     b->n_resource_names) &&
+           same_list(a->non_resource_urls, a->n_non_resource_urls, b->non_resource_urls,
+                     b->n_non_resource_urls);
 }
 
 static bool add_new_rules(struct rbac_rule_set *out, struct arena *a, const struct rbac_role *role)
@@ -62,7 +64,8 @@ static bool add_new_rules(struct rbac_rule_set *out, struct arena *a, const stru
     return true;
 }
 
-bool rbac_aggregate(const struct rbac *r, struct str cluster_role, struct arena *a, struct rbac_rule_set *out)
+bool rbac_aggregate(const struct rbac *r, struct str cluster_role, struct arena *a,
+                    struct rbac_rule_set *out)
 {
     const struct rbac_role *target = rbac_find_role(r, STR_EMPTY, cluster_role);
     size_t n = 0;
@@ -85,7 +88,8 @@ bool rbac_aggregate(const struct rbac *r, struct str cluster_role, struct arena 
     return ok;
 }
 
-bool rbac_aggregated_roles(const struct rbac *r, struct arena *a, struct str **ret_names, size_t *ret_n)
+bool rbac_aggregated_roles(const struct rbac *r, struct arena *a, struct str **ret_names,
+                           size_t *ret_n)
 {
     size_t n = 0, found = 0;
     const struct rbac_role **all = cluster_roles(r, a, &n);

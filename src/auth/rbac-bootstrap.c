@@ -40,7 +40,8 @@ static void *read_list(struct json_reader *r, const struct api_type *t, size_t *
 static bool mark(struct arena *a, struct meta_v1_object_meta *m)
 {
     static struct api_str_pair autoupdate = {
-        STR_INIT("rbac.authorization.kubernetes.io/autoupdate"), STR_INIT("true"),
+        STR_INIT("rbac.authorization.kubernetes.io/autoupdate"),
+        STR_INIT("true"),
     };
     struct api_str_pair own = { STR("kubernetes.io/bootstrapping"), STR("rbac-defaults") };
     struct api_str_pair *labels = arena_new_n(a, struct api_str_pair, m->n_labels + 1);
@@ -63,11 +64,11 @@ static bool mark(struct arena *a, struct meta_v1_object_meta *m)
     return true;
 }
 
-#define MARK_ALL(a, list, n, api_kind) \
-    for (size_t i_ = 0; ok && i_ < (n); i_++) { \
-        (list)[i_].api_version = STR("rbac.authorization.k8s.io/v1"); \
-        (list)[i_].kind = STR(api_kind); \
-        ok = mark((a), &(list)[i_].metadata); \
+#define MARK_ALL(a, list, n, api_kind)                                                             \
+    for (size_t i_ = 0; ok && i_ < (n); i_++) {                                                    \
+        (list)[i_].api_version = STR("rbac.authorization.k8s.io/v1");                              \
+        (list)[i_].kind = STR(api_kind);                                                           \
+        ok = mark((a), &(list)[i_].metadata);                                                      \
     }
 
 static bool read_all(struct json_reader *r, struct rbac_bootstrap *b)
@@ -82,7 +83,8 @@ static bool read_all(struct json_reader *r, struct rbac_bootstrap *b)
         if (str_eq(key, STR("clusterRoles"))) {
             list = b->cluster_roles = read_list(r, &rbac_v1_cluster_role_type, &b->n_cluster_roles);
         } else if (str_eq(key, STR("clusterRoleBindings"))) {
-            list = b->cluster_role_bindings = read_list(r, &rbac_v1_cluster_role_binding_type, &b->n_cluster_role_bindings);
+            list = b->cluster_role_bindings =
+                read_list(r, &rbac_v1_cluster_role_binding_type, &b->n_cluster_role_bindings);
         } else if (str_eq(key, STR("roles"))) {
             list = b->roles = read_list(r, &rbac_v1_role_type, &b->n_roles);
         } else if (str_eq(key, STR("roleBindings"))) {
@@ -113,10 +115,14 @@ static struct rbac_v1_policy_rule *typed_rules(struct arena *a, const struct rba
     for (size_t i = 0; rules && i < set->n; i++) {
         const struct rbac_rule *s = &set->rules[i];
         rules[i] = (struct rbac_v1_policy_rule){
-            .verbs = copy_strs(a, s->verbs, s->n_verbs), .n_verbs = s->n_verbs,
-            .api_groups = copy_strs(a, s->api_groups, s->n_api_groups), .n_api_groups = s->n_api_groups,
-            .resources = copy_strs(a, s->resources, s->n_resources), .n_resources = s->n_resources,
-            .resource_names = copy_strs(a, s->resource_names, s->n_resource_names), .n_resource_names = s->n_resource_names,
+            .verbs = copy_strs(a, s->verbs, s->n_verbs),
+            .n_verbs = s->n_verbs,
+            .api_groups = copy_strs(a, s->api_groups, s->n_api_groups),
+            .n_api_groups = s->n_api_groups,
+            .resources = copy_strs(a, s->resources, s->n_resources),
+            .n_resources = s->n_resources,
+            .resource_names = copy_strs(a, s->resource_names, s->n_resource_names),
+            .n_resource_names = s->n_resource_names,
             .non_resource_urls = copy_strs(a, s->non_resource_urls, s->n_non_resource_urls),
             .n_non_resource_urls = s->n_non_resource_urls,
         };
@@ -124,7 +130,8 @@ static struct rbac_v1_policy_rule *typed_rules(struct arena *a, const struct rba
     return rules;
 }
 
-/* Gives roles that are made of others their rules, so that they are whole from the first moment on. */
+/* Gives roles that are made of others their rules, so that they are whole from the first moment on.
+ */
 static bool aggregate(struct arena *a, struct rbac_bootstrap *b)
 {
     struct rbac *r = rbac_new();
@@ -207,7 +214,8 @@ static struct str pair_value(const struct api_str_pair *list, size_t n, struct s
     return STR_NULL;
 }
 
-bool rbac_bootstrap_merge_role(const struct rbac_v1_cluster_role *have, const struct rbac_v1_cluster_role *want, struct arena *a,
+bool rbac_bootstrap_merge_role(const struct rbac_v1_cluster_role *have,
+                               const struct rbac_v1_cluster_role *want, struct arena *a,
                                struct rbac_v1_cluster_role *ret)
 {
     struct str autoupdate = pair_value(have->metadata.annotations, have->metadata.n_annotations,
@@ -217,14 +225,18 @@ bool rbac_bootstrap_merge_role(const struct rbac_v1_cluster_role *have, const st
     }
     struct rbac_rule_set held = { 0 };
     bool ok = rbac_rule_set_add_typed(&held, a, have->rules, have->n_rules), changed = false;
-    struct rbac_v1_policy_rule *rules = ok ? arena_grow_n(a, have->rules, have->n_rules, have->n_rules + want->n_rules, sizeof(*rules)) : NULL;
+    struct rbac_v1_policy_rule *rules =
+        ok ? arena_grow_n(a, have->rules, have->n_rules, have->n_rules + want->n_rules,
+                          sizeof(*rules))
+           : NULL;
     size_t n = have->n_rules;
     for (size_t i = 0; rules && i < want->n_rules; i++) {
         struct rbac_rule_set one = { 0 };
         struct auth_user nobody = { 0 };
         struct buf message;
         buf_init(&message, 64 << 10);
-        if (rbac_rule_set_add_typed(&one, a, &want->rules[i], 1) && !rbac_covers(&held, &one, &nobody, STR_NULL, a, &message)) {
+        if (rbac_rule_set_add_typed(&one, a, &want->rules[i], 1) &&
+            !rbac_covers(&held, &one, &nobody, STR_NULL, a, &message)) {
             rules[n++] = want->rules[i];
             changed = true;
         }

@@ -14,7 +14,8 @@ static bool has(const struct str *list, size_t n, struct str s)
     return false;
 }
 
-/* One right, the smallest piece of a rule: one verb on one resource of one group (perhaps one name), or on one path. */
+/* One right, the smallest piece of a rule: one verb on one resource of one group (perhaps one
+ * name), or on one path. */
 struct right {
     struct str verb, group, resource, name, url;
     bool on_url, has_name;
@@ -23,14 +24,16 @@ struct right {
 static bool resource_covered(const struct rbac_rule *held, struct str wanted)
 {
     struct str head, sub;
-    if (has(held->resources, held->n_resources, STR("*")) || has(held->resources, held->n_resources, wanted)) {
+    if (has(held->resources, held->n_resources, STR("*")) ||
+        has(held->resources, held->n_resources, wanted)) {
         return true;
     }
     if (!str_cut(wanted, '/', &head, &sub)) {
         return false;
     }
     for (size_t i = 0; i < held->n_resources; i++) {
-        if (str_starts(held->resources[i], STR("*/")) && str_eq(str_sub(held->resources[i], 2, held->resources[i].len), sub)) {
+        if (str_starts(held->resources[i], STR("*/")) &&
+            str_eq(str_sub(held->resources[i], 2, held->resources[i].len), sub)) {
             return true;
         }
     }
@@ -59,10 +62,12 @@ static bool covered_by(const struct rbac_rule *held, const struct right *w)
     if (w->on_url) {
         return url_covered(held, w->url);
     }
-    if (!has(held->api_groups, held->n_api_groups, STR("*")) && !has(held->api_groups, held->n_api_groups, w->group)) {
+    if (!has(held->api_groups, held->n_api_groups, STR("*")) &&
+        !has(held->api_groups, held->n_api_groups, w->group)) {
         return false;
     }
-    if (held->n_resource_names > 0 && !(w->has_name && has(held->resource_names, held->n_resource_names, w->name))) {
+    if (held->n_resource_names > 0 &&
+        !(w->has_name && has(held->resource_names, held->n_resource_names, w->name))) {
         return false;
     }
     return resource_covered(held, w->resource);
@@ -89,8 +94,8 @@ static bool note_missing(struct check *c, const struct right *w)
     struct missing *m = NULL;
     for (size_t i = 0; i < c->n_missing && !m && !w->on_url; i++) {
         const struct right *r = &c->missing[i].right;
-        if (!r->on_url && str_eq(r->group, w->group) && str_eq(r->resource, w->resource) && r->has_name == w->has_name &&
-            str_eq(r->name, w->name)) {
+        if (!r->on_url && str_eq(r->group, w->group) && str_eq(r->resource, w->resource) &&
+            r->has_name == w->has_name && str_eq(r->name, w->name)) {
             m = &c->missing[i];
         }
     }
@@ -107,7 +112,8 @@ static bool note_missing(struct check *c, const struct right *w)
     }
     /* Room doubles: at 0, 1, 2, 4, … verbs. */
     if ((m->n_verbs & (m->n_verbs - 1)) == 0) {
-        struct str *verbs = arena_grow_n(c->arena, m->verbs, m->n_verbs, m->n_verbs ? 2 * m->n_verbs : 1, sizeof(*verbs));
+        struct str *verbs = arena_grow_n(c->arena, m->verbs, m->n_verbs,
+                                         m->n_verbs ? 2 * m->n_verbs : 1, sizeof(*verbs));
         if (!verbs) {
             return false;
         }
@@ -136,7 +142,9 @@ static void check_rule(struct check *c, const struct rbac_rule *r)
     for (size_t g = 0; g < r->n_api_groups && !c->failed; g++) {
         for (size_t s = 0; s < r->n_resources && !c->failed; s++) {
             for (size_t v = 0; v < r->n_verbs && !c->failed; v++) {
-                struct right w = { .verb = r->verbs[v], .group = r->api_groups[g], .resource = r->resources[s] };
+                struct right w = { .verb = r->verbs[v],
+                                   .group = r->api_groups[g],
+                                   .resource = r->resources[s] };
                 if (r->n_resource_names == 0) {
                     check_right(c, &w);
                 }
@@ -150,7 +158,9 @@ static void check_rule(struct check *c, const struct rbac_rule *r)
     }
     for (size_t u = 0; u < r->n_non_resource_urls && !c->failed; u++) {
         for (size_t v = 0; v < r->n_verbs && !c->failed; v++) {
-            check_right(c, &(struct right){ .verb = r->verbs[v], .url = r->non_resource_urls[u], .on_url = true });
+            check_right(c, &(struct right){ .verb = r->verbs[v],
+                                            .url = r->non_resource_urls[u],
+                                            .on_url = true });
         }
     }
 }
@@ -190,7 +200,8 @@ static struct str missing_text(struct arena *a, const struct missing *m)
     return text;
 }
 
-static void write_message(const struct check *c, const struct auth_user *user, struct str resolution_error, struct buf *message)
+static void write_message(const struct check *c, const struct auth_user *user,
+                          struct str resolution_error, struct buf *message)
 {
     buf_printf(message, "user \"%.*s\" (groups=", STR_ARG(user->name));
     buf_append_char(message, '[');
@@ -219,16 +230,21 @@ static void write_message(const struct check *c, const struct auth_user *user, s
     }
 }
 
-bool rbac_covers(const struct rbac_rule_set *held, const struct rbac_rule_set *wanted, const struct auth_user *user,
-                 struct str resolution_error, struct arena *a, struct buf *message)
+bool rbac_covers(const struct rbac_rule_set *held, const struct rbac_rule_set *wanted,
+                 const struct auth_user *user, struct str resolution_error, struct arena *a,
+                 struct buf *message)
 {
-    struct check c = { .held = held, .arena = a, .missing = arena_new_n(a, struct missing, RBAC_MAX_MISSING) };
+    struct check c = { .held = held,
+                       .arena = a,
+                       .missing = arena_new_n(a, struct missing, RBAC_MAX_MISSING) };
     c.failed = !c.missing;
     for (size_t i = 0; i < wanted->n && !c.failed; i++) {
         check_rule(&c, &wanted->rules[i]);
     }
     if (c.failed) {
-        buf_printf(message, "the rules are too many to be checked for escalation, at most %u rights", RBAC_MAX_BREAKDOWN);
+        buf_printf(message,
+                   "the rules are too many to be checked for escalation, at most %u rights",
+                   RBAC_MAX_BREAKDOWN);
         return false;
     }
     if (c.n_missing == 0) {
@@ -238,8 +254,9 @@ bool rbac_covers(const struct rbac_rule_set *held, const struct rbac_rule_set *w
     return false;
 }
 
-bool rbac_check_escalation(const struct rbac *r, const struct auth_user *user, struct str namespace_,
-                           const struct rbac_rule_set *wanted, struct arena *a, struct buf *message)
+bool rbac_check_escalation(const struct rbac *r, const struct auth_user *user,
+                           struct str namespace_, const struct rbac_rule_set *wanted,
+                           struct arena *a, struct buf *message)
 {
     struct rbac_rule_set held = { 0 };
     struct err err = { 0 };
@@ -250,19 +267,32 @@ bool rbac_check_escalation(const struct rbac *r, const struct auth_user *user, s
     return rbac_covers(&held, wanted, user, err.code ? str_c(err.msg) : STR_NULL, a, message);
 }
 
-struct authz_attributes rbac_may_escalate(const struct auth_user *user, struct str namespace_, struct str resource, struct str name)
+struct authz_attributes rbac_may_escalate(const struct auth_user *user, struct str namespace_,
+                                          struct str resource, struct str name)
 {
     return (struct authz_attributes){
-        .user = user, .verb = STR("escalate"), .resource_request = true, .namespace_ = namespace_,
-        .api_group = STR("rbac.authorization.k8s.io"), .api_version = STR("*"), .resource = resource, .name = name,
+        .user = user,
+        .verb = STR("escalate"),
+        .resource_request = true,
+        .namespace_ = namespace_,
+        .api_group = STR("rbac.authorization.k8s.io"),
+        .api_version = STR("*"),
+        .resource = resource,
+        .name = name,
     };
 }
 
-struct authz_attributes rbac_may_bind(const struct auth_user *user, struct str namespace_, struct str role_kind, struct str role_name)
+struct authz_attributes rbac_may_bind(const struct auth_user *user, struct str namespace_,
+                                      struct str role_kind, struct str role_name)
 {
     return (struct authz_attributes){
-        .user = user, .verb = STR("bind"), .resource_request = true, .namespace_ = namespace_,
-        .api_group = STR("rbac.authorization.k8s.io"), .api_version = STR("*"),
-        .resource = str_eq(role_kind, STR("Role")) ? STR("roles") : STR("clusterroles"), .name = role_name,
+        .user = user,
+        .verb = STR("bind"),
+        .resource_request = true,
+        .namespace_ = namespace_,
+        .api_group = STR("rbac.authorization.k8s.io"),
+        .api_version = STR("*"),
+        .resource = str_eq(role_kind, STR("Role")) ? STR("roles") : STR("clusterroles"),
+        .name = role_name,
     };
 }

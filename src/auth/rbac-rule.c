@@ -3,10 +3,11 @@
 #include "auth/rbac-private.h"
 
 static const struct str verbs[] = {
-    STR_INIT("get"), STR_INIT("list"), STR_INIT("watch"), STR_INIT("create"), STR_INIT("update"), STR_INIT("patch"),
-    STR_INIT("delete"), STR_INIT("deletecollection"), STR_INIT("post"), STR_INIT("put"), STR_INIT("head"), STR_INIT("options"),
-    STR_INIT("proxy"), STR_INIT("impersonate"), STR_INIT("bind"), STR_INIT("escalate"), STR_INIT("approve"), STR_INIT("sign"),
-    STR_INIT("use"), STR_INIT("attest"),
+    STR_INIT("get"),     STR_INIT("list"),        STR_INIT("watch"),  STR_INIT("create"),
+    STR_INIT("update"),  STR_INIT("patch"),       STR_INIT("delete"), STR_INIT("deletecollection"),
+    STR_INIT("post"),    STR_INIT("put"),         STR_INIT("head"),   STR_INIT("options"),
+    STR_INIT("proxy"),   STR_INIT("impersonate"), STR_INIT("bind"),   STR_INIT("escalate"),
+    STR_INIT("approve"), STR_INIT("sign"),        STR_INIT("use"),    STR_INIT("attest"),
 };
 
 uint32_t rbac_verb_bit(struct str verb)
@@ -77,17 +78,20 @@ static bool resource_matches(const struct rbac_compiled *c, const struct authz_a
     for (size_t i = 0; i < c->rule.n_resources; i++) {
         const struct rbac_resource *r = &c->resources[i];
         if (str_eq(r->sub, attr->subresource) &&
-            (str_eq(r->resource, attr->resource) || (attr->subresource.len > 0 && str_eq(r->resource, STR("*"))))) {
+            (str_eq(r->resource, attr->resource) ||
+             (attr->subresource.len > 0 && str_eq(r->resource, STR("*"))))) {
             return true;
         }
     }
     return false;
 }
 
-bool rbac_compiled_allows(const struct rbac_compiled *c, const struct authz_attributes *attr, uint32_t bit)
+bool rbac_compiled_allows(const struct rbac_compiled *c, const struct authz_attributes *attr,
+                          uint32_t bit)
 {
     const struct rbac_rule *r = &c->rule;
-    if (c->verbs != RBAC_ALL && !(c->verbs & bit) && !(c->other_verbs && bit == 0 && has(r->verbs, r->n_verbs, attr->verb))) {
+    if (c->verbs != RBAC_ALL && !(c->verbs & bit) &&
+        !(c->other_verbs && bit == 0 && has(r->verbs, r->n_verbs, attr->verb))) {
         return false;
     }
     if (!attr->resource_request) {
@@ -98,7 +102,8 @@ bool rbac_compiled_allows(const struct rbac_compiled *c, const struct authz_attr
         }
         return false;
     }
-    return (c->all_groups || has(r->api_groups, r->n_api_groups, attr->api_group)) && resource_matches(c, attr) &&
+    return (c->all_groups || has(r->api_groups, r->n_api_groups, attr->api_group)) &&
+           resource_matches(c, attr) &&
            (r->n_resource_names == 0 || has(r->resource_names, r->n_resource_names, attr->name));
 }
 
@@ -107,7 +112,8 @@ bool rbac_rule_allows(const struct rbac_rule *rule, const struct authz_attribute
     struct arena a;
     struct rbac_compiled c;
     arena_init(&a, RBAC_ALL);
-    bool ok = rbac_compile(&a, rule, &c) && rbac_compiled_allows(&c, attr, rbac_verb_bit(attr->verb));
+    bool ok =
+        rbac_compile(&a, rule, &c) && rbac_compiled_allows(&c, attr, rbac_verb_bit(attr->verb));
     arena_deinit(&a);
     return ok;
 }
@@ -127,16 +133,22 @@ bool rbac_rule_set_add(struct rbac_rule_set *s, struct arena *a, const struct rb
     return true;
 }
 
-bool rbac_rule_set_add_typed(struct rbac_rule_set *s, struct arena *a, const struct rbac_v1_policy_rule *rules, size_t n_rules)
+bool rbac_rule_set_add_typed(struct rbac_rule_set *s, struct arena *a,
+                             const struct rbac_v1_policy_rule *rules, size_t n_rules)
 {
     for (size_t i = 0; i < n_rules; i++) {
         const struct rbac_v1_policy_rule *p = &rules[i];
         struct rbac_rule r = {
-            .verbs = p->verbs, .n_verbs = p->n_verbs,
-            .api_groups = p->api_groups, .n_api_groups = p->n_api_groups,
-            .resources = p->resources, .n_resources = p->n_resources,
-            .resource_names = p->resource_names, .n_resource_names = p->n_resource_names,
-            .non_resource_urls = p->non_resource_urls, .n_non_resource_urls = p->n_non_resource_urls,
+            .verbs = p->verbs,
+            .n_verbs = p->n_verbs,
+            .api_groups = p->api_groups,
+            .n_api_groups = p->n_api_groups,
+            .resources = p->resources,
+            .n_resources = p->n_resources,
+            .resource_names = p->resource_names,
+            .n_resource_names = p->n_resource_names,
+            .non_resource_urls = p->non_resource_urls,
+            .n_non_resource_urls = p->n_non_resource_urls,
         };
         if (!rbac_rule_set_add(s, a, &r)) {
             return false;

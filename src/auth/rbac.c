@@ -76,7 +76,8 @@ static void role_empty(struct rbac_role *role)
 }
 
 static void put_role(struct rbac *r, struct str namespace_, const struct meta_v1_object_meta *meta,
-                     const struct rbac_v1_policy_rule *rules, size_t n_rules, const struct rbac_v1_aggregation_rule *aggregation)
+                     const struct rbac_v1_policy_rule *rules, size_t n_rules,
+                     const struct rbac_v1_aggregation_rule *aggregation)
 {
     struct rbac_role *role = role_at(r, namespace_, meta->name);
     if (!role) {
@@ -88,7 +89,8 @@ static void put_role(struct rbac *r, struct str namespace_, const struct meta_v1
     struct rbac_compiled *compiled = arena_new_n(a, struct rbac_compiled, n_rules + 1);
     struct rbac_v1_policy_rule *copies = arena_new_n(a, struct rbac_v1_policy_rule, n_rules + 1);
     struct api_str_pair *labels = arena_new_n(a, struct api_str_pair, meta->n_labels + 1);
-    /* Past the budget (which no object of the API reaches) the role grants nothing: the safe side. */
+    /* Past the budget (which no object of the API reaches) the role grants nothing: the safe side.
+     */
     if (!compiled || !copies || !labels) {
         role_empty(role);
         return;
@@ -96,7 +98,8 @@ static void put_role(struct rbac *r, struct str namespace_, const struct meta_v1
     for (size_t i = 0; i < n_rules; i++) {
         struct rbac_rule_set one = { 0 };
         if (!api_copy_into(a, &rbac_v1_policy_rule_type, &rules[i], &copies[i], true) ||
-            !rbac_rule_set_add_typed(&one, a, &copies[i], 1) || !rbac_compile(a, &one.rules[0], &compiled[i])) {
+            !rbac_rule_set_add_typed(&one, a, &copies[i], 1) ||
+            !rbac_compile(a, &one.rules[0], &compiled[i])) {
             role_empty(role);
             return;
         }
@@ -110,7 +113,8 @@ static void put_role(struct rbac *r, struct str namespace_, const struct meta_v1
     role->labels = labels;
     role->n_labels = meta->n_labels;
     if (aggregation) {
-        struct rbac_v1_aggregation_rule *copy = api_copy(a, &rbac_v1_aggregation_rule_type, aggregation);
+        struct rbac_v1_aggregation_rule *copy =
+            api_copy(a, &rbac_v1_aggregation_rule_type, aggregation);
         role->aggregated = true;
         role->selectors = copy ? copy->cluster_role_selectors : NULL;
         role->n_selectors = copy ? copy->n_cluster_role_selectors : 0;
@@ -148,7 +152,8 @@ void rbac_delete_cluster_role(struct rbac *r, struct str name)
 const struct rbac_role *rbac_find_role(const struct rbac *r, struct str namespace_, struct str name)
 {
     char key[KEY_SIZE];
-    const struct rbac_role *role = key_of(namespace_, name, key) ? map_get(&r->roles, str_c(key)) : NULL;
+    const struct rbac_role *role =
+        key_of(namespace_, name, key) ? map_get(&r->roles, str_c(key)) : NULL;
     return role && role->present ? role : NULL;
 }
 
@@ -191,7 +196,8 @@ static struct map *members_of(struct rbac_scope *s, const struct rbac_subject *s
     return str_eq(subject->kind, STR("Group")) ? &s->groups : &s->users;
 }
 
-static void grant(struct rbac_scope *s, const struct rbac_binding *b, const struct rbac_subject *subject)
+static void grant(struct rbac_scope *s, const struct rbac_binding *b,
+                  const struct rbac_subject *subject)
 {
     struct map *m = members_of(s, subject);
     struct rbac_grants *g = map_get(m, subject->member);
@@ -216,7 +222,8 @@ static void grant(struct rbac_scope *s, const struct rbac_binding *b, const stru
     s->n++;
 }
 
-static void ungrant(struct rbac_scope *s, const struct rbac_binding *b, const struct rbac_subject *subject)
+static void ungrant(struct rbac_scope *s, const struct rbac_binding *b,
+                    const struct rbac_subject *subject)
 {
     struct map *m = members_of(s, subject);
     struct rbac_grants *g = map_get(m, subject->member);
@@ -245,7 +252,8 @@ static void binding_free(struct rbac_binding *b)
 static void delete_binding(struct rbac *r, struct str namespace_, struct str name)
 {
     char key[KEY_SIZE];
-    struct rbac_binding *b = key_of(namespace_, name, key) ? map_remove(&r->bindings, str_c(key)) : NULL;
+    struct rbac_binding *b =
+        key_of(namespace_, name, key) ? map_remove(&r->bindings, str_c(key)) : NULL;
     if (!b) {
         return;
     }
@@ -266,10 +274,13 @@ static void delete_binding(struct rbac *r, struct str namespace_, struct str nam
 }
 
 /* Fills one subject; 'member' stays absent when nobody can be meant. */
-static bool copy_subject(struct arena *a, const struct rbac_v1_subject *src, struct str namespace_, struct rbac_subject *dst)
+static bool copy_subject(struct arena *a, const struct rbac_v1_subject *src, struct str namespace_,
+                         struct rbac_subject *dst)
 {
     *dst = (struct rbac_subject){
-        .kind = arena_str(a, src->kind), .name = arena_str(a, src->name), .namespace_ = arena_str(a, src->namespace),
+        .kind = arena_str(a, src->kind),
+        .name = arena_str(a, src->name),
+        .namespace_ = arena_str(a, src->namespace),
     };
     if ((src->kind.ptr && !dst->kind.ptr) || (src->name.ptr && !dst->name.ptr)) {
         return false;
@@ -278,7 +289,8 @@ static bool copy_subject(struct arena *a, const struct rbac_v1_subject *src, str
         struct str ns = str_empty(src->namespace) ? namespace_ : src->namespace;
         if (!str_empty(ns)) {
             dst->namespace_ = arena_str(a, ns);
-            dst->member = arena_printf(a, "system:serviceaccount:%.*s:%.*s", STR_ARG(ns), STR_ARG(src->name));
+            dst->member =
+                arena_printf(a, "system:serviceaccount:%.*s:%.*s", STR_ARG(ns), STR_ARG(src->name));
             return dst->member.ptr != NULL;
         }
     } else if (str_eq(src->kind, STR("User")) || str_eq(src->kind, STR("Group"))) {
@@ -287,8 +299,9 @@ static bool copy_subject(struct arena *a, const struct rbac_v1_subject *src, str
     return true;
 }
 
-static void put_binding(struct rbac *r, struct str namespace_, struct str name, const struct rbac_v1_role_ref *ref,
-                        const struct rbac_v1_subject *subjects, size_t n_subjects)
+static void put_binding(struct rbac *r, struct str namespace_, struct str name,
+                        const struct rbac_v1_role_ref *ref, const struct rbac_v1_subject *subjects,
+                        size_t n_subjects)
 {
     char key[KEY_SIZE];
     struct arena a;
@@ -314,8 +327,13 @@ static void put_binding(struct rbac *r, struct str namespace_, struct str name, 
         return;
     }
     *b = (struct rbac_binding){
-        .namespace_ = arena_str(&a, namespace_), .name = arena_str(&a, name), .role_kind = arena_str(&a, ref->kind),
-        .role_name = arena_str(&a, ref->name), .role = role, .subjects = copies, .n_subjects = n_subjects,
+        .namespace_ = arena_str(&a, namespace_),
+        .name = arena_str(&a, name),
+        .role_kind = arena_str(&a, ref->kind),
+        .role_name = arena_str(&a, ref->name),
+        .role = role,
+        .subjects = copies,
+        .n_subjects = n_subjects,
     };
     b->arena = a;
     role->bindings++;
@@ -331,7 +349,8 @@ static void put_binding(struct rbac *r, struct str namespace_, struct str name, 
 void rbac_put_role_binding(struct rbac *r, const struct rbac_v1_role_binding *o)
 {
     if (!str_empty(o->metadata.namespace)) {
-        put_binding(r, o->metadata.namespace, o->metadata.name, &o->role_ref, o->subjects, o->n_subjects);
+        put_binding(r, o->metadata.namespace, o->metadata.name, &o->role_ref, o->subjects,
+                    o->n_subjects);
     }
 }
 
@@ -380,7 +399,8 @@ struct rbac *rbac_free(struct rbac *r)
 
 /* ---- decisions ---- */
 
-static bool visit_grants(const struct map *m, struct str member, bool (*fn)(void *ctx, const struct rbac_grant *g), void *ctx)
+static bool visit_grants(const struct map *m, struct str member,
+                         bool (*fn)(void *ctx, const struct rbac_grant *g), void *ctx)
 {
     const struct rbac_grants *g = map_get(m, member);
     for (size_t i = 0; g && i < g->n; i++) {
@@ -391,8 +411,8 @@ static bool visit_grants(const struct map *m, struct str member, bool (*fn)(void
     return false;
 }
 
-static bool visit_scope(const struct rbac_scope *s, const struct auth_user *user, bool (*fn)(void *ctx, const struct rbac_grant *g),
-                        void *ctx)
+static bool visit_scope(const struct rbac_scope *s, const struct auth_user *user,
+                        bool (*fn)(void *ctx, const struct rbac_grant *g), void *ctx)
 {
     if (visit_grants(&s->users, user->name, fn, ctx)) {
         return true;
@@ -411,14 +431,15 @@ bool rbac_visit(const struct rbac *r, const struct auth_user *user, struct str n
     if (visit_scope(&r->cluster, user, fn, ctx)) {
         return true;
     }
-    const struct rbac_scope *s = str_empty(namespace_) || r->scopes.n == 0 ? NULL : map_get(&r->scopes, namespace_);
+    const struct rbac_scope *s =
+        str_empty(namespace_) || r->scopes.n == 0 ? NULL : map_get(&r->scopes, namespace_);
     return s && visit_scope(s, user, fn, ctx);
 }
 
 struct str rbac_missing_text(struct arena *a, struct str kind, struct str name)
 {
-    return arena_printf(a, "%s.rbac.authorization.k8s.io \"%.*s\" not found", str_eq(kind, STR("Role")) ? "role" : "clusterrole",
-                        STR_ARG(name));
+    return arena_printf(a, "%s.rbac.authorization.k8s.io \"%.*s\" not found",
+                        str_eq(kind, STR("Role")) ? "role" : "clusterrole", STR_ARG(name));
 }
 
 struct question {
@@ -436,7 +457,9 @@ static void note_missing(struct question *q, const struct rbac_binding *b)
     if (q->n_missing > 0 && str_find(q->missing, one) >= 0) {
         return; /* the same role, bound twice */
     }
-    q->missing = q->n_missing == 0 ? one : arena_printf(q->arena, "%.*s, %.*s", STR_ARG(q->missing), STR_ARG(one));
+    q->missing = q->n_missing == 0
+                     ? one
+                     : arena_printf(q->arena, "%.*s, %.*s", STR_ARG(q->missing), STR_ARG(one));
     q->n_missing++;
 }
 
@@ -464,22 +487,25 @@ static struct str allowed_text(struct arena *a, const struct rbac_grant *g)
     const struct rbac_binding *b = g->binding;
     bool local = !str_empty(b->namespace_);
     bool account = str_eq(g->subject->kind, STR("ServiceAccount"));
-    return arena_printf(a, "RBAC: allowed by %s \"%.*s%s%.*s\" of %.*s \"%.*s\" to %.*s \"%.*s%s%.*s\"",
-                        local ? "RoleBinding" : "ClusterRoleBinding", STR_ARG(b->name), local ? "/" : "", STR_ARG(b->namespace_),
-                        STR_ARG(b->role_kind), STR_ARG(b->role_name), STR_ARG(g->subject->kind), STR_ARG(g->subject->name),
-                        account ? "/" : "", account ? (int)g->subject->namespace_.len : 0,
-                        account && g->subject->namespace_.ptr ? g->subject->namespace_.ptr : "");
+    return arena_printf(
+        a, "RBAC: allowed by %s \"%.*s%s%.*s\" of %.*s \"%.*s\" to %.*s \"%.*s%s%.*s\"",
+        local ? "RoleBinding" : "ClusterRoleBinding", STR_ARG(b->name), local ? "/" : "",
+        STR_ARG(b->namespace_), STR_ARG(b->role_kind), STR_ARG(b->role_name),
+        STR_ARG(g->subject->kind), STR_ARG(g->subject->name), account ? "/" : "",
+        account ? (int)g->subject->namespace_.len : 0,
+        account && g->subject->namespace_.ptr ? g->subject->namespace_.ptr : "");
 }
 
-enum authz_result rbac_authorize(const struct rbac *r, const struct authz_attributes *attr, struct arena *arena,
-                                 struct str *ret_reason)
+enum authz_result rbac_authorize(const struct rbac *r, const struct authz_attributes *attr,
+                                 struct arena *arena, struct str *ret_reason)
 {
     struct question q = { .attr = attr, .bit = rbac_verb_bit(attr->verb), .arena = arena };
     bool allowed = rbac_visit(r, attr->user, attr->namespace_, ask, &q);
     if (arena && allowed) {
         *ret_reason = allowed_text(arena, q.by);
     } else if (arena && q.n_missing > 0) {
-        *ret_reason = arena_printf(arena, q.n_missing > 1 ? "RBAC: [%.*s]" : "RBAC: %.*s", STR_ARG(q.missing));
+        *ret_reason = arena_printf(arena, q.n_missing > 1 ? "RBAC: [%.*s]" : "RBAC: %.*s",
+                                   STR_ARG(q.missing));
     }
     return allowed ? AUTHZ_ALLOW : AUTHZ_NO_OPINION;
 }
@@ -516,20 +542,21 @@ static bool collect(void *ctx, const struct rbac_grant *g)
     return c->full;
 }
 
-bool rbac_rules_for(const struct rbac *r, const struct auth_user *user, struct str namespace_, struct arena *a,
-                    struct rbac_rule_set *out, struct err *err)
+bool rbac_rules_for(const struct rbac *r, const struct auth_user *user, struct str namespace_,
+                    struct arena *a, struct rbac_rule_set *out, struct err *err)
 {
     struct collection c = { .arena = a, .out = out, .err = err };
     (void)rbac_visit(r, user, namespace_, collect, &c);
     return c.full ? err_set(err, ERR_TOO_LARGE, "too many rules") : true;
 }
 
-bool rbac_rules_of_ref(const struct rbac *r, struct str namespace_, struct str kind, struct str name, struct arena *a,
-                       struct rbac_rule_set *out, struct err *err)
+bool rbac_rules_of_ref(const struct rbac *r, struct str namespace_, struct str kind,
+                       struct str name, struct arena *a, struct rbac_rule_set *out, struct err *err)
 {
     bool local = str_eq(kind, STR("Role"));
     if (!local && !str_eq(kind, STR("ClusterRole"))) {
-        return err_set(err, ERR_INVALID, "unsupported role reference kind: \"%.*s\"", STR_ARG(kind));
+        return err_set(err, ERR_INVALID, "unsupported role reference kind: \"%.*s\"",
+                       STR_ARG(kind));
     }
     const struct rbac_role *role = rbac_find_role(r, local ? namespace_ : STR_EMPTY, name);
     if (!role) {

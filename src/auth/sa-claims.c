@@ -69,7 +69,9 @@ static bool read_ref(struct json_reader *r, struct str *name, struct str *uid)
         return false;
     }
     while ((more = json_object_next(r, &key)) > 0) {
-        bool ok = str_eq(key, STR("name")) ? read_once(r, name) : str_eq(key, STR("uid")) ? read_once(r, uid) : json_skip(r);
+        bool ok = str_eq(key, STR("name"))  ? read_once(r, name)
+                  : str_eq(key, STR("uid")) ? read_once(r, uid)
+                                            : json_skip(r);
         if (!ok) {
             return false;
         }
@@ -128,7 +130,8 @@ static bool read_member(struct json_reader *r, struct str key, struct sa_claims 
         }
     }
     if (str_eq(key, STR("aud"))) {
-        return c->audiences ? json_fail(r, ERR_UNAUTHORIZED, "a claim stands there twice") : read_audiences(r, c);
+        return c->audiences ? json_fail(r, ERR_UNAUTHORIZED, "a claim stands there twice")
+                            : read_audiences(r, c);
     }
     if (str_eq(key, STR("exp"))) {
         return read_time(r, &c->expires);
@@ -173,14 +176,18 @@ static bool gone(const struct sa_object *o, int64_t now)
 }
 
 /* Is the object there, alive, and the one that was meant? */
-static bool check_object(const struct sa_lookup *l, struct arena *a, const char *resource, const char *what, struct str namespace_,
-                         struct str name, struct str uid, int64_t now, struct sa_object *ret, struct err *err)
+static bool check_object(const struct sa_lookup *l, struct arena *a, const char *resource,
+                         const char *what, struct str namespace_, struct str name, struct str uid,
+                         int64_t now, struct sa_object *ret, struct err *err)
 {
     if (!l->get(l->ctx, str_c(resource), namespace_, name, a, ret) || gone(ret, now)) {
-        return err_set(err, ERR_UNAUTHORIZED, "service account token has been invalidated: the %s it belongs to is gone", what);
+        return err_set(err, ERR_UNAUTHORIZED,
+                       "service account token has been invalidated: the %s it belongs to is gone",
+                       what);
     }
     if (!str_eq(ret->uid, uid)) {
-        return err_set(err, ERR_UNAUTHORIZED, "%s UID (%.*s) does not match service account %s ref claim (%.*s)", what,
+        return err_set(err, ERR_UNAUTHORIZED,
+                       "%s UID (%.*s) does not match service account %s ref claim (%.*s)", what,
                        STR_ARG(ret->uid), what, STR_ARG(uid));
     }
     return true;
@@ -189,7 +196,9 @@ static bool check_object(const struct sa_lookup *l, struct arena *a, const char 
 static bool check_times(const struct sa_claims *c, int64_t now, struct err *err)
 {
     if (c->expires <= now - AUTH_CLOCK_LEEWAY_S) {
-        return err_set(err, ERR_UNAUTHORIZED, c->expires ? "service account token has expired" : "service account token has no expiry");
+        return err_set(err, ERR_UNAUTHORIZED,
+                       c->expires ? "service account token has expired"
+                                  : "service account token has no expiry");
     }
     if (c->not_before > now + AUTH_CLOCK_LEEWAY_S) {
         return err_set(err, ERR_UNAUTHORIZED, "service account token is not valid yet");
@@ -200,7 +209,8 @@ static bool check_times(const struct sa_claims *c, int64_t now, struct err *err)
     return true;
 }
 
-static bool check_bound(const struct sa_claims *c, int64_t now, const struct sa_lookup *l, struct arena *a, struct err *err)
+static bool check_bound(const struct sa_claims *c, int64_t now, const struct sa_lookup *l,
+                        struct arena *a, struct err *err)
 {
     struct sa_object o = { 0 };
     if (!check_times(c, now, err)) {
@@ -209,37 +219,44 @@ static bool check_bound(const struct sa_claims *c, int64_t now, const struct sa_
     if (!l) {
         return true;
     }
-    if (c->secret_name.len > 0 &&
-        !check_object(l, a, "secrets", "secret", c->namespace_, c->secret_name, c->secret_uid, now, &o, err)) {
+    if (c->secret_name.len > 0 && !check_object(l, a, "secrets", "secret", c->namespace_,
+                                                c->secret_name, c->secret_uid, now, &o, err)) {
         return false;
     }
-    if (!check_object(l, a, "serviceaccounts", "service account", c->namespace_, c->name, c->uid, now, &o, err)) {
+    if (!check_object(l, a, "serviceaccounts", "service account", c->namespace_, c->name, c->uid,
+                      now, &o, err)) {
         return false;
     }
     if (c->pod_name.len > 0) {
-        return check_object(l, a, "pods", "pod", c->namespace_, c->pod_name, c->pod_uid, now, &o, err);
+        return check_object(l, a, "pods", "pod", c->namespace_, c->pod_name, c->pod_uid, now, &o,
+                            err);
     }
     if (c->node_name.len > 0) {
-        return check_object(l, a, "nodes", "node", STR_EMPTY, c->node_name, c->node_uid, now, &o, err);
+        return check_object(l, a, "nodes", "node", STR_EMPTY, c->node_name, c->node_uid, now, &o,
+                            err);
     }
     return true;
 }
 
-static bool check_legacy(const struct sa_claims *c, struct str token, int64_t now, const struct sa_lookup *l, struct arena *a,
-                         struct err *err)
+static bool check_legacy(const struct sa_claims *c, struct str token, int64_t now,
+                         const struct sa_lookup *l, struct arena *a, struct err *err)
 {
     struct sa_object o = { 0 };
     if (c->secret_name.len == 0 || c->uid.len == 0) {
-        return err_set(err, ERR_UNAUTHORIZED, "a legacy service account token without secret name or uid");
+        return err_set(err, ERR_UNAUTHORIZED,
+                       "a legacy service account token without secret name or uid");
     }
     if (!l) {
         return true;
     }
-    if (!l->get(l->ctx, STR("secrets"), c->namespace_, c->secret_name, a, &o) || gone(&o, now) || o.token.len != token.len ||
-        CRYPTO_memcmp(o.token.ptr, token.ptr, token.len) != 0) {
-        return err_set(err, ERR_UNAUTHORIZED, "service account token has been invalidated: its secret is gone or holds another one");
+    if (!l->get(l->ctx, STR("secrets"), c->namespace_, c->secret_name, a, &o) || gone(&o, now) ||
+        o.token.len != token.len || CRYPTO_memcmp(o.token.ptr, token.ptr, token.len) != 0) {
+        return err_set(
+            err, ERR_UNAUTHORIZED,
+            "service account token has been invalidated: its secret is gone or holds another one");
     }
-    return check_object(l, a, "serviceaccounts", "service account", c->namespace_, c->name, c->uid, now, &o, err);
+    return check_object(l, a, "serviceaccounts", "service account", c->namespace_, c->name, c->uid,
+                        now, &o, err);
 }
 
 static bool add_extra(const struct sa_claims *c, struct arena *a, struct auth_user *u)
@@ -248,8 +265,9 @@ static bool add_extra(const struct sa_claims *c, struct arena *a, struct auth_us
     const struct {
         struct str key, value;
     } all[] = {
-        { AUTH_EXTRA_CREDENTIAL_ID, jti },          { AUTH_EXTRA_POD_NAME, c->pod_name },   { AUTH_EXTRA_POD_UID, c->pod_uid },
-        { AUTH_EXTRA_NODE_NAME, c->node_name },     { AUTH_EXTRA_NODE_UID, c->node_uid },
+        { AUTH_EXTRA_CREDENTIAL_ID, jti },    { AUTH_EXTRA_POD_NAME, c->pod_name },
+        { AUTH_EXTRA_POD_UID, c->pod_uid },   { AUTH_EXTRA_NODE_NAME, c->node_name },
+        { AUTH_EXTRA_NODE_UID, c->node_uid },
     };
     struct auth_extra *extra = arena_new_n(a, struct auth_extra, ARRAY_SIZE(all));
     struct str *values = arena_new_n(a, struct str, ARRAY_SIZE(all));
@@ -259,15 +277,17 @@ static bool add_extra(const struct sa_claims *c, struct arena *a, struct auth_us
     for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
         if (all[i].value.len > 0) {
             values[i] = all[i].value;
-            extra[u->n_extra++] = (struct auth_extra){ .key = all[i].key, .values = &values[i], .n_values = 1 };
+            extra[u->n_extra++] =
+                (struct auth_extra){ .key = all[i].key, .values = &values[i], .n_values = 1 };
         }
     }
     u->extra = extra;
     return true;
 }
 
-bool sa_claims_check(const struct sa_claims *c, struct str token, int64_t now, const struct sa_lookup *lookup, struct arena *a,
-                     struct auth_user *ret, struct err *err)
+bool sa_claims_check(const struct sa_claims *c, struct str token, int64_t now,
+                     const struct sa_lookup *lookup, struct arena *a, struct auth_user *ret,
+                     struct err *err)
 {
     struct auth_user u;
     if (str_empty(c->namespace_) || str_empty(c->name) || (!c->legacy && str_empty(c->uid))) {
@@ -280,7 +300,8 @@ bool sa_claims_check(const struct sa_claims *c, struct str token, int64_t now, c
     if (!str_eq(c->subject, u.name)) {
         return err_set(err, ERR_UNAUTHORIZED, "the token's subject is not its service account");
     }
-    if (!(c->legacy ? check_legacy(c, token, now, lookup, a, err) : check_bound(c, now, lookup, a, err))) {
+    if (!(c->legacy ? check_legacy(c, token, now, lookup, a, err)
+                    : check_bound(c, now, lookup, a, err))) {
         return false;
     }
     if (!add_extra(c, a, &u)) {

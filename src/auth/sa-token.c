@@ -22,7 +22,8 @@ static void name_and_uid(struct buf *b, const char *what, struct str name, struc
 }
 
 /* Members are sorted by name, as kube-apiserver writes them. */
-static void write_claims(struct buf *b, const struct sa_issuer *issuer, const struct sa_token_spec *s, const struct str *audiences,
+static void write_claims(struct buf *b, const struct sa_issuer *issuer,
+                         const struct sa_token_spec *s, const struct str *audiences,
                          size_t n_audiences, int64_t expires, int64_t warn_after, const char *jti)
 {
     buf_append_c(b, "{\"aud\":[");
@@ -56,8 +57,8 @@ static void write_claims(struct buf *b, const struct sa_issuer *issuer, const st
     buf_append_char(b, '}');
 }
 
-bool sa_token_issue(const struct sa_issuer *issuer, const struct sa_token_spec *spec, struct buf *ret, int64_t *ret_expires,
-                    char ret_jti[37], struct err *err)
+bool sa_token_issue(const struct sa_issuer *issuer, const struct sa_token_spec *spec,
+                    struct buf *ret, int64_t *ret_expires, char ret_jti[37], struct err *err)
 {
     const struct str *audiences = spec->n_audiences ? spec->audiences : issuer->default_audiences;
     size_t n_audiences = spec->n_audiences ? spec->n_audiences : issuer->n_default_audiences;
@@ -77,7 +78,8 @@ bool sa_token_issue(const struct sa_issuer *issuer, const struct sa_token_spec *
     rand_uuid(jti);
     struct buf claims;
     buf_init(&claims, JWT_MAX_TOKEN / 2);
-    write_claims(&claims, issuer, spec, audiences, n_audiences, spec->now + lives, extend ? spec->now + asked : 0, jti);
+    write_claims(&claims, issuer, spec, audiences, n_audiences, spec->now + lives,
+                 extend ? spec->now + asked : 0, jti);
     bool ok = !buf_failed(&claims) ? jwt_sign(issuer->key, buf_str(&claims), ret, err)
                                    : err_set(err, ERR_TOO_LARGE, "the token would be too large");
     buf_deinit(&claims);
@@ -88,8 +90,8 @@ bool sa_token_issue(const struct sa_issuer *issuer, const struct sa_token_spec *
     return ok;
 }
 
-bool sa_token_issue_legacy(const struct pki_key *key, struct str namespace_, struct str name, struct str uid, struct str secret_name,
-                           struct buf *ret, struct err *err)
+bool sa_token_issue_legacy(const struct pki_key *key, struct str namespace_, struct str name,
+                           struct str uid, struct str secret_name, struct buf *ret, struct err *err)
 {
     struct buf b, sub;
     buf_init(&b, JWT_MAX_TOKEN / 2);
@@ -103,27 +105,30 @@ bool sa_token_issue_legacy(const struct pki_key *key, struct str namespace_, str
     buf_printf(&sub, "system:serviceaccount:%.*s:%.*s", STR_ARG(namespace_), STR_ARG(name));
     member(&b, "sub", buf_str(&sub));
     buf_append_char(&b, '}');
-    bool ok = !buf_failed(&b) ? jwt_sign(key, buf_str(&b), ret, err) : err_set(err, ERR_TOO_LARGE, "the token would be too large");
+    bool ok = !buf_failed(&b) ? jwt_sign(key, buf_str(&b), ret, err)
+                              : err_set(err, ERR_TOO_LARGE, "the token would be too large");
     buf_deinit(&sub);
     buf_deinit(&b);
     return ok;
 }
 
-void sa_openid_configuration(struct str issuer, struct str jwks_uri, const struct jwt_keyset *keys, struct buf *b)
+void sa_openid_configuration(struct str issuer, struct str jwks_uri, const struct jwt_keyset *keys,
+                             struct buf *b)
 {
     static const struct {
         enum pki_key_kind kind;
         const char *alg;
     } algs[] = {
-        { PKI_KEY_RSA, "RS256" }, { PKI_KEY_P256, "ES256" }, { PKI_KEY_P384, "ES384" }, { PKI_KEY_P521, "ES512" },
-        { PKI_KEY_ED25519, "EdDSA" },
+        { PKI_KEY_RSA, "RS256" },  { PKI_KEY_P256, "ES256" },    { PKI_KEY_P384, "ES384" },
+        { PKI_KEY_P521, "ES512" }, { PKI_KEY_ED25519, "EdDSA" },
     };
     bool first = true;
     buf_append_c(b, "{\"issuer\":");
     json_write_string(b, issuer);
     member(b, "jwks_uri", jwks_uri);
-    buf_append_c(b, ",\"response_types_supported\":[\"id_token\"],\"subject_types_supported\":[\"public\"],"
-                    "\"id_token_signing_alg_values_supported\":[");
+    buf_append_c(
+        b, ",\"response_types_supported\":[\"id_token\"],\"subject_types_supported\":[\"public\"],"
+           "\"id_token_signing_alg_values_supported\":[");
     for (size_t i = 0; i < ARRAY_SIZE(algs); i++) {
         bool have = false;
         for (size_t j = 0; j < keys->n && !have; j++) {

@@ -39,8 +39,14 @@ static void fake_free(struct authn *self)
     CONTAINER_OF(self, struct fake, authn)->freed++;
 }
 
-static const struct authn_ops fake_ops = { .name = "fake", .bearer = true, .authenticate = fake_authenticate, .cancel = fake_cancel, .free = fake_free };
-static const struct authn_ops fake_cert_ops = { .name = "fakecert", .authenticate = fake_authenticate, .cancel = fake_cancel, .free = fake_free };
+static const struct authn_ops fake_ops = { .name = "fake",
+                                           .bearer = true,
+                                           .authenticate = fake_authenticate,
+                                           .cancel = fake_cancel,
+                                           .free = fake_free };
+static const struct authn_ops fake_cert_ops = {
+    .name = "fakecert", .authenticate = fake_authenticate, .cancel = fake_cancel, .free = fake_free
+};
 
 /* ---- requests ---- */
 
@@ -62,7 +68,11 @@ static void ask_make(struct ask *a, const char *authorization)
 {
     *a = (struct ask){ 0 };
     arena_init(&a->arena, 1 << 20);
-    a->r = (struct authn_request){ .arena = &a->arena, .authorization = str_c(authorization), .now = TEST_NOW, .done = ask_done, .owner = a };
+    a->r = (struct authn_request){ .arena = &a->arena,
+                                   .authorization = str_c(authorization),
+                                   .now = TEST_NOW,
+                                   .done = ask_done,
+                                   .owner = a };
 }
 
 static void ask_end(struct ask *a)
@@ -112,7 +122,9 @@ TEST(bad_token_is_never_anonymous)
 TEST(anonymous_can_be_bound_to_paths)
 {
     struct str path = STR("/healthz");
-    struct authn_config cfg = { .anonymous = true, .anonymous_paths = &path, .n_anonymous_paths = 1 };
+    struct authn_config cfg = { .anonymous = true,
+                                .anonymous_paths = &path,
+                                .n_anonymous_paths = 1 };
     struct authn_chain *c = chain_of(&cfg);
     struct ask a;
     ask_make(&a, NULL);
@@ -200,11 +212,14 @@ TEST(one_that_fails_does_not_keep_the_next_from_trying_and_reasons_are_joined)
     struct fake f2 = { .authn = { &fake_ops }, .answer = AUTHN_FAILED, .why = "second" };
     struct fake f3 = { .authn = { &fake_ops }, .answer = AUTHN_NONE };
     struct ask a;
-    authn_chain_add(c, &f1.authn), authn_chain_add(c, &f2.authn), authn_chain_add(c, &f3.authn);
+    authn_chain_add(c, &f1.authn);
+    authn_chain_add(c, &f2.authn);
+    authn_chain_add(c, &f3.authn);
     ask_make(&a, "Bearer x");
     CHECK_INT(authn_start(c, &a.r), AUTHN_FAILED);
     CHECK_STR_C(str_c(a.r.err.msg), "[first, second]");
-    f3.answer = AUTHN_OK, f3.user = "carol";
+    f3.answer = AUTHN_OK;
+    f3.user = "carol";
     CHECK_INT(authn_start(c, &a.r), AUTHN_OK);
     CHECK_STR_C(a.r.user.name, "carol");
     ask_end(&a);
@@ -219,7 +234,8 @@ TEST(waiting_authenticator_resumes_the_chain)
     struct fake f1 = { .authn = { &fake_ops }, .answer = AUTHN_WAIT };
     struct fake f2 = { .authn = { &fake_ops }, .answer = AUTHN_OK, .user = "dora" };
     struct ask a;
-    authn_chain_add(c, &f1.authn), authn_chain_add(c, &f2.authn);
+    authn_chain_add(c, &f1.authn);
+    authn_chain_add(c, &f2.authn);
     ask_make(&a, "Bearer x");
     CHECK_INT(authn_start(c, &a.r), AUTHN_WAIT);
     CHECK(a.done == 0);
@@ -244,7 +260,8 @@ TEST(token_review_asks_token_authenticators_alone)
     struct fake cert = { .authn = { &fake_cert_ops }, .answer = AUTHN_OK, .user = "by-cert" };
     struct fake token = { .authn = { &fake_ops }, .answer = AUTHN_NONE };
     struct ask a;
-    authn_chain_add(c, &cert.authn), authn_chain_add(c, &token.authn);
+    authn_chain_add(c, &cert.authn);
+    authn_chain_add(c, &token.authn);
     ask_make(&a, NULL);
     CHECK_INT(authn_start_token(c, &a.r, STR("x")), AUTHN_FAILED);
     CHECK_STR_C(str_c(a.r.err.msg), "invalid bearer token");
@@ -255,15 +272,21 @@ TEST(token_review_asks_token_authenticators_alone)
 
 /* ---- client certificates ---- */
 
-static struct pki_cert *issue(struct pki_cert *ca, struct pki_key *ca_key, struct pki_key *key, const char *cn, unsigned usage)
+static struct pki_cert *issue(struct pki_cert *ca, struct pki_key *ca_key, struct pki_key *key,
+                              const char *cn, unsigned usage)
 {
     struct err err = { 0 };
     struct str orgs[] = { STR("system:masters"), STR("b") };
     struct pki_cert_spec s = {
-        .names = { .cn = str_c(cn), .orgs = orgs, .n_orgs = 2 }, .usages = usage | PKI_USAGE_DIGITAL_SIGNATURE, .ca = ca == NULL, .path_len = -1,
-        .not_before = TEST_NOW - 60, .not_after = TEST_NOW + 3600,
+        .names = { .cn = str_c(cn), .orgs = orgs, .n_orgs = 2 },
+        .usages = usage | PKI_USAGE_DIGITAL_SIGNATURE,
+        .ca = ca == NULL,
+        .path_len = -1,
+        .not_before = TEST_NOW - 60,
+        .not_after = TEST_NOW + 3600,
     };
-    struct pki_cert *c = ca ? pki_cert_sign(ca, ca_key, key, &s, &err) : pki_cert_self_sign(key, &s, &err);
+    struct pki_cert *c =
+        ca ? pki_cert_sign(ca, ca_key, key, &s, &err) : pki_cert_self_sign(key, &s, &err);
     CHECK_OK(c, &err);
     return c;
 }
@@ -272,9 +295,14 @@ TEST(client_certificate_gives_cn_and_organisations)
 {
     struct err err = { 0 };
     struct buf pem, der, bad_der, server_der;
-    buf_init(&pem, 1 << 20), buf_init(&der, 1 << 20), buf_init(&bad_der, 1 << 20), buf_init(&server_der, 1 << 20);
-    struct pki_key *ca_key = pki_key_generate(PKI_KEY_P256, 0, &err), *other_key = pki_key_generate(PKI_KEY_P256, 0, &err);
-    struct pki_cert *ca = issue(NULL, NULL, ca_key, "ca", 0), *other = issue(NULL, NULL, other_key, "ca", 0);
+    buf_init(&pem, 1 << 20);
+    buf_init(&der, 1 << 20);
+    buf_init(&bad_der, 1 << 20);
+    buf_init(&server_der, 1 << 20);
+    struct pki_key *ca_key = pki_key_generate(PKI_KEY_P256, 0, &err),
+                   *other_key = pki_key_generate(PKI_KEY_P256, 0, &err);
+    struct pki_cert *ca = issue(NULL, NULL, ca_key, "ca", 0),
+                    *other = issue(NULL, NULL, other_key, "ca", 0);
     struct pki_cert *good = issue(ca, ca_key, other_key, "alice", PKI_USAGE_CLIENT_AUTH);
     struct pki_cert *forged = issue(other, other_key, ca_key, "alice", PKI_USAGE_CLIENT_AUTH);
     struct pki_cert *server = issue(ca, ca_key, other_key, "alice", PKI_USAGE_SERVER_AUTH);
@@ -289,7 +317,8 @@ TEST(client_certificate_gives_cn_and_organisations)
     struct str chain = buf_str(&der);
     for (int round = 0; round < 2; round++) { /* the second time from memory */
         ask_make(&a, NULL);
-        a.r.peer_chain = &chain, a.r.n_peer_chain = 1;
+        a.r.peer_chain = &chain;
+        a.r.n_peer_chain = 1;
         CHECK_INT(authn_start(c, &a.r), AUTHN_OK);
         CHECK_STR_C(a.r.user.name, "alice");
         CHECK(a.r.user.n_groups == 3 && auth_user_in_group(&a.r.user, STR("system:masters")));
@@ -297,7 +326,8 @@ TEST(client_certificate_gives_cn_and_organisations)
         ask_end(&a);
     }
     ask_make(&a, NULL);
-    a.r.peer_chain = &chain, a.r.n_peer_chain = 1;
+    a.r.peer_chain = &chain;
+    a.r.n_peer_chain = 1;
     a.r.now = TEST_NOW + 3601; /* expired meanwhile */
     CHECK_INT(authn_start(c, &a.r), AUTHN_FAILED);
     CHECK(strstr(a.r.err.msg, "certificate has expired or is not yet valid") != NULL);
@@ -312,7 +342,15 @@ TEST(client_certificate_gives_cn_and_organisations)
     ask_end(&a);
     authn_chain_free(c);
     test_file_remove(&f);
-    pki_cert_unref(ca), pki_cert_unref(other), pki_cert_unref(good), pki_cert_unref(forged), pki_cert_unref(server);
-    pki_key_unref(ca_key), pki_key_unref(other_key);
-    buf_deinit(&pem), buf_deinit(&der), buf_deinit(&bad_der), buf_deinit(&server_der);
+    pki_cert_unref(ca);
+    pki_cert_unref(other);
+    pki_cert_unref(good);
+    pki_cert_unref(forged);
+    pki_cert_unref(server);
+    pki_key_unref(ca_key);
+    pki_key_unref(other_key);
+    buf_deinit(&pem);
+    buf_deinit(&der);
+    buf_deinit(&bad_der);
+    buf_deinit(&server_der);
 }

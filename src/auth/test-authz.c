@@ -18,7 +18,8 @@ TEST(modes_are_checked)
     struct str twice[] = { STR("AlwaysAllow"), STR("AlwaysAllow") }, unknown[] = { STR("Magic") };
     struct authz_config cfg = { .modes = twice, .n_modes = 2 };
     CHECK(!authz_chain_new(&cfg, &err));
-    CHECK_STR_C(str_c(err.msg), "authorization-mode \"AlwaysAllow\" has mode specified more than once");
+    CHECK_STR_C(str_c(err.msg),
+                "authorization-mode \"AlwaysAllow\" has mode specified more than once");
     cfg = (struct authz_config){ .modes = unknown, .n_modes = 1 };
     CHECK(!authz_chain_new(&cfg, &err));
     CHECK_STR_C(str_c(err.msg), "authorization-mode \"Magic\" is not a valid mode");
@@ -28,12 +29,14 @@ TEST(modes_are_checked)
 
 TEST(masters_pass_before_any_mode_and_others_by_the_first_that_allows)
 {
-    struct str deny[] = { STR("AlwaysDeny") }, both[] = { STR("AlwaysDeny"), STR("AlwaysAllow") }, masters = STR("system:masters");
+    struct str deny[] = { STR("AlwaysDeny") }, both[] = { STR("AlwaysDeny"), STR("AlwaysAllow") },
+               masters = STR("system:masters");
     struct authz_chain *c = chain_of(deny, 1, NULL), *d = chain_of(both, 2, NULL);
     struct auth_user admin = test_user("admin", &masters, 1), alice = test_user("alice", NULL, 0);
     struct arena a;
     arena_init(&a, 1 << 20);
-    struct authz_request r = { .attr = test_attr(&admin, "get", "", "pods", "ns", "p"), .arena = &a };
+    struct authz_request r = { .attr = test_attr(&admin, "get", "", "pods", "ns", "p"),
+                               .arena = &a };
     CHECK_INT(authz_start(c, &r), AUTHZ_ALLOW);
     r.attr.user = &alice;
     CHECK_INT(authz_start(c, &r), AUTHZ_NO_OPINION);
@@ -69,7 +72,9 @@ static void wait_free(struct authz *self)
     (void)self;
 }
 
-static const struct authz_ops wait_ops = { .mode = STR_INIT("Wait"), .authorize = wait_authorize, .cancel = wait_cancel, .free = wait_free };
+static const struct authz_ops wait_ops = {
+    .mode = STR_INIT("Wait"), .authorize = wait_authorize, .cancel = wait_cancel, .free = wait_free
+};
 
 static void keep_result(struct authz_request *r, enum authz_result result)
 {
@@ -85,8 +90,12 @@ TEST(waiting_authoriser_resumes_the_chain_and_reasons_are_joined)
     struct arena a;
     enum authz_result got = AUTHZ_WAIT;
     arena_init(&a, 1 << 20);
-    authz_chain_add(c, &w1.authz), authz_chain_add(c, &w2.authz);
-    struct authz_request r = { .attr = test_attr(&alice, "get", "", "pods", "ns", "p"), .arena = &a, .done = keep_result, .owner = &got };
+    authz_chain_add(c, &w1.authz);
+    authz_chain_add(c, &w2.authz);
+    struct authz_request r = { .attr = test_attr(&alice, "get", "", "pods", "ns", "p"),
+                               .arena = &a,
+                               .done = keep_result,
+                               .owner = &got };
     CHECK_INT(authz_start(c, &r), AUTHZ_WAIT);
     r.reason = STR("second says nothing");
     authz_resume(w1.r, AUTHZ_NO_OPINION);
@@ -110,21 +119,41 @@ TEST(refusals_read_as_kubernetes_words_them)
     static const struct {
         const char *user, *verb, *group, *resource, *namespace_, *name, *path, *want;
     } cases[] = {
-        { "system:anonymous", "get", "", "pods", "err", "pod", NULL, "pods \"pod\" is forbidden: User \"system:anonymous\" cannot get resource \"pods\" in API group \"\" in the namespace \"err\"" },
-        { "alice", "list", "", "pods", "err", "", NULL, "pods is forbidden: User \"alice\" cannot list resource \"pods\" in API group \"\" in the namespace \"err\"" },
-        { "alice", "list", "", "pods", "", "", NULL, "pods is forbidden: User \"alice\" cannot list resource \"pods\" in API group \"\" at the cluster scope" },
-        { "alice", "create", "apps", "deployments", "err", "", NULL, "deployments.apps is forbidden: User \"alice\" cannot create resource \"deployments\" in API group \"apps\" in the namespace \"err\"" },
-        { "alice", "delete", "", "nodes", "", "x", NULL, "nodes \"x\" is forbidden: User \"alice\" cannot delete resource \"nodes\" in API group \"\" at the cluster scope" },
-        { "alice", "get", "", "pods/log", "err", "pod", NULL, "pods \"pod\" is forbidden: User \"alice\" cannot get resource \"pods/log\" in API group \"\" in the namespace \"err\"" },
-        { "alice", "get", NULL, "", "", "", "/metrics", "forbidden: User \"alice\" cannot get path \"/metrics\"" },
-        { "alice", "list", "none.example.com", "foos", "", "", NULL, "foos.none.example.com is forbidden: User \"alice\" cannot list resource \"foos\" in API group \"none.example.com\" at the cluster scope" },
-        { "alice", "deletecollection", "", "pods", "err", "", NULL, "pods is forbidden: User \"alice\" cannot deletecollection resource \"pods\" in API group \"\" in the namespace \"err\"" },
-        { "a\"b", "get", NULL, "", "", "", "/x\ny", "forbidden: User \"a\\\"b\" cannot get path \"/x\\ny\"" },
+        { "system:anonymous", "get", "", "pods", "err", "pod", NULL,
+          "pods \"pod\" is forbidden: User \"system:anonymous\" cannot get resource \"pods\" in "
+          "API group \"\" in the namespace \"err\"" },
+        { "alice", "list", "", "pods", "err", "", NULL,
+          "pods is forbidden: User \"alice\" cannot list resource \"pods\" in API group \"\" in "
+          "the namespace \"err\"" },
+        { "alice", "list", "", "pods", "", "", NULL,
+          "pods is forbidden: User \"alice\" cannot list resource \"pods\" in API group \"\" at "
+          "the cluster scope" },
+        { "alice", "create", "apps", "deployments", "err", "", NULL,
+          "deployments.apps is forbidden: User \"alice\" cannot create resource \"deployments\" in "
+          "API group \"apps\" in the namespace \"err\"" },
+        { "alice", "delete", "", "nodes", "", "x", NULL,
+          "nodes \"x\" is forbidden: User \"alice\" cannot delete resource \"nodes\" in API group "
+          "\"\" at the cluster scope" },
+        { "alice", "get", "", "pods/log", "err", "pod", NULL,
+          "pods \"pod\" is forbidden: User \"alice\" cannot get resource \"pods/log\" in API group "
+          "\"\" in the namespace \"err\"" },
+        { "alice", "get", NULL, "", "", "", "/metrics",
+          "forbidden: User \"alice\" cannot get path \"/metrics\"" },
+        { "alice", "list", "none.example.com", "foos", "", "", NULL,
+          "foos.none.example.com is forbidden: User \"alice\" cannot list resource \"foos\" in API "
+          "group \"none.example.com\" at the cluster scope" },
+        { "alice", "deletecollection", "", "pods", "err", "", NULL,
+          "pods is forbidden: User \"alice\" cannot deletecollection resource \"pods\" in API "
+          "group \"\" in the namespace \"err\"" },
+        { "a\"b", "get", NULL, "", "", "", "/x\ny",
+          "forbidden: User \"a\\\"b\" cannot get path \"/x\\ny\"" },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct buf b;
         struct auth_user u = test_user(cases[i].user, NULL, 0);
-        struct authz_attributes attr = test_attr(&u, cases[i].verb, cases[i].group, cases[i].resource, cases[i].namespace_, cases[i].name);
+        struct authz_attributes attr =
+            test_attr(&u, cases[i].verb, cases[i].group, cases[i].resource, cases[i].namespace_,
+                      cases[i].name);
         buf_init(&b, 4096);
         attr.path = str_c(cases[i].path);
         attr.resource_request = cases[i].path == NULL;

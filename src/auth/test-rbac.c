@@ -44,26 +44,41 @@ TEST(rules_match_verbs_groups_resources_subresources_and_names)
     struct world w;
     struct auth_user u = { .name = STR("alice") };
     world_make(&w);
-    PUT(&w, cluster_role_binding, "{\"metadata\":{\"name\":\"b\"},\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"r\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"alice\"}]}");
-    PUT(&w, cluster_role, "{\"metadata\":{\"name\":\"r\"},\"rules\":["
-                          "{\"verbs\":[\"get\",\"frobnicate\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\",\"pods/log\"]},"
-                          "{\"verbs\":[\"update\"],\"apiGroups\":[\"apps\"],\"resources\":[\"*/scale\"]},"
-                          "{\"verbs\":[\"delete\"],\"apiGroups\":[\"\"],\"resources\":[\"secrets\"],\"resourceNames\":[\"one\"]},"
-                          "{\"verbs\":[\"*\"],\"apiGroups\":[\"x.io\"],\"resources\":[\"*\"]},"
-                          "{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"/healthz\",\"/api/*\"]}]}");
+    PUT(&w, cluster_role_binding,
+        "{\"metadata\":{\"name\":\"b\"},\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"r\"},"
+        "\"subjects\":[{\"kind\":\"User\",\"name\":\"alice\"}]}");
+    PUT(&w, cluster_role,
+        "{\"metadata\":{\"name\":\"r\"},\"rules\":["
+        "{\"verbs\":[\"get\",\"frobnicate\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\",\"pods/"
+        "log\"]},"
+        "{\"verbs\":[\"update\"],\"apiGroups\":[\"apps\"],\"resources\":[\"*/scale\"]},"
+        "{\"verbs\":[\"delete\"],\"apiGroups\":[\"\"],\"resources\":[\"secrets\"],"
+        "\"resourceNames\":[\"one\"]},"
+        "{\"verbs\":[\"*\"],\"apiGroups\":[\"x.io\"],\"resources\":[\"*\"]},"
+        "{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"/healthz\",\"/api/*\"]}]}");
     static const struct {
         const char *verb, *group, *resource, *name;
         bool want;
     } cases[] = {
-        { "get", "", "pods", "p", true },           { "list", "", "pods", "", false },         { "frobnicate", "", "pods", "", true },
-        { "get", "", "pods/log", "p", true },       { "get", "", "pods/exec", "p", false },    { "get", "apps", "pods", "p", false },
-        { "update", "apps", "deployments/scale", "d", true }, { "update", "apps", "deployments", "d", false },
-        { "update", "", "deployments/scale", "d", false },    { "delete", "", "secrets", "one", true },
-        { "delete", "", "secrets", "two", false },  { "delete", "", "secrets", "", false },    { "zap", "x.io", "any/sub", "", true },
-        { "get", "", "pod", "p", false },           { "get", "", "pods/lo", "p", false },
+        { "get", "", "pods", "p", true },
+        { "list", "", "pods", "", false },
+        { "frobnicate", "", "pods", "", true },
+        { "get", "", "pods/log", "p", true },
+        { "get", "", "pods/exec", "p", false },
+        { "get", "apps", "pods", "p", false },
+        { "update", "apps", "deployments/scale", "d", true },
+        { "update", "apps", "deployments", "d", false },
+        { "update", "", "deployments/scale", "d", false },
+        { "delete", "", "secrets", "one", true },
+        { "delete", "", "secrets", "two", false },
+        { "delete", "", "secrets", "", false },
+        { "zap", "x.io", "any/sub", "", true },
+        { "get", "", "pod", "p", false },
+        { "get", "", "pods/lo", "p", false },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct authz_attributes a = test_attr(&u, cases[i].verb, cases[i].group, cases[i].resource, "ns", cases[i].name);
+        struct authz_attributes a =
+            test_attr(&u, cases[i].verb, cases[i].group, cases[i].resource, "ns", cases[i].name);
         if (can(&w, &a) != cases[i].want) {
             printf("  case %zu: %s %s\n", i, cases[i].verb, cases[i].resource);
         }
@@ -73,10 +88,13 @@ TEST(rules_match_verbs_groups_resources_subresources_and_names)
         const char *verb, *path;
         bool want;
     } paths[] = {
-        { "get", "/healthz", true }, { "get", "/healthz/x", false }, { "get", "/api/v1", true }, { "get", "/api", false }, { "post", "/healthz", false },
+        { "get", "/healthz", true }, { "get", "/healthz/x", false }, { "get", "/api/v1", true },
+        { "get", "/api", false },    { "post", "/healthz", false },
     };
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-        struct authz_attributes a = { .user = &u, .verb = str_c(paths[i].verb), .path = str_c(paths[i].path) };
+        struct authz_attributes a = { .user = &u,
+                                      .verb = str_c(paths[i].verb),
+                                      .path = str_c(paths[i].path) };
         CHECK(can(&w, &a) == paths[i].want);
     }
     world_end(&w);
@@ -86,16 +104,24 @@ TEST(subjects_are_users_groups_and_service_accounts)
 {
     struct world w;
     world_make(&w);
-    PUT(&w, cluster_role, "{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}]}");
-    PUT(&w, role_binding, "{\"metadata\":{\"name\":\"b\",\"namespace\":\"ns\"},\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"r\"},\"subjects\":["
-                          "{\"kind\":\"Group\",\"name\":\"devs\"},{\"kind\":\"ServiceAccount\",\"name\":\"web\"},"
-                          "{\"kind\":\"ServiceAccount\",\"name\":\"ci\",\"namespace\":\"tools\"},{\"kind\":\"User\",\"name\":\"devs\"}]}");
+    PUT(&w, cluster_role,
+        "{\"metadata\":{\"name\":\"r\"},\"rules\":[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],"
+        "\"resources\":[\"pods\"]}]}");
+    PUT(&w, role_binding,
+        "{\"metadata\":{\"name\":\"b\",\"namespace\":\"ns\"},\"roleRef\":{\"kind\":\"ClusterRole\","
+        "\"name\":\"r\"},\"subjects\":["
+        "{\"kind\":\"Group\",\"name\":\"devs\"},{\"kind\":\"ServiceAccount\",\"name\":\"web\"},"
+        "{\"kind\":\"ServiceAccount\",\"name\":\"ci\",\"namespace\":\"tools\"},{\"kind\":\"User\","
+        "\"name\":\"devs\"}]}");
     struct str devs = STR("devs");
-    struct auth_user dev = test_user("x", &devs, 1), web = test_user("system:serviceaccount:ns:web", NULL, 0),
-                     ci = test_user("system:serviceaccount:tools:ci", NULL, 0), other = test_user("system:serviceaccount:tools:web", NULL, 0);
+    struct auth_user dev = test_user("x", &devs, 1),
+                     web = test_user("system:serviceaccount:ns:web", NULL, 0),
+                     ci = test_user("system:serviceaccount:tools:ci", NULL, 0),
+                     other = test_user("system:serviceaccount:tools:web", NULL, 0);
     const struct auth_user *good[] = { &dev, &web, &ci };
     for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
-        struct authz_attributes a = test_attr(good[i], "get", "", "pods", "ns", "p"), b = test_attr(good[i], "get", "", "pods", "other", "p"),
+        struct authz_attributes a = test_attr(good[i], "get", "", "pods", "ns", "p"),
+                                b = test_attr(good[i], "get", "", "pods", "other", "p"),
                                 all = test_attr(good[i], "get", "", "pods", "", "");
         CHECK(can(&w, &a) && !can(&w, &b) && !can(&w, &all));
     }
@@ -109,8 +135,12 @@ TEST(order_of_arrival_does_not_matter_and_deletion_takes_effect)
     struct world w;
     struct auth_user u = { .name = STR("alice") };
     struct authz_attributes a = test_attr(&u, "get", "", "pods", "ns", "p");
-    static const char *const role = "{\"metadata\":{\"name\":\"r\",\"namespace\":\"ns\"},\"rules\":[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}]}";
-    static const char *const binding = "{\"metadata\":{\"name\":\"b\",\"namespace\":\"ns\"},\"roleRef\":{\"kind\":\"Role\",\"name\":\"r\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"alice\"}]}";
+    static const char *const role =
+        "{\"metadata\":{\"name\":\"r\",\"namespace\":\"ns\"},\"rules\":[{\"verbs\":[\"get\"],"
+        "\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}]}";
+    static const char *const binding =
+        "{\"metadata\":{\"name\":\"b\",\"namespace\":\"ns\"},\"roleRef\":{\"kind\":\"Role\","
+        "\"name\":\"r\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"alice\"}]}";
     struct str reason = STR_NULL;
     world_make(&w);
     PUT(&w, role_binding, binding);
@@ -141,16 +171,22 @@ TEST(bootstrap_gives_masters_all_and_everybody_discovery)
     world_make(&w);
     CHECK_OK(rbac_bootstrap_feed(w.rbac, &err), &err);
     struct str masters = STR("system:masters"), authenticated = STR("system:authenticated");
-    struct auth_user admin = test_user("admin", &masters, 1), alice = test_user("alice", &authenticated, 1);
+    struct auth_user admin = test_user("admin", &masters, 1),
+                     alice = test_user("alice", &authenticated, 1);
     struct auth_user sched = test_user("system:kube-scheduler", &authenticated, 1);
-    struct authz_attributes a = test_attr(&admin, "delete", "any.io", "things", "ns", "x"), b = test_attr(&alice, "get", "", "pods", "ns", "p");
-    struct authz_attributes c = { .user = &alice, .verb = STR("get"), .path = STR("/apis/apps/v1") };
-    struct authz_attributes d = test_attr(&alice, "create", "authorization.k8s.io", "selfsubjectaccessreviews", "", "");
+    struct authz_attributes a = test_attr(&admin, "delete", "any.io", "things", "ns", "x"),
+                            b = test_attr(&alice, "get", "", "pods", "ns", "p");
+    struct authz_attributes c = { .user = &alice,
+                                  .verb = STR("get"),
+                                  .path = STR("/apis/apps/v1") };
+    struct authz_attributes d =
+        test_attr(&alice, "create", "authorization.k8s.io", "selfsubjectaccessreviews", "", "");
     struct authz_attributes e = test_attr(&sched, "create", "", "pods/binding", "ns", "p");
     CHECK(can(&w, &a) && !can(&w, &b) && can(&w, &c) && can(&w, &d) && can(&w, &e));
     struct str reason;
     CHECK_INT(rbac_authorize(w.rbac, &a, &w.arena, &reason), AUTHZ_ALLOW);
-    CHECK_STR_C(reason, "RBAC: allowed by ClusterRoleBinding \"cluster-admin\" of ClusterRole \"cluster-admin\" to Group \"system:masters\"");
+    CHECK_STR_C(reason, "RBAC: allowed by ClusterRoleBinding \"cluster-admin\" of ClusterRole "
+                        "\"cluster-admin\" to Group \"system:masters\"");
     world_end(&w);
 }
 
@@ -162,13 +198,15 @@ TEST(bootstrap_roles_are_whole_and_marked)
     size_t seen = 0;
     world_make(&w);
     CHECK_OK(rbac_bootstrap_decode(&w.arena, &b, &err), &err);
-    CHECK(b.n_cluster_roles == 69 && b.n_cluster_role_bindings == 50 && b.n_roles == 7 && b.n_role_bindings == 7);
+    CHECK(b.n_cluster_roles == 69 && b.n_cluster_role_bindings == 50 && b.n_roles == 7 &&
+          b.n_role_bindings == 7);
     for (size_t i = 0; i < b.n_cluster_roles; i++) {
         const struct rbac_v1_cluster_role *o = &b.cluster_roles[i];
         CHECK(o->metadata.n_annotations == 1 && o->n_rules > 0);
         bool marked = false;
         for (size_t k = 0; k < o->metadata.n_labels; k++) {
-            marked = marked || str_eq(o->metadata.labels[k].key, STR("kubernetes.io/bootstrapping"));
+            marked =
+                marked || str_eq(o->metadata.labels[k].key, STR("kubernetes.io/bootstrapping"));
             CHECK(k == 0 || str_cmp(o->metadata.labels[k - 1].key, o->metadata.labels[k].key) < 0);
         }
         CHECK(marked);
@@ -178,7 +216,8 @@ TEST(bootstrap_roles_are_whole_and_marked)
     struct rbac_v1_cluster_role merged, poor = b.cluster_roles[1];
     poor.n_rules = 0;
     CHECK(!rbac_bootstrap_merge_role(&b.cluster_roles[1], &b.cluster_roles[1], &w.arena, &merged));
-    CHECK(rbac_bootstrap_merge_role(&poor, &b.cluster_roles[1], &w.arena, &merged) && merged.n_rules == 2);
+    CHECK(rbac_bootstrap_merge_role(&poor, &b.cluster_roles[1], &w.arena, &merged) &&
+          merged.n_rules == 2);
     world_end(&w);
 }
 
@@ -189,10 +228,18 @@ TEST(aggregated_role_follows_its_parts)
     struct str *names;
     size_t n;
     world_make(&w);
-    PUT(&w, cluster_role, "{\"metadata\":{\"name\":\"sum\"},\"aggregationRule\":{\"clusterRoleSelectors\":[{\"matchLabels\":{\"a\":\"1\"}},{\"matchLabels\":{\"b\":\"1\"}}]}}");
-    PUT(&w, cluster_role, "{\"metadata\":{\"name\":\"z\",\"labels\":{\"a\":\"1\"}},\"rules\":[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"z\"]}]}");
-    PUT(&w, cluster_role, "{\"metadata\":{\"name\":\"y\",\"labels\":{\"a\":\"1\",\"b\":\"1\"}},\"rules\":[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"y\"]}]}");
-    PUT(&w, cluster_role, "{\"metadata\":{\"name\":\"x\"},\"rules\":[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"x\"]}]}");
+    PUT(&w, cluster_role,
+        "{\"metadata\":{\"name\":\"sum\"},\"aggregationRule\":{\"clusterRoleSelectors\":[{"
+        "\"matchLabels\":{\"a\":\"1\"}},{\"matchLabels\":{\"b\":\"1\"}}]}}");
+    PUT(&w, cluster_role,
+        "{\"metadata\":{\"name\":\"z\",\"labels\":{\"a\":\"1\"}},\"rules\":[{\"verbs\":[\"get\"],"
+        "\"apiGroups\":[\"\"],\"resources\":[\"z\"]}]}");
+    PUT(&w, cluster_role,
+        "{\"metadata\":{\"name\":\"y\",\"labels\":{\"a\":\"1\",\"b\":\"1\"}},\"rules\":[{\"verbs\":"
+        "[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"y\"]}]}");
+    PUT(&w, cluster_role,
+        "{\"metadata\":{\"name\":\"x\"},\"rules\":[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],"
+        "\"resources\":[\"x\"]}]}");
     CHECK(rbac_aggregate(w.rbac, STR("sum"), &w.arena, &set));
     CHECK_INT(set.n, 2);
     CHECK_STR_C(set.rules[0].resources[0], "y");
@@ -211,26 +258,42 @@ TEST(escalation_is_refused_in_the_words_of_kubernetes)
     struct auth_user bob = test_user("bob", groups, 1);
     world_make(&w);
     buf_init(&b, 1 << 16);
-    PUT(&w, role, "{\"metadata\":{\"name\":\"r\",\"namespace\":\"err\"},\"rules\":[{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"]}]}");
-    PUT(&w, role_binding, "{\"metadata\":{\"name\":\"b\",\"namespace\":\"err\"},\"roleRef\":{\"kind\":\"Role\",\"name\":\"r\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"bob\"}]}");
-    const struct rbac_v1_role *esc = decode(&w, &rbac_v1_role_type,
-        "{\"metadata\":{\"name\":\"esc\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"secrets\",\"pods\"],\"verbs\":[\"get\",\"list\"]},"
-        "{\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"],\"verbs\":[\"get\"]}]}");
+    PUT(&w, role,
+        "{\"metadata\":{\"name\":\"r\",\"namespace\":\"err\"},\"rules\":[{\"verbs\":[\"get\"],"
+        "\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"]}]}");
+    PUT(&w, role_binding,
+        "{\"metadata\":{\"name\":\"b\",\"namespace\":\"err\"},\"roleRef\":{\"kind\":\"Role\","
+        "\"name\":\"r\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"bob\"}]}");
+    const struct rbac_v1_role *esc =
+        decode(&w, &rbac_v1_role_type,
+               "{\"metadata\":{\"name\":\"esc\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":["
+               "\"secrets\",\"pods\"],\"verbs\":[\"get\",\"list\"]},"
+               "{\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"],\"verbs\":[\"get\"]}]}");
     struct rbac_rule_set wanted = { 0 };
     CHECK(rbac_rule_set_add_typed(&wanted, &w.arena, esc->rules, esc->n_rules));
     CHECK(!rbac_check_escalation(w.rbac, &bob, STR("err"), &wanted, &w.arena, &b));
-    CHECK_STR_C(buf_str(&b), "user \"bob\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n"
-                             "{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"get\" \"list\"]}\n"
-                             "{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\" \"list\"]}");
-    PUT(&w, cluster_role, "{\"metadata\":{\"name\":\"cluster-admin\"},\"rules\":[{\"apiGroups\":[\"*\"],\"resources\":[\"*\"],\"verbs\":[\"*\"]},{\"nonResourceURLs\":[\"*\"],\"verbs\":[\"*\"]}]}");
+    CHECK_STR_C(buf_str(&b),
+                "user \"bob\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC "
+                "permissions not currently held:\n"
+                "{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"get\" \"list\"]}\n"
+                "{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\" \"list\"]}");
+    PUT(&w, cluster_role,
+        "{\"metadata\":{\"name\":\"cluster-admin\"},\"rules\":[{\"apiGroups\":[\"*\"],"
+        "\"resources\":[\"*\"],\"verbs\":[\"*\"]},{\"nonResourceURLs\":[\"*\"],\"verbs\":[\"*\"]}]"
+        "}");
     struct rbac_rule_set all = { 0 };
     struct err err = { 0 };
-    CHECK_OK(rbac_rules_of_ref(w.rbac, STR("err"), STR("ClusterRole"), STR("cluster-admin"), &w.arena, &all, &err), &err);
+    CHECK_OK(rbac_rules_of_ref(w.rbac, STR("err"), STR("ClusterRole"), STR("cluster-admin"),
+                               &w.arena, &all, &err),
+             &err);
     buf_clear(&b);
     CHECK(!rbac_check_escalation(w.rbac, &bob, STR("err"), &all, &w.arena, &b));
-    CHECK_STR_C(buf_str(&b), "user \"bob\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n"
-                             "{APIGroups:[\"*\"], Resources:[\"*\"], Verbs:[\"*\"]}\n{NonResourceURLs:[\"*\"], Verbs:[\"*\"]}");
-    CHECK(!rbac_rules_of_ref(w.rbac, STR("err"), STR("Role"), STR("none"), &w.arena, &all, &err) && err.code == ERR_NOT_FOUND);
+    CHECK_STR_C(buf_str(&b), "user \"bob\" (groups=[\"system:authenticated\"]) is attempting to "
+                             "grant RBAC permissions not currently held:\n"
+                             "{APIGroups:[\"*\"], Resources:[\"*\"], "
+                             "Verbs:[\"*\"]}\n{NonResourceURLs:[\"*\"], Verbs:[\"*\"]}");
+    CHECK(!rbac_rules_of_ref(w.rbac, STR("err"), STR("Role"), STR("none"), &w.arena, &all, &err) &&
+          err.code == ERR_NOT_FOUND);
     world_end(&w);
     buf_deinit(&b);
 }
@@ -241,16 +304,26 @@ TEST(covering_knows_stars_subresources_names_and_paths)
         const char *held, *wanted;
         bool want;
     } cases[] = {
-        { "{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"]}", "{\"verbs\":[\"get\"],\"apiGroups\":[\"a\"],\"resources\":[\"b/c\"]}", true },
-        { "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"*/log\"]}", "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods/log\"]}", true },
-        { "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}", "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods/log\"]}", false },
-        { "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}", "{\"verbs\":[\"*\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}", false },
-        { "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"resourceNames\":[\"a\"]}",
+        { "{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*\"]}",
+          "{\"verbs\":[\"get\"],\"apiGroups\":[\"a\"],\"resources\":[\"b/c\"]}", true },
+        { "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"*/log\"]}",
+          "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods/log\"]}", true },
+        { "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}",
+          "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods/log\"]}", false },
+        { "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}",
+          "{\"verbs\":[\"*\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}", false },
+        { "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"resourceNames\":["
+          "\"a\"]}",
           "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}", false },
-        { "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"resourceNames\":[\"a\",\"b\"]}",
-          "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"resourceNames\":[\"b\"]}", true },
-        { "{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"/api/*\"]}", "{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"/api/v1\"]}", true },
-        { "{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"/api/*\"]}", "{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"*\"]}", false },
+        { "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"resourceNames\":["
+          "\"a\",\"b\"]}",
+          "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"resourceNames\":["
+          "\"b\"]}",
+          true },
+        { "{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"/api/*\"]}",
+          "{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"/api/v1\"]}", true },
+        { "{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"/api/*\"]}",
+          "{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"*\"]}", false },
     };
     struct auth_user u = { .name = STR("u") };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -259,8 +332,10 @@ TEST(covering_knows_stars_subresources_names_and_paths)
         struct rbac_rule_set held = { 0 }, wanted = { 0 };
         world_make(&w);
         buf_init(&b, 1 << 16);
-        CHECK(rbac_rule_set_add_typed(&held, &w.arena, decode(&w, &rbac_v1_policy_rule_type, cases[i].held), 1) &&
-              rbac_rule_set_add_typed(&wanted, &w.arena, decode(&w, &rbac_v1_policy_rule_type, cases[i].wanted), 1));
+        CHECK(rbac_rule_set_add_typed(&held, &w.arena,
+                                      decode(&w, &rbac_v1_policy_rule_type, cases[i].held), 1) &&
+              rbac_rule_set_add_typed(&wanted, &w.arena,
+                                      decode(&w, &rbac_v1_policy_rule_type, cases[i].wanted), 1));
         bool got = rbac_covers(&held, &wanted, &u, STR_NULL, &w.arena, &b);
         if (got != cases[i].want) {
             printf("  case %zu\n", i);
@@ -282,10 +357,16 @@ TEST(huge_rules_are_not_broken_down_for_ever)
     for (size_t i = 0; i < ARRAY_SIZE(many); i++) {
         many[i] = arena_printf(&w.arena, "x%zu", i);
     }
-    struct rbac_rule rule = { .verbs = many, .n_verbs = 300, .api_groups = many, .n_api_groups = 300, .resources = many, .n_resources = 300 };
+    struct rbac_rule rule = { .verbs = many,
+                              .n_verbs = 300,
+                              .api_groups = many,
+                              .n_api_groups = 300,
+                              .resources = many,
+                              .n_resources = 300 };
     struct rbac_rule_set wanted = { .rules = &rule, .n = 1 }, held = { 0 };
     CHECK(!rbac_covers(&held, &wanted, &u, STR_NULL, &w.arena, &b));
-    CHECK_STR_C(buf_str(&b), "the rules are too many to be checked for escalation, at most 16384 rights");
+    CHECK_STR_C(buf_str(&b),
+                "the rules are too many to be checked for escalation, at most 16384 rights");
     buf_deinit(&b);
     world_end(&w);
 }
@@ -296,15 +377,20 @@ TEST(decisions_are_quick)
     struct err err = { 0 };
     world_make(&w);
     CHECK_OK(rbac_bootstrap_feed(w.rbac, &err), &err);
-    struct str groups[] = { STR("system:serviceaccounts"), STR("system:serviceaccounts:kube-system"), STR("system:authenticated") };
-    struct auth_user u = test_user("system:serviceaccount:kube-system:deployment-controller", groups, 3);
-    struct authz_attributes yes = test_attr(&u, "update", "apps", "replicasets", "ns", "x"), no = test_attr(&u, "delete", "", "secrets", "ns", "x");
+    struct str groups[] = { STR("system:serviceaccounts"),
+                            STR("system:serviceaccounts:kube-system"),
+                            STR("system:authenticated") };
+    struct auth_user u =
+        test_user("system:serviceaccount:kube-system:deployment-controller", groups, 3);
+    struct authz_attributes yes = test_attr(&u, "update", "apps", "replicasets", "ns", "x"),
+                            no = test_attr(&u, "delete", "", "secrets", "ns", "x");
     CHECK(can(&w, &yes) && !can(&w, &no));
     uint64_t start = clock_mono_ns();
     for (int i = 0; i < 20000; i++) {
         (void)can(&w, &yes);
         (void)can(&w, &no);
     }
-    printf("  %llu ns a decision (sanitizers slow it down)\n", (unsigned long long)(clock_mono_ns() - start) / 40000);
+    printf("  %llu ns a decision (sanitizers slow it down)\n",
+           (unsigned long long)(clock_mono_ns() - start) / 40000);
     world_end(&w);
 }

@@ -58,7 +58,8 @@ static bool csv_plain(struct csv *c, struct str *ret, struct err *err)
     size_t i = 0;
     while (i < c->rest.len && c->rest.ptr[i] != ',' && c->rest.ptr[i] != '\n') {
         if (c->rest.ptr[i] == '"') {
-            return err_set(err, ERR_INVALID, "line %zu: a quote in a field that is not quoted", c->line);
+            return err_set(err, ERR_INVALID, "line %zu: a quote in a field that is not quoted",
+                           c->line);
         }
         i++;
     }
@@ -75,7 +76,9 @@ static bool csv_plain(struct csv *c, struct str *ret, struct err *err)
 /* 1: a record; 0: the end; -1: broken. */
 static int csv_next(struct csv *c, struct arena *a, struct err *err)
 {
-    while (c->rest.len > 0 && (c->rest.ptr[0] == '\n' || (c->rest.ptr[0] == '\r' && c->rest.len > 1 && c->rest.ptr[1] == '\n'))) {
+    while (c->rest.len > 0 &&
+           (c->rest.ptr[0] == '\n' ||
+            (c->rest.ptr[0] == '\r' && c->rest.len > 1 && c->rest.ptr[1] == '\n'))) {
         c->line += c->rest.ptr[0] == '\n';
         c->rest = str_sub(c->rest, 1, c->rest.len);
     }
@@ -121,7 +124,8 @@ static bool add_user(struct token_file *f, const struct csv *c, struct err *err)
         }
         struct str *groups = n <= AUTH_MAX_GROUPS ? arena_new_n(&f->arena, struct str, n) : NULL;
         if (!groups) {
-            return err_set(err, ERR_TOO_LARGE, "line %zu: more than %d groups", c->line, AUTH_MAX_GROUPS);
+            return err_set(err, ERR_TOO_LARGE, "line %zu: more than %d groups", c->line,
+                           AUTH_MAX_GROUPS);
         }
         while (str_split(&rest, ',', &piece)) {
             groups[u->n_groups++] = arena_str(&f->arena, str_trim(piece));
@@ -144,13 +148,16 @@ struct token_file *token_file_parse(struct str text, struct err *err)
     arena_init(&f->arena, 8 * (size_t)AUTH_MAX_TOKEN_FILE);
     map_init(&f->users);
     if (text.len > AUTH_MAX_TOKEN_FILE) {
-        (void)err_set(err, ERR_TOO_LARGE, "a file of %zu bytes, the limit is %u", text.len, AUTH_MAX_TOKEN_FILE);
+        (void)err_set(err, ERR_TOO_LARGE, "a file of %zu bytes, the limit is %u", text.len,
+                      AUTH_MAX_TOKEN_FILE);
         return token_file_free(f);
     }
     while ((more = csv_next(&c, &f->arena, err)) > 0) {
         if (c.n_fields < 3) {
-            (void)err_set(err, ERR_INVALID, "line %zu: must have at least 3 columns (token, user name, user uid), found %zu", c.line,
-                          c.n_fields);
+            (void)err_set(
+                err, ERR_INVALID,
+                "line %zu: must have at least 3 columns (token, user name, user uid), found %zu",
+                c.line, c.n_fields);
             return token_file_free(f);
         }
         /* A line without a token is passed over, as kube-apiserver does. */

@@ -63,7 +63,8 @@ bool auth_user_copy(struct auth_user *dst, const struct auth_user *src, struct a
     for (size_t i = 0; i < src->n_extra; i++) {
         extra[i].key = arena_str(a, src->extra[i].key);
         extra[i].n_values = src->extra[i].n_values;
-        if (!extra[i].key.ptr || !copy_list(a, src->extra[i].values, src->extra[i].n_values, &extra[i].values)) {
+        if (!extra[i].key.ptr ||
+            !copy_list(a, src->extra[i].values, src->extra[i].n_values, &extra[i].values)) {
             return false;
         }
     }
@@ -73,10 +74,12 @@ bool auth_user_copy(struct auth_user *dst, const struct auth_user *src, struct a
     return true;
 }
 
-bool auth_service_account_split(struct str user_name, struct str *ret_namespace, struct str *ret_name)
+bool auth_service_account_split(struct str user_name, struct str *ret_namespace,
+                                struct str *ret_name)
 {
     struct str prefix = AUTH_SERVICE_ACCOUNT_PREFIX, ns, name;
-    if (!str_starts(user_name, prefix) || !str_cut(str_sub(user_name, prefix.len, user_name.len), ':', &ns, &name) || ns.len == 0 ||
+    if (!str_starts(user_name, prefix) ||
+        !str_cut(str_sub(user_name, prefix.len, user_name.len), ':', &ns, &name) || ns.len == 0 ||
         name.len == 0 || str_find_char(name, ':') >= 0) {
         return false;
     }
@@ -85,11 +88,13 @@ bool auth_service_account_split(struct str user_name, struct str *ret_namespace,
     return true;
 }
 
-bool auth_service_account_user(struct arena *a, struct str namespace_, struct str name, struct str uid, struct auth_user *ret)
+bool auth_service_account_user(struct arena *a, struct str namespace_, struct str name,
+                               struct str uid, struct auth_user *ret)
 {
     struct str *groups = arena_new_n(a, struct str, 2);
     struct auth_user u = {
-        .name = arena_printf(a, "system:serviceaccount:%.*s:%.*s", STR_ARG(namespace_), STR_ARG(name)),
+        .name =
+            arena_printf(a, "system:serviceaccount:%.*s:%.*s", STR_ARG(namespace_), STR_ARG(name)),
         .uid = arena_str(a, uid),
         .groups = groups,
         .n_groups = 2,

@@ -30,7 +30,7 @@ static const struct {
     [ERR_CANCELLED] = { 499, "" },
 };
 
-static void set_message(struct err *err, const char *fmt, va_list ap)
+PRINTF_LIKE(2, 0) static void set_message(struct err *err, const char *fmt, va_list ap)
 {
     vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
 }

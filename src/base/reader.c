@@ -47,25 +47,25 @@ static bool read_le(struct reader *r, size_t n, uint64_t *ret)
 bool reader_u8(struct reader *r, uint8_t *ret)
 {
     uint64_t v;
-    return read_be(r, 1, &v) && (*ret = (uint8_t)v, true);
+    return read_be(r, 1, &v) && ((void)(*ret = (uint8_t)v), true);
 }
 
 bool reader_u16(struct reader *r, uint16_t *ret)
 {
     uint64_t v;
-    return read_be(r, 2, &v) && (*ret = (uint16_t)v, true);
+    return read_be(r, 2, &v) && ((void)(*ret = (uint16_t)v), true);
 }
 
 bool reader_u24(struct reader *r, uint32_t *ret)
 {
     uint64_t v;
-    return read_be(r, 3, &v) && (*ret = (uint32_t)v, true);
+    return read_be(r, 3, &v) && ((void)(*ret = (uint32_t)v), true);
 }
 
 bool reader_u32(struct reader *r, uint32_t *ret)
 {
     uint64_t v;
-    return read_be(r, 4, &v) && (*ret = (uint32_t)v, true);
+    return read_be(r, 4, &v) && ((void)(*ret = (uint32_t)v), true);
 }
 
 bool reader_u64(struct reader *r, uint64_t *ret)
@@ -76,7 +76,7 @@ bool reader_u64(struct reader *r, uint64_t *ret)
 bool reader_u32le(struct reader *r, uint32_t *ret)
 {
     uint64_t v;
-    return read_le(r, 4, &v) && (*ret = (uint32_t)v, true);
+    return read_le(r, 4, &v) && ((void)(*ret = (uint32_t)v), true);
 }
 
 bool reader_u64le(struct reader *r, uint64_t *ret)

@@ -202,11 +202,17 @@ bool str_is_utf8(struct str s)
         unsigned n;
         uint32_t cp, least;
         if ((c & 0xe0) == 0xc0) {
-            n = 1, cp = c & 0x1f, least = 0x80;
+            n = 1;
+            cp = c & 0x1f;
+            least = 0x80;
         } else if ((c & 0xf0) == 0xe0) {
-            n = 2, cp = c & 0x0f, least = 0x800;
+            n = 2;
+            cp = c & 0x0f;
+            least = 0x800;
         } else if ((c & 0xf8) == 0xf0) {
-            n = 3, cp = c & 0x07, least = 0x10000;
+            n = 3;
+            cp = c & 0x07;
+            least = 0x10000;
         } else {
             return false;
         }
@@ -245,10 +251,20 @@ struct sip {
 
 static inline void sip_round(struct sip *s)
 {
-    s->v0 += s->v1, s->v1 = rotl(s->v1, 13), s->v1 ^= s->v0, s->v0 = rotl(s->v0, 32);
-    s->v2 += s->v3, s->v3 = rotl(s->v3, 16), s->v3 ^= s->v2;
-    s->v0 += s->v3, s->v3 = rotl(s->v3, 21), s->v3 ^= s->v0;
-    s->v2 += s->v1, s->v1 = rotl(s->v1, 17), s->v1 ^= s->v2, s->v2 = rotl(s->v2, 32);
+    s->v0 += s->v1;
+    s->v1 = rotl(s->v1, 13);
+    s->v1 ^= s->v0;
+    s->v0 = rotl(s->v0, 32);
+    s->v2 += s->v3;
+    s->v3 = rotl(s->v3, 16);
+    s->v3 ^= s->v2;
+    s->v0 += s->v3;
+    s->v3 = rotl(s->v3, 21);
+    s->v3 ^= s->v0;
+    s->v2 += s->v1;
+    s->v1 = rotl(s->v1, 17);
+    s->v1 ^= s->v2;
+    s->v2 = rotl(s->v2, 32);
 }
 
 /* SipHash-1-3 (Aumasson, Bernstein). */

@@ -99,7 +99,8 @@ static const struct {
 unsigned pki_usage_of_name(struct str name)
 {
     for (size_t i = 0; i < ARRAY_SIZE(usages); i++) {
-        if (str_eq_c(name, usages[i].name) || (usages[i].name2 && str_eq_c(name, usages[i].name2))) {
+        if (str_eq_c(name, usages[i].name) ||
+            (usages[i].name2 && str_eq_c(name, usages[i].name2))) {
             return usages[i].usage;
         }
     }
@@ -155,7 +156,8 @@ static bool add_key_ids(X509 *x, X509 *ca)
     unsigned char md[EVP_MAX_MD_SIZE];
     unsigned n = 0;
     ASN1_OCTET_STRING *ski = ASN1_OCTET_STRING_new();
-    bool ok = ski && X509_pubkey_digest(x, EVP_sha256(), md, &n) == 1 && n >= 20 && ASN1_OCTET_STRING_set(ski, md, 20) == 1 &&
+    bool ok = ski && X509_pubkey_digest(x, EVP_sha256(), md, &n) == 1 && n >= 20 &&
+              ASN1_OCTET_STRING_set(ski, md, 20) == 1 &&
               X509_add1_ext_i2d(x, NID_subject_key_identifier, ski, 0, X509V3_ADD_DEFAULT) == 1;
     ASN1_OCTET_STRING_free(ski);
     const ASN1_OCTET_STRING *ca_ski = ca ? X509_get0_subject_key_id(ca) : NULL;
@@ -164,7 +166,8 @@ static bool add_key_ids(X509 *x, X509 *ca)
         ok = aki != NULL;
         if (ok) {
             aki->keyid = ASN1_OCTET_STRING_dup(ca_ski);
-            ok = aki->keyid && X509_add1_ext_i2d(x, NID_authority_key_identifier, aki, 0, X509V3_ADD_DEFAULT) == 1;
+            ok = aki->keyid && X509_add1_ext_i2d(x, NID_authority_key_identifier, aki, 0,
+                                                 X509V3_ADD_DEFAULT) == 1;
         }
         AUTHORITY_KEYID_free(aki);
     }
@@ -185,22 +188,19 @@ static bool set_serial(X509 *x)
 static const EVP_MD *digest_of(const struct pki_key *k)
 {
     switch (pki_key_kind(k)) {
-    case PKI_KEY_P384:
-        return EVP_sha384();
-    case PKI_KEY_P521:
-        return EVP_sha512();
-    case PKI_KEY_ED25519:
-        return NULL;
+    case PKI_KEY_P384: return EVP_sha384();
+    case PKI_KEY_P521: return EVP_sha512();
+    case PKI_KEY_ED25519: return NULL;
     case PKI_KEY_P256:
-    case PKI_KEY_RSA:
-        break;
+    case PKI_KEY_RSA: break;
     }
     return EVP_sha256();
 }
 
 /* 'ca' NULL: self-signed. */
-static struct pki_cert *make(X509 *ca, const struct pki_key *signer, const struct pki_key *subject_key,
-                             const struct pki_cert_spec *spec, struct err *err)
+static struct pki_cert *make(X509 *ca, const struct pki_key *signer,
+                             const struct pki_key *subject_key, const struct pki_cert_spec *spec,
+                             struct err *err)
 {
     if (spec->not_after <= spec->not_before) {
         (void)err_set(err, ERR_INVALID, "a certificate that ends before it begins");
@@ -218,13 +218,15 @@ static struct pki_cert *make(X509 *ca, const struct pki_key *signer, const struc
         (void)err_set(err, san_err.code, "%s", san_err.msg);
         return NULL;
     }
-    bool ok = X509_set_version(x, X509_VERSION_3) == 1 && set_serial(x) && X509_set_subject_name(x, name) == 1 &&
+    bool ok = X509_set_version(x, X509_VERSION_3) == 1 && set_serial(x) &&
+              X509_set_subject_name(x, name) == 1 &&
               X509_set_issuer_name(x, ca ? X509_get_subject_name(ca) : name) == 1 &&
               ASN1_TIME_set(X509_getm_notBefore(x), (time_t)spec->not_before) &&
               ASN1_TIME_set(X509_getm_notAfter(x), (time_t)spec->not_after) &&
               X509_set_pubkey(x, pki_key_evp(subject_key)) == 1 && add_usages(x, spec->usages) &&
               add_basic_constraints(x, spec->ca, spec->path_len) && add_key_ids(x, ca) &&
-              (!san || X509_add_ext(x, san, -1) == 1) && X509_sign(x, pki_key_evp(signer), digest_of(signer)) > 0;
+              (!san || X509_add_ext(x, san, -1) == 1) &&
+              X509_sign(x, pki_key_evp(signer), digest_of(signer)) > 0;
     if (!ok) {
         (void)pki_fail(err, ERR_INTERNAL, "the certificate could not be made");
         return NULL;
@@ -232,7 +234,8 @@ static struct pki_cert *make(X509 *ca, const struct pki_key *signer, const struc
     return wrap(TAKE(x), err);
 }
 
-struct pki_cert *pki_cert_self_sign(const struct pki_key *key, const struct pki_cert_spec *spec, struct err *err)
+struct pki_cert *pki_cert_self_sign(const struct pki_key *key, const struct pki_cert_spec *spec,
+                                    struct err *err)
 {
     struct pki_cert_spec s = *spec;
     s.ca = true;
@@ -244,8 +247,9 @@ struct pki_cert *pki_cert_self_sign(const struct pki_key *key, const struct pki_
     return make(NULL, key, key, &s, err);
 }
 
-struct pki_cert *pki_cert_sign(const struct pki_cert *ca, const struct pki_key *ca_key, const struct pki_key *subject_key,
-                               const struct pki_cert_spec *spec, struct err *err)
+struct pki_cert *pki_cert_sign(const struct pki_cert *ca, const struct pki_key *ca_key,
+                               const struct pki_key *subject_key, const struct pki_cert_spec *spec,
+                               struct err *err)
 {
     if (!pki_cert_is_ca(ca)) {
         (void)err_set(err, ERR_INVALID, "the signing certificate is not a CA");
@@ -266,7 +270,8 @@ struct pki_cert *pki_cert_sign(const struct pki_cert *ca, const struct pki_key *
 struct pki_cert *pki_cert_of_der(struct str der, struct err *err)
 {
     if (der.len > PKI_MAX_CERT_DER) {
-        (void)err_set(err, ERR_TOO_LARGE, "a certificate of %zu bytes, the limit is %u", der.len, PKI_MAX_CERT_DER);
+        (void)err_set(err, ERR_TOO_LARGE, "a certificate of %zu bytes, the limit is %u", der.len,
+                      PKI_MAX_CERT_DER);
         return NULL;
     }
     const unsigned char *p = (const unsigned char *)der.ptr;
@@ -372,7 +377,9 @@ static struct str name_text(const X509_NAME *name, struct arena *a)
     struct buf b;
     buf_init(&b, 64 << 10);
     struct str text = STR_EMPTY;
-    if (bio && X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB) >= 0 &&
+    if (bio &&
+        X509_NAME_print_ex(bio, name, 0, XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB) >=
+            0 &&
         pki_bio_append(bio, &b)) {
         text = arena_str(a, buf_str(&b));
     }
@@ -410,10 +417,12 @@ static unsigned usages_of(X509 *x)
     return got;
 }
 
-bool pki_cert_inspect(const struct pki_cert *c, struct arena *a, struct pki_cert_info *ret, struct err *err)
+bool pki_cert_inspect(const struct pki_cert *c, struct arena *a, struct pki_cert_info *ret,
+                      struct err *err)
 {
     struct pki_cert_info i = { 0 };
-    if (!pki_names_read(X509_get_subject_name(c->x), X509_get0_extensions(c->x), a, &i.names, err)) {
+    if (!pki_names_read(X509_get_subject_name(c->x), X509_get0_extensions(c->x), a, &i.names,
+                        err)) {
         return false;
     }
     CLEANUP(pki_key_unrefp) struct pki_key *key = pki_cert_key(c, err);
@@ -452,10 +461,12 @@ bool pki_bundle_read(struct pki_bundle *ret, struct str pem, struct err *err)
         if (!c) {
             break;
         }
-        struct pki_cert **grown = b.n < PKI_MAX_BUNDLE ? realloc(b.certs, (b.n + 1) * sizeof(*grown)) : NULL;
+        struct pki_cert **grown =
+            b.n < PKI_MAX_BUNDLE ? realloc(b.certs, (b.n + 1) * sizeof(*grown)) : NULL;
         if (!grown) {
             pki_cert_unref(c);
-            (void)err_set(&e, ERR_TOO_LARGE, "more than %d certificates in one bundle", PKI_MAX_BUNDLE);
+            (void)err_set(&e, ERR_TOO_LARGE, "more than %d certificates in one bundle",
+                          PKI_MAX_BUNDLE);
             break;
         }
         b.certs = grown;
@@ -463,8 +474,9 @@ bool pki_bundle_read(struct pki_bundle *ret, struct str pem, struct err *err)
     }
     if (e.code != ERR_NOT_FOUND || b.n == 0) {
         pki_bundle_deinit(&b);
-        return e.code != ERR_NOT_FOUND ? err_set(err, e.code, "%s", e.msg)
-                                       : err_set(err, ERR_INVALID, "no certificate found in the PEM text");
+        return e.code != ERR_NOT_FOUND
+                   ? err_set(err, e.code, "%s", e.msg)
+                   : err_set(err, ERR_INVALID, "no certificate found in the PEM text");
     }
     *ret = b;
     return true;

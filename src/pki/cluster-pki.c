@@ -35,13 +35,16 @@ struct writer {
 static bool path_of(const struct writer *w, const char *file, const char *ext, char dst[PATH_MAX])
 {
     int n = snprintf(dst, PATH_MAX, "%s/%s%s", w->spec->dir, file, ext);
-    return n > 0 && n < PATH_MAX ? true : err_set(w->err, ERR_INVALID, "the path of %s is too long", file);
+    return n > 0 && n < PATH_MAX ? true
+                                 : err_set(w->err, ERR_INVALID, "the path of %s is too long", file);
 }
 
-static bool write_file(struct writer *w, const char *file, const char *ext, struct buf *content, mode_t mode)
+static bool write_file(struct writer *w, const char *file, const char *ext, struct buf *content,
+                       mode_t mode)
 {
     char path[PATH_MAX];
-    bool ok = !buf_failed(content) || err_set(w->err, ERR_NO_MEMORY, "out of memory while %s%s was written", file, ext);
+    bool ok = !buf_failed(content) ||
+              err_set(w->err, ERR_NO_MEMORY, "out of memory while %s%s was written", file, ext);
     ok = ok && path_of(w, file, ext, path) && fs_write_atomic(path, buf_str(content), mode, w->err);
     if (content->ptr) {
         explicit_bzero(content->ptr, content->capacity);
@@ -69,7 +72,8 @@ static bool write_cert(struct writer *w, const char *file, const struct pki_cert
     return write_file(w, file, ".crt", &b, 0644);
 }
 
-/* NULL with ret_absent when there is no file; NULL without it when it cannot be read (then it is made anew). */
+/* NULL with ret_absent when there is no file; NULL without it when it cannot be read (then it is
+ * made anew). */
 static struct pki_cert *load_cert(const struct writer *w, const char *file, bool *ret_absent)
 {
     char path[PATH_MAX];
@@ -98,25 +102,31 @@ static struct pki_key *load_key(const struct writer *w, const char *file, bool *
 static bool open_authority(struct writer *w, const char *file, struct str cn, struct authority *ret)
 {
     bool no_cert, no_key;
-    struct authority a = { .cert = load_cert(w, file, &no_cert), .key = load_key(w, file, &no_key) };
+    struct authority a = { .cert = load_cert(w, file, &no_cert),
+                           .key = load_key(w, file, &no_key) };
     int64_t now = w->spec->now;
     if (a.cert && !pki_cert_is_ca(a.cert)) {
         (void)err_set(w->err, ERR_INVALID, "%s/%s.crt is not a CA certificate", w->spec->dir, file);
         goto fail;
     }
-    if (a.cert && now < pki_cert_not_after(a.cert) && (a.key ? pki_cert_matches_key(a.cert, a.key) : no_key)) {
+    if (a.cert && now < pki_cert_not_after(a.cert) &&
+        (a.key ? pki_cert_matches_key(a.cert, a.key) : no_key)) {
         *ret = a;
         return true;
     }
     if ((!a.cert && !no_cert) || (!a.key && !no_key) ||
         (a.cert && a.key && !pki_cert_matches_key(a.cert, a.key))) {
-        /* Everything in the cluster trusts it: a broken CA is not replaced behind a person's back. */
-        (void)err_set(w->err, ERR_INVALID, "%s/%s.crt and .key cannot be read or do not belong together; restore them, or remove both",
+        /* Everything in the cluster trusts it: a broken CA is not replaced behind a person's back.
+         */
+        (void)err_set(w->err, ERR_INVALID,
+                      "%s/%s.crt and .key cannot be read or do not belong together; restore them, "
+                      "or remove both",
                       w->spec->dir, file);
         goto fail;
     }
     if (a.cert && !a.key) {
-        (void)err_set(w->err, ERR_INVALID, "%s/%s.crt has expired and its key is not here", w->spec->dir, file);
+        (void)err_set(w->err, ERR_INVALID, "%s/%s.crt has expired and its key is not here",
+                      w->spec->dir, file);
         goto fail;
     }
     bool new_key = !a.key;
@@ -144,7 +154,8 @@ fail:
 
 /* ---- leaves ---- */
 
-static bool has_all(const struct str *have, size_t n_have, const struct str *want, size_t n_want, bool ip)
+static bool has_all(const struct str *have, size_t n_have, const struct str *want, size_t n_want,
+                    bool ip)
 {
     for (size_t i = 0; i < n_want; i++) {
         bool found = false;
@@ -153,7 +164,8 @@ static bool has_all(const struct str *have, size_t n_have, const struct str *wan
         unsigned char raw[16];
         if (ip && str_to_cstr(name, text, sizeof(text))) {
             int family = str_find_char(name, ':') >= 0 ? AF_INET6 : AF_INET;
-            if (inet_pton(family, text, raw) == 1 && inet_ntop(family, raw, canonical, sizeof(canonical))) {
+            if (inet_pton(family, text, raw) == 1 &&
+                inet_ntop(family, raw, canonical, sizeof(canonical))) {
                 name = str_c(canonical);
             }
         }
@@ -167,8 +179,8 @@ static bool has_all(const struct str *have, size_t n_have, const struct str *wan
     return true;
 }
 
-static bool still_good(const struct writer *w, const struct authority *ca, struct pki_cert *c, const struct pki_key *k,
-                       const struct pki_names *names, unsigned usages)
+static bool still_good(const struct writer *w, const struct authority *ca, struct pki_cert *c,
+                       const struct pki_key *k, const struct pki_names *names, unsigned usages)
 {
     struct pki_cert_info info;
     struct arena a;
@@ -179,17 +191,20 @@ static bool still_good(const struct writer *w, const struct authority *ca, struc
     }
     struct pki_cert *roots[] = { ca->cert };
     struct pki_bundle bundle = { .certs = roots, .n = 1 };
-    bool ok = pki_verify(&bundle, &c, 1, usages & (PKI_USAGE_CLIENT_AUTH | PKI_USAGE_SERVER_AUTH), now, NULL);
+    bool ok = pki_verify(&bundle, &c, 1, usages & (PKI_USAGE_CLIENT_AUTH | PKI_USAGE_SERVER_AUTH),
+                         now, NULL);
     arena_init(&a, 1 << 20);
-    ok = ok && pki_cert_inspect(c, &a, &info, NULL) && (info.usages & usages) == usages && str_eq(info.names.cn, names->cn) &&
-         info.names.n_orgs == names->n_orgs && has_all(info.names.orgs, info.names.n_orgs, names->orgs, names->n_orgs, false) &&
+    ok = ok && pki_cert_inspect(c, &a, &info, NULL) && (info.usages & usages) == usages &&
+         str_eq(info.names.cn, names->cn) && info.names.n_orgs == names->n_orgs &&
+         has_all(info.names.orgs, info.names.n_orgs, names->orgs, names->n_orgs, false) &&
          has_all(info.names.dns, info.names.n_dns, names->dns, names->n_dns, false) &&
          has_all(info.names.ips, info.names.n_ips, names->ips, names->n_ips, true);
     arena_deinit(&a);
     return ok;
 }
 
-static bool ensure_pair(struct writer *w, const struct authority *ca, const char *file, const struct pki_names *names, unsigned usages)
+static bool ensure_pair(struct writer *w, const struct authority *ca, const char *file,
+                        const struct pki_names *names, unsigned usages)
 {
     bool absent;
     CLEANUP(pki_cert_unrefp) struct pki_cert *c = load_cert(w, file, &absent);
@@ -198,12 +213,15 @@ static bool ensure_pair(struct writer *w, const struct authority *ca, const char
         return true;
     }
     if (!ca->key) {
-        return err_set(w->err, ERR_INVALID, "%s/%s.crt must be made, but the key of its CA is not here", w->spec->dir, file);
+        return err_set(w->err, ERR_INVALID,
+                       "%s/%s.crt must be made, but the key of its CA is not here", w->spec->dir,
+                       file);
     }
     int64_t now = w->spec->now;
     struct pki_cert_spec s = {
         .names = *names,
-        .usages = usages | PKI_USAGE_DIGITAL_SIGNATURE | (w->spec->key_kind == PKI_KEY_RSA ? PKI_USAGE_KEY_ENCIPHERMENT : 0),
+        .usages = usages | PKI_USAGE_DIGITAL_SIGNATURE |
+                  (w->spec->key_kind == PKI_KEY_RSA ? PKI_USAGE_KEY_ENCIPHERMENT : 0),
         .not_before = now - PKI_BACKDATE_S,
         .not_after = now + (w->spec->cert_lifetime_s ? w->spec->cert_lifetime_s : CERT_LIFETIME_S),
     };
@@ -220,7 +238,9 @@ static bool ensure_sa_keys(struct writer *w)
     char path[PATH_MAX];
     CLEANUP(pki_key_unrefp) struct pki_key *k = load_key(w, "sa", &absent);
     if (!k && !absent) {
-        return err_set(w->err, ERR_INVALID, "%s/sa.key cannot be read; restore it, or remove it and every token with it", w->spec->dir);
+        return err_set(w->err, ERR_INVALID,
+                       "%s/sa.key cannot be read; restore it, or remove it and every token with it",
+                       w->spec->dir);
     }
     if (!k) {
         k = pki_key_generate(w->spec->key_kind, 0, w->err);
@@ -234,8 +254,10 @@ static bool ensure_sa_keys(struct writer *w)
     struct buf want, have;
     buf_init(&want, PKI_MAX_FILE);
     buf_init(&have, PKI_MAX_FILE);
-    bool ok = pki_key_write_public(k, &want) || err_set(w->err, ERR_INTERNAL, "sa.pub could not be made");
-    bool same = ok && fs_read(path, PKI_MAX_FILE, &have, NULL) && str_eq(buf_str(&have), buf_str(&want));
+    bool ok =
+        pki_key_write_public(k, &want) || err_set(w->err, ERR_INTERNAL, "sa.pub could not be made");
+    bool same =
+        ok && fs_read(path, PKI_MAX_FILE, &have, NULL) && str_eq(buf_str(&have), buf_str(&want));
     buf_deinit(&have);
     if (!ok || same) {
         buf_deinit(&want);
@@ -256,8 +278,8 @@ static const struct client_row {
     { "kube-proxy", "system:kube-proxy", NULL },
 };
 
-static bool ensure_client(struct writer *w, const struct authority *ca, const char *file, struct str cn, const struct str *orgs,
-                          size_t n_orgs)
+static bool ensure_client(struct writer *w, const struct authority *ca, const char *file,
+                          struct str cn, const struct str *orgs, size_t n_orgs)
 {
     struct pki_names names = { .cn = cn, .orgs = orgs, .n_orgs = n_orgs };
     return ensure_pair(w, ca, file, &names, PKI_USAGE_CLIENT_AUTH);
@@ -290,7 +312,9 @@ static bool ensure_apiserver(struct writer *w, const struct authority *ca)
         for (size_t i = 0; i < s->n_apiserver_ips; i++) {
             ips[n_ips++] = s->apiserver_ips[i];
         }
-        struct pki_names names = { .cn = STR("kube-apiserver"), .dns = dns, .n_dns = n_dns, .ips = ips, .n_ips = n_ips };
+        struct pki_names names = {
+            .cn = STR("kube-apiserver"), .dns = dns, .n_dns = n_dns, .ips = ips, .n_ips = n_ips
+        };
         ok = ensure_pair(w, ca, "apiserver", &names, PKI_USAGE_SERVER_AUTH);
     }
     arena_deinit(&a);
@@ -301,8 +325,10 @@ static bool ensure_all(struct writer *w)
 {
     CLEANUP(authority_deinit) struct authority ca = { 0 };
     CLEANUP(authority_deinit) struct authority front = { 0 };
-    if (!fs_mkdirs(w->spec->dir, 0755, w->err) || !open_authority(w, "ca", STR("kubernetes"), &ca) ||
-        !open_authority(w, "front-proxy-ca", STR("front-proxy-ca"), &front) || !ensure_sa_keys(w) || !ensure_apiserver(w, &ca)) {
+    if (!fs_mkdirs(w->spec->dir, 0755, w->err) ||
+        !open_authority(w, "ca", STR("kubernetes"), &ca) ||
+        !open_authority(w, "front-proxy-ca", STR("front-proxy-ca"), &front) || !ensure_sa_keys(w) ||
+        !ensure_apiserver(w, &ca)) {
         return false;
     }
     for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
@@ -324,8 +350,9 @@ bool pki_cluster_write(const struct pki_cluster_spec *spec, unsigned *ret_change
     return ok;
 }
 
-bool pki_cluster_write_client(const struct pki_cluster_spec *spec, const char *file, struct str cn, const struct str *orgs,
-                              size_t n_orgs, unsigned *ret_changed, struct err *err)
+bool pki_cluster_write_client(const struct pki_cluster_spec *spec, const char *file, struct str cn,
+                              const struct str *orgs, size_t n_orgs, unsigned *ret_changed,
+                              struct err *err)
 {
     struct writer w = { .spec = spec, .err = err };
     CLEANUP(authority_deinit) struct authority ca = { 0 };
@@ -337,8 +364,9 @@ bool pki_cluster_write_client(const struct pki_cluster_spec *spec, const char *f
     return ok;
 }
 
-bool pki_cluster_write_node(const struct pki_cluster_spec *spec, struct str node, const struct str *dns, size_t n_dns,
-                            const struct str *ips, size_t n_ips, unsigned *ret_changed, struct err *err)
+bool pki_cluster_write_node(const struct pki_cluster_spec *spec, struct str node,
+                            const struct str *dns, size_t n_dns, const struct str *ips,
+                            size_t n_ips, unsigned *ret_changed, struct err *err)
 {
     struct writer w = { .spec = spec, .err = err };
     char dir[PATH_MAX], client[512], serving[512], cn[320];
@@ -363,10 +391,17 @@ bool pki_cluster_write_node(const struct pki_cluster_spec *spec, struct str node
         all_dns[i + 1] = dns[i];
     }
     struct pki_names server = {
-        .cn = str_c(cn), .orgs = &org, .n_orgs = 1, .dns = all_dns, .n_dns = n_dns + 1, .ips = ips, .n_ips = n_ips,
+        .cn = str_c(cn),
+        .orgs = &org,
+        .n_orgs = 1,
+        .dns = all_dns,
+        .n_dns = n_dns + 1,
+        .ips = ips,
+        .n_ips = n_ips,
     };
     bool ok = fs_mkdirs(dir, 0755, err) && open_authority(&w, "ca", STR("kubernetes"), &ca) &&
-              ensure_client(&w, &ca, client, str_c(cn), &org, 1) && ensure_pair(&w, &ca, serving, &server, PKI_USAGE_SERVER_AUTH);
+              ensure_client(&w, &ca, client, str_c(cn), &org, 1) &&
+              ensure_pair(&w, &ca, serving, &server, PKI_USAGE_SERVER_AUTH);
     free(all_dns);
     if (ok && ret_changed) {
         *ret_changed = w.changed;

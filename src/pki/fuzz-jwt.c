@@ -1,4 +1,5 @@
-/* Any bytes as a token and as a key set: parsed, and verified against a fixed key, which must never succeed. */
+/* Any bytes as a token and as a key set: parsed, and verified against a fixed key, which must never
+ * succeed. */
 #include <assert.h>
 
 #include "pki/jwt.h"

@@ -22,7 +22,8 @@ static const struct {
 /* ---- writing ---- */
 
 /* 'width' 0: as short as the number is. */
-static void write_number(struct buf *b, EVP_PKEY *k, const char *member, const char *param, unsigned width)
+static void write_number(struct buf *b, EVP_PKEY *k, const char *member, const char *param,
+                         unsigned width)
 {
     unsigned char raw[PKI_MAX_RSA_BITS / 8];
     BIGNUM *bn = NULL;
@@ -42,7 +43,10 @@ static void write_key(struct buf *b, const struct jwt_key *k)
     enum pki_key_kind kind = pki_key_kind(k->key);
     EVP_PKEY *pkey = pki_key_evp(k->key);
     const struct jwt_alg_row *row = jwt_alg_of_kind(kind);
-    buf_printf(b, "{\"use\":\"sig\",\"kty\":\"%s\",\"kid\":", kind == PKI_KEY_RSA ? "RSA" : kind == PKI_KEY_ED25519 ? "OKP" : "EC");
+    buf_printf(b, "{\"use\":\"sig\",\"kty\":\"%s\",\"kid\":",
+               kind == PKI_KEY_RSA       ? "RSA"
+               : kind == PKI_KEY_ED25519 ? "OKP"
+                                         : "EC");
     json_write_string(b, str_c(k->kid));
     for (size_t i = 0; i < ARRAY_SIZE(curves); i++) {
         if (curves[i].kind == kind) {
@@ -117,7 +121,8 @@ static EVP_PKEY *from_params(const char *type, OSSL_PARAM_BLD *bld)
     EVP_PKEY *pkey = NULL;
     OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(bld);
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
-    if (!params || !ctx || EVP_PKEY_fromdata_init(ctx) != 1 || EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1) {
+    if (!params || !ctx || EVP_PKEY_fromdata_init(ctx) != 1 ||
+        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1) {
         pkey = NULL;
     }
     EVP_PKEY_CTX_free(ctx);
@@ -129,8 +134,8 @@ static EVP_PKEY *rsa_of(const struct jwk *k, struct arena *a)
 {
     struct str n, e;
     EVP_PKEY *pkey = NULL;
-    if (!base64url_decode(a, k->m[M_N], &n) || !base64url_decode(a, k->m[M_E], &e) || n.len > PKI_MAX_RSA_BITS / 8 + 1 || e.len > 8 ||
-        n.len == 0 || e.len == 0) {
+    if (!base64url_decode(a, k->m[M_N], &n) || !base64url_decode(a, k->m[M_E], &e) ||
+        n.len > PKI_MAX_RSA_BITS / 8 + 1 || e.len > 8 || n.len == 0 || e.len == 0) {
         return NULL;
     }
     OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
@@ -155,15 +160,19 @@ static EVP_PKEY *ec_of(const struct jwk *k, struct arena *a)
         }
         unsigned char point[1 + 2 * 66] = { 4 }; /* uncompressed */
         unsigned n = curves[i].coordinate;
-        if (!base64url_decode(a, k->m[M_X], &x) || !base64url_decode(a, k->m[M_Y], &y) || x.len != n || y.len != n) {
+        if (!base64url_decode(a, k->m[M_X], &x) || !base64url_decode(a, k->m[M_Y], &y) ||
+            x.len != n || y.len != n) {
             return NULL;
         }
         memcpy(point + 1, x.ptr, n);
         memcpy(point + 1 + n, y.ptr, n);
         OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
         EVP_PKEY *pkey = NULL;
-        if (bld && OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, curves[i].group, 0) == 1 &&
-            OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, point, 1 + 2 * (size_t)n) == 1) {
+        if (bld &&
+            OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME, curves[i].group, 0) ==
+                1 &&
+            OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY, point,
+                                             1 + 2 * (size_t)n) == 1) {
             pkey = from_params("EC", bld);
         }
         OSSL_PARAM_BLD_free(bld);
@@ -175,7 +184,8 @@ static EVP_PKEY *ec_of(const struct jwk *k, struct arena *a)
 static EVP_PKEY *okp_of(const struct jwk *k, struct arena *a)
 {
     struct str x;
-    if (!str_eq(k->m[M_CRV], STR("Ed25519")) || !base64url_decode(a, k->m[M_X], &x) || x.len != 32) {
+    if (!str_eq(k->m[M_CRV], STR("Ed25519")) || !base64url_decode(a, k->m[M_X], &x) ||
+        x.len != 32) {
         return NULL;
     }
     return EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, (const unsigned char *)x.ptr, x.len);
@@ -229,7 +239,8 @@ bool jwks_read(struct str json, struct jwt_keyset *ret, struct err *err)
     bool ok, seen = false;
     int more = -1;
     if (json.len > JWKS_MAX_SIZE) {
-        return err_set(err, ERR_TOO_LARGE, "a key set of %zu bytes, the limit is %u", json.len, JWKS_MAX_SIZE);
+        return err_set(err, ERR_TOO_LARGE, "a key set of %zu bytes, the limit is %u", json.len,
+                       JWKS_MAX_SIZE);
     }
     jwt_keyset_init(&s);
     arena_init(&a, 8 * (size_t)JWKS_MAX_SIZE);
@@ -237,7 +248,8 @@ bool jwks_read(struct str json, struct jwt_keyset *ret, struct err *err)
     ok = json_object_begin(&r);
     while (ok && (more = json_object_next(&r, &key)) > 0) {
         if (str_eq(key, STR("keys"))) {
-            ok = !seen ? read_keys(&r, &a, &s) : json_fail(&r, ERR_INVALID, "\"keys\" stands there twice");
+            ok = !seen ? read_keys(&r, &a, &s)
+                       : json_fail(&r, ERR_INVALID, "\"keys\" stands there twice");
             seen = true;
         } else {
             ok = json_skip(&r);
@@ -250,7 +262,8 @@ bool jwks_read(struct str json, struct jwt_keyset *ret, struct err *err)
     arena_deinit(&a);
     if (!ok) {
         jwt_keyset_deinit(&s);
-        return err_set(err, why.code ? why.code : ERR_INVALID, "the key set cannot be read: %s", why.msg);
+        return err_set(err, why.code ? why.code : ERR_INVALID, "the key set cannot be read: %s",
+                       why.msg);
     }
     *ret = s;
     return true;

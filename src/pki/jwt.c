@@ -65,8 +65,8 @@ enum jwt_alg jwt_alg_of_name(struct str name)
 static bool split(struct str token, struct str ret[3])
 {
     struct str rest;
-    return str_cut(token, '.', &ret[0], &rest) && str_cut(rest, '.', &ret[1], &ret[2]) && ret[0].len > 0 && ret[1].len > 0 &&
-           ret[2].len > 0 && str_find_char(ret[2], '.') < 0;
+    return str_cut(token, '.', &ret[0], &rest) && str_cut(rest, '.', &ret[1], &ret[2]) &&
+           ret[0].len > 0 && ret[1].len > 0 && ret[2].len > 0 && str_find_char(ret[2], '.') < 0;
 }
 
 bool jwt_looks_like(struct str token)
@@ -96,7 +96,8 @@ static bool read_header(struct str json, struct arena *a, struct jwt *t, struct 
             }
             *dst = text;
         } else if (str_eq(key, STR("crit")) || str_eq(key, STR("b64"))) {
-            return json_fail(&r, ERR_UNAUTHORIZED, "the token's header asks for extensions that are not supported");
+            return json_fail(&r, ERR_UNAUTHORIZED,
+                             "the token's header asks for extensions that are not supported");
         } else if (!json_skip(&r)) {
             return false;
         }
@@ -110,13 +111,15 @@ bool jwt_parse(struct str token, struct arena *a, struct jwt *ret, struct err *e
     struct str parts[3], header;
     struct err why = { 0 };
     if (token.len > JWT_MAX_TOKEN) {
-        return err_set(err, ERR_TOO_LARGE, "a token of %zu bytes, the limit is %u", token.len, JWT_MAX_TOKEN);
+        return err_set(err, ERR_TOO_LARGE, "a token of %zu bytes, the limit is %u", token.len,
+                       JWT_MAX_TOKEN);
     }
     if (!split(token, parts)) {
         return err_set(err, ERR_UNAUTHORIZED, "not a signed token in compact form");
     }
     if (parts[0].len > JWT_MAX_HEADER) {
-        return err_set(err, ERR_TOO_LARGE, "the token's header is larger than %u bytes", JWT_MAX_HEADER);
+        return err_set(err, ERR_TOO_LARGE, "the token's header is larger than %u bytes",
+                       JWT_MAX_HEADER);
     }
     if (!base64url_decode(a, parts[0], &header) || !base64url_decode(a, parts[1], &t.claims) ||
         !base64url_decode(a, parts[2], &t.signature)) {
@@ -138,7 +141,8 @@ bool jwt_peek_issuer(struct str token, struct arena *a, struct str *ret)
 {
     struct str parts[3], claims, key;
     struct json_reader r;
-    if (token.len > JWT_MAX_TOKEN || !split(token, parts) || !base64url_decode(a, parts[1], &claims)) {
+    if (token.len > JWT_MAX_TOKEN || !split(token, parts) ||
+        !base64url_decode(a, parts[1], &claims)) {
         return false;
     }
     struct str issuer = STR_NULL;
@@ -213,7 +217,9 @@ bool jwt_keyset_add(struct jwt_keyset *s, struct pki_key *k, struct str kid)
         }
     }
     struct pki_key *pub = pki_key_is_private(k) ? pki_key_public_of(k) : pki_key_ref(k);
-    struct jwt_key *grown = s->n < JWKS_MAX_KEYS && pub && !buf_failed(&id) ? realloc(s->keys, (s->n + 1) * sizeof(*grown)) : NULL;
+    struct jwt_key *grown = s->n < JWKS_MAX_KEYS && pub && !buf_failed(&id)
+                                ? realloc(s->keys, (s->n + 1) * sizeof(*grown))
+                                : NULL;
     char *text = grown ? strndup(buf_str(&id).ptr, id.len) : NULL;
     buf_deinit(&id);
     if (grown) {
@@ -244,12 +250,15 @@ bool jwt_keyset_add_pem(struct jwt_keyset *s, struct str pem, struct err *err)
     if (e.code != ERR_NOT_FOUND) {
         return err_set(err, e.code, "%s", e.msg);
     }
-    return found > 0 ? true : err_set(err, ERR_INVALID, "no public key, certificate or private key found in the PEM text");
+    return found > 0 ? true
+                     : err_set(err, ERR_INVALID,
+                               "no public key, certificate or private key found in the PEM text");
 }
 
 /* ---- signatures ---- */
 
-/* JOSE writes ECDSA signatures as r and s side by side (RFC 7518 3.4), OpenSSL as DER. Returns the DER, or NULL. */
+/* JOSE writes ECDSA signatures as r and s side by side (RFC 7518 3.4), OpenSSL as DER. Returns the
+ * DER, or NULL. */
 static unsigned char *ecdsa_to_der(struct str raw, unsigned coordinate, int *ret_len)
 {
     unsigned char *der = NULL;
@@ -294,8 +303,12 @@ static bool verify_one(const struct jwt *t, const struct jwt_alg_row *row, const
     }
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     EVP_PKEY_CTX *ctx = NULL;
-    bool ok = md && EVP_DigestVerifyInit(md, &ctx, row->md ? row->md() : NULL, NULL, pki_key_evp(k)) == 1 && set_padding(ctx, row) &&
-              EVP_DigestVerify(md, sig, sig_len, (const unsigned char *)t->signing_input.ptr, t->signing_input.len) == 1;
+    bool ok =
+        md &&
+        EVP_DigestVerifyInit(md, &ctx, row->md ? row->md() : NULL, NULL, pki_key_evp(k)) == 1 &&
+        set_padding(ctx, row) &&
+        EVP_DigestVerify(md, sig, sig_len, (const unsigned char *)t->signing_input.ptr,
+                         t->signing_input.len) == 1;
     EVP_MD_CTX_free(md);
     OPENSSL_free(der);
     ERR_clear_error();
@@ -319,10 +332,12 @@ bool jwt_verify(const struct jwt *t, const struct jwt_keyset *keys, struct err *
         }
     }
     return fits ? err_set(err, ERR_UNAUTHORIZED, "invalid signature")
-                : err_set(err, ERR_UNAUTHORIZED, "invalid signature, no key fits the token's algorithm");
+                : err_set(err, ERR_UNAUTHORIZED,
+                          "invalid signature, no key fits the token's algorithm");
 }
 
-static bool append_signature(struct buf *b, const struct jwt_alg_row *row, const unsigned char *sig, size_t len)
+static bool append_signature(struct buf *b, const struct jwt_alg_row *row, const unsigned char *sig,
+                             size_t len)
 {
     if (!row->coordinate) {
         base64url_encode(b, str_n((const char *)sig, len));
@@ -331,7 +346,8 @@ static bool append_signature(struct buf *b, const struct jwt_alg_row *row, const
     unsigned char raw[2 * 66];
     ECDSA_SIG *s = d2i_ECDSA_SIG(NULL, &sig, (long)len);
     int n = (int)row->coordinate;
-    bool ok = s && BN_bn2binpad(ECDSA_SIG_get0_r(s), raw, n) == n && BN_bn2binpad(ECDSA_SIG_get0_s(s), raw + n, n) == n;
+    bool ok = s && BN_bn2binpad(ECDSA_SIG_get0_r(s), raw, n) == n &&
+              BN_bn2binpad(ECDSA_SIG_get0_s(s), raw + n, n) == n;
     ECDSA_SIG_free(s);
     if (ok) {
         base64url_encode(b, str_n((const char *)raw, 2 * (size_t)n));
@@ -362,8 +378,11 @@ bool jwt_sign(const struct pki_key *key, struct str claims_json, struct buf *b, 
     size_t len = sizeof(sig);
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     EVP_PKEY_CTX *ctx = NULL;
-    bool ok = md && EVP_DigestSignInit(md, &ctx, row->md ? row->md() : NULL, NULL, pki_key_evp(key)) == 1 && set_padding(ctx, row) &&
-              EVP_DigestSign(md, sig, &len, (const unsigned char *)b->ptr + start, b->len - start) == 1;
+    bool ok =
+        md &&
+        EVP_DigestSignInit(md, &ctx, row->md ? row->md() : NULL, NULL, pki_key_evp(key)) == 1 &&
+        set_padding(ctx, row) &&
+        EVP_DigestSign(md, sig, &len, (const unsigned char *)b->ptr + start, b->len - start) == 1;
     EVP_MD_CTX_free(md);
     buf_append_char(b, '.');
     if (!ok || !append_signature(b, row, sig, len)) {

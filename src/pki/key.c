@@ -68,7 +68,8 @@ bool pki_pem_next(struct str *pem, struct pki_pem *ret, struct err *err)
 {
     struct pki_pem p = { 0 };
     if (pem->len > PKI_MAX_FILE) {
-        return err_set(err, ERR_TOO_LARGE, "PEM text of %zu bytes, the limit is %u", pem->len, PKI_MAX_FILE);
+        return err_set(err, ERR_TOO_LARGE, "PEM text of %zu bytes, the limit is %u", pem->len,
+                       PKI_MAX_FILE);
     }
     CLEANUP(pki_bio_freep) BIO *bio = pki_bio_of(*pem);
     if (!bio) {
@@ -115,7 +116,8 @@ static bool kind_of(EVP_PKEY *pkey, enum pki_key_kind *ret, struct err *err)
     } else if (id == EVP_PKEY_RSA) {
         int bits = EVP_PKEY_get_bits(pkey);
         if (bits < PKI_MIN_RSA_BITS || bits > PKI_MAX_RSA_BITS) {
-            return pki_fail(err, ERR_INVALID, "an RSA key of %d bits is refused: %d to %d are accepted", bits,
+            return pki_fail(err, ERR_INVALID,
+                            "an RSA key of %d bits is refused: %d to %d are accepted", bits,
                             PKI_MIN_RSA_BITS, PKI_MAX_RSA_BITS);
         }
     }
@@ -126,7 +128,8 @@ static bool kind_of(EVP_PKEY *pkey, enum pki_key_kind *ret, struct err *err)
         }
     }
     return pki_fail(err, ERR_INVALID,
-                    "the key is of a kind that is not supported (ECDSA P-256, P-384, P-521, RSA and Ed25519 are)");
+                    "the key is of a kind that is not supported (ECDSA P-256, P-384, P-521, RSA "
+                    "and Ed25519 are)");
 }
 
 struct pki_key *pki_key_wrap(EVP_PKEY *pkey, bool is_private, struct err *err)
@@ -164,7 +167,8 @@ struct pki_key *pki_key_generate(enum pki_key_kind kind, unsigned rsa_bits, stru
         if (kinds[i].base_id == EVP_PKEY_EC) {
             pkey = EVP_PKEY_Q_keygen(NULL, NULL, "EC", kinds[i].group);
         } else if (kinds[i].base_id == EVP_PKEY_RSA) {
-            pkey = EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)(rsa_bits ? rsa_bits : PKI_MIN_RSA_BITS));
+            pkey = EVP_PKEY_Q_keygen(NULL, NULL, "RSA",
+                                     (size_t)(rsa_bits ? rsa_bits : PKI_MIN_RSA_BITS));
         } else {
             pkey = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
         }
@@ -201,7 +205,8 @@ void pki_key_unrefp(struct pki_key **k)
 static struct pki_key *private_of_pem(const struct pki_pem *p, struct err *err)
 {
     if (p->header[0] != '\0' || strcmp(p->name, "ENCRYPTED PRIVATE KEY") == 0) {
-        (void)pki_fail(err, ERR_INVALID, "the private key is encrypted with a passphrase; store it without one");
+        (void)pki_fail(err, ERR_INVALID,
+                       "the private key is encrypted with a passphrase; store it without one");
         return NULL;
     }
     const unsigned char *data = p->data;
@@ -216,8 +221,8 @@ static struct pki_key *private_of_pem(const struct pki_pem *p, struct err *err)
 
 static bool is_private_name(const char *name)
 {
-    return strcmp(name, "PRIVATE KEY") == 0 || strcmp(name, "RSA PRIVATE KEY") == 0 || strcmp(name, "EC PRIVATE KEY") == 0 ||
-           strcmp(name, "ENCRYPTED PRIVATE KEY") == 0;
+    return strcmp(name, "PRIVATE KEY") == 0 || strcmp(name, "RSA PRIVATE KEY") == 0 ||
+           strcmp(name, "EC PRIVATE KEY") == 0 || strcmp(name, "ENCRYPTED PRIVATE KEY") == 0;
 }
 
 struct pki_key *pki_key_read_private(struct str pem, struct err *err)
@@ -267,8 +272,8 @@ struct pki_key *pki_key_read_public(struct str *pem, struct err *err)
         if (!pki_pem_next(pem, &p, err)) {
             return NULL;
         }
-        if (is_private_name(p.name) || strcmp(p.name, "PUBLIC KEY") == 0 || strcmp(p.name, "RSA PUBLIC KEY") == 0 ||
-            strcmp(p.name, "CERTIFICATE") == 0) {
+        if (is_private_name(p.name) || strcmp(p.name, "PUBLIC KEY") == 0 ||
+            strcmp(p.name, "RSA PUBLIC KEY") == 0 || strcmp(p.name, "CERTIFICATE") == 0) {
             return public_of_pem(&p, err);
         }
     }
@@ -277,7 +282,8 @@ struct pki_key *pki_key_read_public(struct str *pem, struct err *err)
 struct pki_key *pki_key_of_spki(struct str der, struct err *err)
 {
     const unsigned char *p = (const unsigned char *)der.ptr;
-    EVP_PKEY *pkey = der.len > 0 && der.len < PKI_MAX_CERT_DER ? d2i_PUBKEY(NULL, &p, (long)der.len) : NULL;
+    EVP_PKEY *pkey =
+        der.len > 0 && der.len < PKI_MAX_CERT_DER ? d2i_PUBKEY(NULL, &p, (long)der.len) : NULL;
     if (!pkey) {
         (void)pki_fail(err, ERR_INVALID, "the public key cannot be read");
         return NULL;

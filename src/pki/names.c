@@ -25,12 +25,14 @@ static void general_names_freep(GENERAL_NAMES **n)
 
 static bool add_entry(X509_NAME *n, int nid, struct str value, int set, struct err *err)
 {
-    if (value.len == 0 || value.len > 1024 || !str_is_utf8(value) || memchr(value.ptr, 0, value.len)) {
+    if (value.len == 0 || value.len > 1024 || !str_is_utf8(value) ||
+        memchr(value.ptr, 0, value.len)) {
         return pki_fail(err, ERR_INVALID, "a subject name is empty, too long or not UTF-8");
     }
-    /* X.520 bounds CN and O to 64 characters; names of nodes are longer and Go writes them all the same, so the entry is made with
-     * its type given, which skips OpenSSL's table of bounds. */
-    if (X509_NAME_add_entry_by_NID(n, nid, V_ASN1_UTF8STRING, (const unsigned char *)value.ptr, (int)value.len, -1, set) != 1) {
+    /* X.520 bounds CN and O to 64 characters; names of nodes are longer and Go writes them all the
+     * same, so the entry is made with its type given, which skips OpenSSL's table of bounds. */
+    if (X509_NAME_add_entry_by_NID(n, nid, V_ASN1_UTF8STRING, (const unsigned char *)value.ptr,
+                                   (int)value.len, -1, set) != 1) {
         return pki_fail(err, ERR_INVALID, "a subject name cannot be encoded");
     }
     return true;
@@ -44,7 +46,8 @@ X509_NAME *pki_name_new(const struct pki_names *names, struct err *err)
         return NULL;
     }
     if (names->n_orgs > PKI_MAX_NAMES) {
-        (void)pki_fail(err, ERR_TOO_LARGE, "a subject has more than %d organisations", PKI_MAX_NAMES);
+        (void)pki_fail(err, ERR_TOO_LARGE, "a subject has more than %d organisations",
+                       PKI_MAX_NAMES);
         return NULL;
     }
     for (size_t i = 0; i < names->n_orgs; i++) {
@@ -62,7 +65,9 @@ static bool add_ia5(GENERAL_NAMES *list, int type, struct str value, struct err 
 {
     for (size_t i = 0; i < value.len; i++) {
         if ((unsigned char)value.ptr[i] <= ' ' || (unsigned char)value.ptr[i] >= 0x7f) {
-            return pki_fail(err, ERR_INVALID, "a subject alternative name holds other characters than printable ASCII");
+            return pki_fail(
+                err, ERR_INVALID,
+                "a subject alternative name holds other characters than printable ASCII");
         }
     }
     GENERAL_NAME *g = GENERAL_NAME_new();
@@ -157,12 +162,15 @@ static bool text_of(const ASN1_STRING *s, struct arena *a, struct str *ret, stru
     *ret = fit ? arena_str(a, n > 0 ? text : STR_EMPTY) : STR_NULL;
     OPENSSL_free(utf8);
     if (!fit) {
-        return pki_fail(err, ERR_INVALID, "a name in the certificate holds control characters or invalid text");
+        return pki_fail(err, ERR_INVALID,
+                        "a name in the certificate holds control characters or invalid text");
     }
-    return ret->ptr ? true : pki_fail(err, ERR_TOO_LARGE, "the names in the certificate are too large");
+    return ret->ptr ? true
+                    : pki_fail(err, ERR_TOO_LARGE, "the names in the certificate are too large");
 }
 
-static bool read_subject(const X509_NAME *subject, struct arena *a, struct pki_names *ret, struct err *err)
+static bool read_subject(const X509_NAME *subject, struct arena *a, struct pki_names *ret,
+                         struct err *err)
 {
     int n = X509_NAME_entry_count(subject);
     if (n > PKI_MAX_NAMES) {
@@ -196,35 +204,44 @@ static bool read_ip(const ASN1_OCTET_STRING *s, struct arena *a, struct str *ret
 {
     char text[INET6_ADDRSTRLEN];
     int len = ASN1_STRING_length(s);
-    if ((len != 4 && len != 16) || !inet_ntop(len == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(s), text, sizeof(text))) {
+    if ((len != 4 && len != 16) ||
+        !inet_ntop(len == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(s), text, sizeof(text))) {
         return pki_fail(err, ERR_INVALID, "an IP address in the certificate has %d bytes", len);
     }
     *ret = arena_str(a, str_c(text));
-    return ret->ptr ? true : pki_fail(err, ERR_TOO_LARGE, "the names in the certificate are too large");
+    return ret->ptr ? true
+                    : pki_fail(err, ERR_TOO_LARGE, "the names in the certificate are too large");
 }
 
-bool pki_names_read(const X509_NAME *subject, const STACK_OF(X509_EXTENSION) *exts, struct arena *a, struct pki_names *ret,
-                    struct err *err)
+bool pki_names_read(const X509_NAME *subject, const STACK_OF(X509_EXTENSION) * exts,
+                    struct arena *a, struct pki_names *ret, struct err *err)
 {
     *ret = (struct pki_names){ 0 };
     if (!read_subject(subject, a, ret, err)) {
         return false;
     }
     int critical = -1;
-    CLEANUP(general_names_freep) GENERAL_NAMES *list = X509V3_get_d2i(exts, NID_subject_alt_name, &critical, NULL);
+    CLEANUP(general_names_freep)
+    GENERAL_NAMES *list = X509V3_get_d2i(exts, NID_subject_alt_name, &critical, NULL);
     if (!list) {
-        return critical == -1 ? true : pki_fail(err, ERR_INVALID, "the subject alternative names cannot be read");
+        return critical == -1
+                   ? true
+                   : pki_fail(err, ERR_INVALID, "the subject alternative names cannot be read");
     }
     int n = sk_GENERAL_NAME_num(list);
     if (n > PKI_MAX_NAMES) {
-        return pki_fail(err, ERR_TOO_LARGE, "more than %d subject alternative names", PKI_MAX_NAMES);
+        return pki_fail(err, ERR_TOO_LARGE, "more than %d subject alternative names",
+                        PKI_MAX_NAMES);
     }
     struct str *all = arena_new_n(a, struct str, 4 * (size_t)MAX(n, 1));
     if (!all) {
         return pki_fail(err, ERR_TOO_LARGE, "the names in the certificate are too large");
     }
     struct str *dns = all, *ips = all + n, *uris = all + 2 * n, *emails = all + 3 * n;
-    ret->dns = dns, ret->ips = ips, ret->uris = uris, ret->emails = emails;
+    ret->dns = dns;
+    ret->ips = ips;
+    ret->uris = uris;
+    ret->emails = emails;
     for (int i = 0; i < n; i++) {
         const GENERAL_NAME *g = sk_GENERAL_NAME_value(list, i);
         bool ok = true;

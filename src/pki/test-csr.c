@@ -14,10 +14,18 @@ TEST(request_round_trips_and_openssl_verifies_it)
     arena_init(&a, 1 << 20);
     struct pki_key *k = pki_key_generate(PKI_KEY_P256, 0, &err);
     struct str org = STR("system:nodes"), dns = STR("n1"), ip = STR("10.0.0.1");
-    struct pki_names names = { .cn = STR("system:node:n1"), .orgs = &org, .n_orgs = 1, .dns = &dns, .n_dns = 1, .ips = &ip, .n_ips = 1 };
+    struct pki_names names = { .cn = STR("system:node:n1"),
+                               .orgs = &org,
+                               .n_orgs = 1,
+                               .dns = &dns,
+                               .n_dns = 1,
+                               .ips = &ip,
+                               .n_ips = 1 };
     CHECK_OK(pki_csr_write(k, &names, &b, &err), &err);
     test_write(&d, "r", buf_str(&b));
-    CHECK(test_sh(&d, "openssl req -in r -verify -noout -text | grep 'DNS:n1, IP Address:10.0.0.1'") == 0);
+    CHECK(test_sh(&d,
+                  "openssl req -in r -verify -noout -text | grep 'DNS:n1, IP Address:10.0.0.1'") ==
+          0);
     CHECK_OK(pki_csr_read(buf_str(&b), &a, &csr, &err), &err);
     CHECK_STR(csr.names.cn, names.cn);
     CHECK_STR(csr.names.orgs[0], org);
@@ -42,7 +50,8 @@ TEST(request_made_by_openssl_is_read)
     char path[128];
     buf_init(&b, 1 << 20);
     arena_init(&a, 1 << 20);
-    CHECK(test_sh(&d, "openssl req -new -newkey rsa:2048 -nodes -keyout k -out r -subj /O=o1/O=o2/CN=me -addext subjectAltName=DNS:a,DNS:b") == 0);
+    CHECK(test_sh(&d, "openssl req -new -newkey rsa:2048 -nodes -keyout k -out r -subj "
+                      "/O=o1/O=o2/CN=me -addext subjectAltName=DNS:a,DNS:b") == 0);
     snprintf(path, sizeof(path), "%s/r", d.path);
     CHECK_OK(fs_read(path, 1 << 20, &b, &err), &err);
     CHECK_OK(pki_csr_read(buf_str(&b), &a, &csr, &err), &err);

@@ -2,7 +2,8 @@
 
 #include "pki/test-pki.h"
 
-static const enum pki_key_kind all_kinds[] = { PKI_KEY_P256, PKI_KEY_P384, PKI_KEY_P521, PKI_KEY_RSA, PKI_KEY_ED25519 };
+static const enum pki_key_kind all_kinds[] = { PKI_KEY_P256, PKI_KEY_P384, PKI_KEY_P521,
+                                               PKI_KEY_RSA, PKI_KEY_ED25519 };
 
 TEST(keys_of_every_kind_survive_pem_in_both_forms)
 {
@@ -29,7 +30,10 @@ TEST(keys_of_every_kind_survive_pem_in_both_forms)
         CHECK_OK(pub, &err);
         CHECK(!pki_key_is_private(pub) && pki_key_same_public(k, pub));
         CHECK(!pki_key_write_private(pub, &b));
-        pki_key_unref(k), pki_key_unref(k2), pki_key_unref(k3), pki_key_unref(pub);
+        pki_key_unref(k);
+        pki_key_unref(k2);
+        pki_key_unref(k3);
+        pki_key_unref(pub);
         buf_deinit(&b);
     }
 }
@@ -42,9 +46,10 @@ TEST(keys_that_openssl_makes_are_read_and_weak_ones_are_refused)
         const char *cmd;
         bool good;
     } cases[] = {
-        { "openssl ecparam -name prime256v1 -genkey -out k", true }, /* EC PARAMETERS block before it, SEC1 */
-        { "openssl genrsa -traditional -out k 2048", true },         /* PKCS#1 */
-        { "openssl genpkey -algorithm ed25519 -out k", true },       /* PKCS#8 */
+        { "openssl ecparam -name prime256v1 -genkey -out k",
+          true }, /* EC PARAMETERS block before it, SEC1 */
+        { "openssl genrsa -traditional -out k 2048", true },   /* PKCS#1 */
+        { "openssl genpkey -algorithm ed25519 -out k", true }, /* PKCS#8 */
         { "openssl genrsa -out k 1024", false },
         { "openssl ecparam -name secp256k1 -genkey -noout -out k", false },
         { "openssl genrsa -aes128 -passout pass:secret -out k 2048", false },
@@ -70,13 +75,18 @@ TEST(several_public_keys_of_one_file_are_read_in_turn)
     struct err err = { 0 };
     struct buf b;
     buf_init(&b, 1 << 20);
-    struct pki_key *k1 = pki_key_generate(PKI_KEY_P256, 0, &err), *k2 = pki_key_generate(PKI_KEY_P384, 0, &err);
+    struct pki_key *k1 = pki_key_generate(PKI_KEY_P256, 0, &err),
+                   *k2 = pki_key_generate(PKI_KEY_P384, 0, &err);
     CHECK(k1 && k2 && pki_key_write_public(k1, &b) && pki_key_write_private(k2, &b));
     struct str pem = buf_str(&b);
     struct pki_key *r1 = pki_key_read_public(&pem, &err), *r2 = pki_key_read_public(&pem, &err);
-    CHECK(r1 && r2 && pki_key_same_public(k1, r1) && pki_key_same_public(k2, r2) && !pki_key_is_private(r2));
+    CHECK(r1 && r2 && pki_key_same_public(k1, r1) && pki_key_same_public(k2, r2) &&
+          !pki_key_is_private(r2));
     CHECK(!pki_key_read_public(&pem, &err) && err.code == ERR_NOT_FOUND);
-    pki_key_unref(k1), pki_key_unref(k2), pki_key_unref(r1), pki_key_unref(r2);
+    pki_key_unref(k1);
+    pki_key_unref(k2);
+    pki_key_unref(r1);
+    pki_key_unref(r2);
     buf_deinit(&b);
 }
 
@@ -92,7 +102,8 @@ TEST(pin_is_the_one_that_openssl_computes)
     CHECK(k && pki_key_write_private(k, &b));
     test_write(&d, "k", buf_str(&b));
     pki_key_pin(k, pin);
-    CHECK(test_sh(&d, "openssl pkey -in k -pubout -outform der | openssl sha256 -hex | grep %s", pin + 7) == 0);
+    CHECK(test_sh(&d, "openssl pkey -in k -pubout -outform der | openssl sha256 -hex | grep %s",
+                  pin + 7) == 0);
     pki_key_unref(k);
     buf_deinit(&b);
     test_dir_remove(&d);
@@ -102,7 +113,9 @@ TEST(rubbish_is_no_key)
 {
     struct err err = { 0 };
     CHECK(!pki_key_read_private(STR(""), &err) && err.code == ERR_NOT_FOUND);
-    CHECK(!pki_key_read_private(STR("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), &err) && err.code == ERR_INVALID);
+    CHECK(!pki_key_read_private(
+              STR("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), &err) &&
+          err.code == ERR_INVALID);
     CHECK(!pki_key_read_private(STR("-----BEGIN PRIVATE KEY-----\nAAAA\n"), &err));
     CHECK(!pki_key_of_spki(STR("x"), &err));
 }

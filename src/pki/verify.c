@@ -19,7 +19,7 @@ static void store_ctx_freep(X509_STORE_CTX **c)
     X509_STORE_CTX_free(*c);
 }
 
-static void stack_freep(STACK_OF(X509) **s)
+static void stack_freep(STACK_OF(X509) * *s)
 {
     sk_X509_free(*s); /* the certificates are borrowed */
 }
@@ -42,8 +42,10 @@ static bool explain(X509_STORE_CTX *ctx, int64_t now, struct err *err)
     switch (code) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
     case X509_V_ERR_CERT_NOT_YET_VALID:
-        return pki_fail(err, ERR_UNAUTHORIZED, "x509: certificate has expired or is not yet valid: current time %s is %s %s",
-                        now_text, expired ? "after" : "before", then_text);
+        return pki_fail(
+            err, ERR_UNAUTHORIZED,
+            "x509: certificate has expired or is not yet valid: current time %s is %s %s", now_text,
+            expired ? "after" : "before", then_text);
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
@@ -53,24 +55,30 @@ static bool explain(X509_STORE_CTX *ctx, int64_t now, struct err *err)
     case X509_V_ERR_CERT_UNTRUSTED:
         return pki_fail(err, ERR_UNAUTHORIZED, "x509: certificate signed by unknown authority");
     case X509_V_ERR_INVALID_PURPOSE:
-        return pki_fail(err, ERR_UNAUTHORIZED, "x509: certificate specifies an incompatible key usage");
+        return pki_fail(err, ERR_UNAUTHORIZED,
+                        "x509: certificate specifies an incompatible key usage");
     case X509_V_ERR_INVALID_CA:
     case X509_V_ERR_KEYUSAGE_NO_CERTSIGN:
-        return pki_fail(err, ERR_UNAUTHORIZED, "x509: certificate is not authorized to sign other certificates");
+        return pki_fail(err, ERR_UNAUTHORIZED,
+                        "x509: certificate is not authorized to sign other certificates");
     case X509_V_ERR_PATH_LENGTH_EXCEEDED:
-        return pki_fail(err, ERR_UNAUTHORIZED, "x509: too many intermediates for path length constraint");
+        return pki_fail(err, ERR_UNAUTHORIZED,
+                        "x509: too many intermediates for path length constraint");
     case X509_V_ERR_UNHANDLED_CRITICAL_EXTENSION:
         return pki_fail(err, ERR_UNAUTHORIZED, "x509: unhandled critical extension");
     default:
-        return pki_fail(err, ERR_UNAUTHORIZED, "x509: certificate is refused: %s", X509_verify_cert_error_string(code));
+        return pki_fail(err, ERR_UNAUTHORIZED, "x509: certificate is refused: %s",
+                        X509_verify_cert_error_string(code));
     }
 }
 
-bool pki_verify(const struct pki_bundle *roots, struct pki_cert *const *chain, size_t n_chain, unsigned usage, int64_t now,
-                struct err *err)
+bool pki_verify(const struct pki_bundle *roots, struct pki_cert *const *chain, size_t n_chain,
+                unsigned usage, int64_t now, struct err *err)
 {
     if (n_chain == 0 || n_chain > PKI_MAX_CHAIN) {
-        return err_set(err, ERR_UNAUTHORIZED, "x509: a chain of %zu certificates, 1 to %d are accepted", n_chain, PKI_MAX_CHAIN);
+        return err_set(err, ERR_UNAUTHORIZED,
+                       "x509: a chain of %zu certificates, 1 to %d are accepted", n_chain,
+                       PKI_MAX_CHAIN);
     }
     CLEANUP(store_freep) X509_STORE *store = X509_STORE_new();
     CLEANUP(store_ctx_freep) X509_STORE_CTX *ctx = X509_STORE_CTX_new();
@@ -92,7 +100,8 @@ bool pki_verify(const struct pki_bundle *roots, struct pki_cert *const *chain, s
     /* Any certificate of the bundle is an anchor, also one that is not self-signed, as in Go. */
     (void)X509_VERIFY_PARAM_set_flags(p, X509_V_FLAG_PARTIAL_CHAIN);
     if (usage & (PKI_USAGE_CLIENT_AUTH | PKI_USAGE_SERVER_AUTH)) {
-        (void)X509_VERIFY_PARAM_set_purpose(p, usage & PKI_USAGE_CLIENT_AUTH ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER);
+        (void)X509_VERIFY_PARAM_set_purpose(
+            p, usage & PKI_USAGE_CLIENT_AUTH ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER);
     }
     if (X509_verify_cert(ctx) != 1) {
         return explain(ctx, now, err);
@@ -111,7 +120,9 @@ bool pki_cert_matches_host(const struct pki_cert *c, struct str host)
     int len = inet_pton(AF_INET, name, raw) == 1 ? 4 : inet_pton(AF_INET6, name, raw) == 1 ? 16 : 0;
     int ok = len ? X509_check_ip(pki_cert_x509(c), raw, (size_t)len, 0)
                  : X509_check_host(pki_cert_x509(c), name, host.len,
-                                   X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL);
+                                   X509_CHECK_FLAG_NEVER_CHECK_SUBJECT |
+                                       X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
+                                   NULL);
     ERR_clear_error();
     return ok == 1;
 }
