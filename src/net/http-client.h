@@ -5,9 +5,9 @@
  * http_client_start() returns at once; callbacks come in later turns of the loop. A call ends exactly once: with on_end(),
  * on_error() or on_upgrade(), after which it is gone; or by http_call_cancel(), after which no callback follows. Callbacks may
  * cancel their call. Redirects are never followed, nothing is retried: on_error() says whether the request may have reached
- * the server, and the caller knows whether its verb is safe to repeat. (One exception, invisible to the server's handlers: a
- * request that a kept-alive connection refused before reading it — closed before any byte of it was taken, or
- * REFUSED_STREAM, or above GOAWAY's last id — is sent again on a new connection.)
+ * the server, and the caller knows whether its verb is safe to repeat. (Exceptions, a few times: a request that an HTTP/2 server
+ * vowed not to have touched (REFUSED_STREAM, above GOAWAY's last id), and a GET or HEAD whose kept-alive HTTP/1.1 connection
+ * was closed before a byte of the answer came, are sent again on another connection.)
  * Belongs to the loop's thread.
  */
 #ifndef NET_HTTP_CLIENT_H

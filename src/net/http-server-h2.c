@@ -1,15 +1,12 @@
 /* HTTP/2 on a server's connection: nghttp2 keeps the protocol, this file the streams and the limits. */
 #include "net/http-server-private.h"
 
-#include <nghttp2/nghttp2.h>
-
 #include "base/log.h"
+#include "net/h2-pull.h"
 
 enum {
     TICK_MS = 15000,
-    DRAIN_NOTICE_MS = 1000, /* between "no new requests, please" and "none from here on" */
-    MIN_DATA = 512,         /* room in a record that is worth starting a DATA frame */
-    FRAME_HEADER = 9
+    DRAIN_NOTICE_MS = 1000 /* between "no new requests, please" and "none from here on" */
 };
 
 /* Tokens that refill with time: an event takes one. */
@@ -30,12 +27,7 @@ struct h2 {
     size_t block_bytes;           /* bytes received since the block began and was not complete */
     bool in_block, too_large;
     struct bucket resets, control;
-    /* While bytes are pulled. */
-    char *out;
-    size_t out_n, out_max;
-    bool no_room;
-    const uint8_t *pend;          /* nghttp2's bytes that did not fit; valid until its next call */
-    size_t pend_n;
+    struct h2_pull pull;
     bool grown;                   /* the larger limits are in force */
     bool noticed;                 /* the first GOAWAY of a drain was sent */
     bool dead;                    /* a fatal error: flush and close */
@@ -438,11 +430,7 @@ static ssize_t data_length(nghttp2_session *session UNUSED, uint8_t type UNUSED,
 {
     const struct http_conn *c = arg;
     const struct h2 *h = c->proto;
-    size_t room = h->out_max - h->out_n;
-    size_t n = room >= FRAME_HEADER + MIN_DATA ? room - FRAME_HEADER : NET_RECORD_SIZE - FRAME_HEADER;
-    n = MIN(n, (size_t)max_frame);
-    int32_t window = MIN(session_window, stream_window);
-    return window > 0 && (size_t)window < n ? window : (ssize_t)n;
+    return h2_pull_length(&h->pull, session_window, stream_window, max_frame);
 }
 
 static ssize_t data_read(nghttp2_session *session, int32_t id, uint8_t *buf UNUSED, size_t length, uint32_t *flags,
@@ -485,14 +473,10 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
     if (!s) {
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
-    if (h->out_max - h->out_n < FRAME_HEADER + length) {
-        h->no_room = true;
-        return NGHTTP2_ERR_WOULDBLOCK;
+    int r = h2_pull_data(&h->pull, header, &s->queue, length);
+    if (r != 0) {
+        return r;
     }
-    memcpy(h->out + h->out_n, header, FRAME_HEADER);
-    h->out_n += FRAME_HEADER;
-    h->out_n += net_queue_copy(&s->queue, h->out + h->out_n, length);
-    net_queue_consume(&s->queue, length);
     http_stream_wrote(s);
     return 0;
 }
@@ -501,36 +485,15 @@ static size_t pull(struct net_stream *io UNUSED, char *dst, size_t max, void *ar
 {
     struct http_conn *c = arg;
     struct h2 *h = c->proto;
-    h->out = dst;
-    h->out_n = 0;
-    h->out_max = max;
-    h->no_room = false;
-    while (h->out_n < max && !h->no_room) {
-        if (h->pend_n == 0) {
-            ssize_t n = nghttp2_session_mem_send(h->session, &h->pend);
-            if (n < 0) {
-                log_warning("net: HTTP/2 connection broken off: %s", nghttp2_strerror((int)n));
-                h->dead = true;
-                http_conn_close(c);
-                break;
-            }
-            if (n == 0) {
-                break;
-            }
-            h->pend_n = (size_t)n;
-        }
-        size_t take = MIN(h->pend_n, max - h->out_n);
-        memcpy(dst + h->out_n, h->pend, take);
-        h->out_n += take;
-        h->pend += take;
-        h->pend_n -= take;
+    ssize_t n = h2_pull_run(&h->pull, h->session, dst, max);
+    if (n < 0) {
+        h->dead = true;
     }
-    h->out = NULL;
-    size_t n = h->out_n;
-    if (n == 0 && !nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session)) {
+    if (n < 0 || (n == 0 && !nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session))) {
         http_conn_close(c);
+        return 0;
     }
-    return n;
+    return (size_t)n;
 }
 
 /* ---- bytes in ---- */

@@ -83,9 +83,9 @@
 #define HTTP_CLIENT_IDLE_MS 60000
 /* Headers of an answer. Answer: ERR_TOO_LARGE. */
 #define HTTP_CLIENT_MAX_HEADER_BYTES (256 * 1024)
-/* Windows for answers: a list of 45 MB must not wait for round trips. */
-#define HTTP_CLIENT_STREAM_WINDOW (4 * 1024 * 1024)
-#define HTTP_CLIENT_CONN_WINDOW (16 * 1024 * 1024)
+/* Windows for answers: a list of 45 MB must not wait for round trips, and a paused call holds so much. */
+#define HTTP_CLIENT_STREAM_WINDOW (1024 * 1024)
+#define HTTP_CLIENT_CONN_WINDOW (4 * 1024 * 1024)
 /* An HTTP/2 connection that is silent so long with calls on it gets a PING; no answer within the second figure: it is
  * dead (as Go's client: 30 s and 15 s), so a watch over a cut cable ends. */
 #define HTTP_CLIENT_PING_MS 30000

@@ -290,6 +290,13 @@ struct net_stream *net_stream_new_tls_client(struct loop *l, int fd, struct net_
     return s;
 }
 
+void net_stream_restrict_alpn(struct net_stream *s, unsigned alpn)
+{
+    if (s->ssl && s->state == HANDSHAKE) {
+        net_tls_offer_alpn(s->ssl, alpn);
+    }
+}
+
 static const struct net_stream_ops no_ops;
 
 int net_stream_pair(struct loop *l, struct net_stream *ret_pair[2])

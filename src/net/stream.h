@@ -50,6 +50,9 @@ struct net_stream *net_stream_new_tls_server(struct loop *l, int fd, struct net_
                                              const struct net_stream_ops *ops, void *arg);
 struct net_stream *net_stream_new_tls_client(struct loop *l, int fd, struct net_tls_client *tls, struct str host,
                                              const struct net_stream_ops *ops, void *arg);
+/* Offers only these protocols (set of enum net_alpn) in the handshake, whatever the config says. In the turn of the stream's
+ * birth. */
+void net_stream_restrict_alpn(struct net_stream *s, unsigned alpn);
 /* Two streams that are joined to each other (a socketpair), for tests and for bridges. 0 or -errno. */
 MUST_CHECK int net_stream_pair(struct loop *l, struct net_stream *ret_pair[2]);
 

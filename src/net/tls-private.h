@@ -10,6 +10,8 @@
 SSL *net_tls_server_session(struct net_tls_server *t);
 /* 'host' is verified (a name or an address) unless the config names another or skips verification. */
 SSL *net_tls_client_session(struct net_tls_client *t, struct str host);
+/* Client sessions before the handshake: the set of enum net_alpn to offer. */
+void net_tls_offer_alpn(SSL *ssl, unsigned alpn);
 /* After the handshake: the other side's certificate, or NULL. The session keeps the reference. */
 const struct net_peer *net_tls_peer(SSL *ssl);
 enum net_alpn net_tls_alpn(const SSL *ssl);

@@ -198,7 +198,7 @@ static SSL_CTX *new_context(const SSL_METHOD *method, int min_version)
     if (!ctx) {
         return NULL;
     }
-    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                  SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
@@ -483,6 +483,22 @@ struct net_tls_server *net_tls_server_unref(struct net_tls_server *t)
 
 /* ---- clients ---- */
 
+/* The wire form of a set of enum net_alpn. */
+static const unsigned char *alpn_list(unsigned alpn, unsigned *ret_len)
+{
+    static const unsigned char both[] = "\x02h2\x08http/1.1";
+    const unsigned char *list = (alpn & NET_ALPN_H2) ? both : both + 3;
+    *ret_len = alpn == 0 ? 0 : (alpn & NET_ALPN_H1) ? (unsigned)(both + 12 - list) : 3;
+    return list;
+}
+
+void net_tls_offer_alpn(SSL *ssl, unsigned alpn)
+{
+    unsigned len;
+    const unsigned char *list = alpn_list(alpn, &len);
+    (void)!SSL_set_alpn_protos(ssl, list, len);
+}
+
 static SSL_CTX *build_client(const struct net_tls_client_config *c, struct err *err)
 {
     SSL_CTX *ctx = new_context(TLS_client_method(), TLS1_2_VERSION);
@@ -500,12 +516,9 @@ static SSL_CTX *build_client(const struct net_tls_client_config *c, struct err *
         ok = load_identity(ctx, &c->identity, err);
     }
     SSL_CTX_set_verify(ctx, c->insecure_skip_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-    static const unsigned char both[] = "\x02h2\x08http/1.1";
-    if (ok && c->alpn) {
-        const unsigned char *list = (c->alpn & NET_ALPN_H2) ? both : both + 3;
-        unsigned len = (c->alpn & NET_ALPN_H1) ? (unsigned)(both + 12 - list) : 3;
-        ok = SSL_CTX_set_alpn_protos(ctx, list, len) == 0;
-    }
+    unsigned len;
+    const unsigned char *list = alpn_list(c->alpn, &len);
+    ok = ok && SSL_CTX_set_alpn_protos(ctx, list, len) == 0;
     if (!ok) {
         SSL_CTX_free(ctx);
         return NULL;
