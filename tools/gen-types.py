@@ -551,6 +551,8 @@ def write_source(p, with_defaults, gated):
                     raise SchemaError('%s inlines a type of another package' % t.full)
                 body.append('    { %s, %s },' % (ref, base))
             body.append('};')
+            if len(flat) > 250:
+                raise SchemaError('%s: more than 250 fields need a wider hash table' % t.full)
             table = hash_table([f.json for _, f in flat])
             body.append('static const uint8_t %s_hash[] = { %s };' % (c, ', '.join(map(str, table))))
         numbered = sorted((f.number, i) for i, f in enumerate(t.fields) if f.number)

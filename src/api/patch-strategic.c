@@ -496,7 +496,7 @@ static bool merge_items(struct patcher *p, struct val *doc, struct val *patch, c
 
 static bool merge_list(struct patcher *p, struct val *doc, struct val *patch, const struct meta *m, bool deletes)
 {
-    enum val_kind kind;
+    enum val_kind kind = VAL_NULL;
     if (!m->merge) {
         if (deletes) {
             return delete_values(p, doc, patch);
@@ -518,7 +518,7 @@ static bool merge_list(struct patcher *p, struct val *doc, struct val *patch, co
         return index_list(p, &server, doc, STR_NULL, 0) && index_list(p, &order, patch, STR_NULL, 0) &&
                add_values(p, doc, patch) && order_list(p, doc, &order, &server, STR_NULL);
     }
-    bool replaced;
+    bool replaced = false;
     if (m->merge_key.len == 0) {
         return err_set(p->err, ERR_INTERNAL, "cannot merge lists without merge key for %.*s",
                        m->below.type ? (int)m->below.type->name.len : 0, m->below.type ? m->below.type->name.ptr : "");
