@@ -1,0 +1,365 @@
+#include "api/managed-fields.h"
+
+#include <stdlib.h>
+
+#include "api/gen/meta_v1.h"
+
+#define ANCIENT "ancient-changes"
+
+static bool no_memory(struct err *err)
+{
+    return err_set(err, ERR_TOO_LARGE, "tracking the object's fields needs more memory than it may have");
+}
+
+/* ---- entries ---- */
+
+struct managed_entry *managed_find(struct managed *m, struct str manager, bool apply, struct str api_version,
+                                   struct str subresource)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        struct managed_entry *e = &m->entries[i];
+        if (e->apply == apply && str_eq(e->manager, manager) && str_eq(e->subresource, subresource) &&
+            (apply || str_eq(e->api_version, api_version))) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
+struct managed_entry *managed_add(struct arena *a, struct managed *m, const struct managed_entry *e)
+{
+    if (m->n == m->capacity) {
+        size_t more = m->capacity ? m->capacity * 2 : 4;
+        struct managed_entry *entries = arena_grow_n(a, m->entries, m->n, more, sizeof(*entries));
+        if (!entries) {
+            return NULL;
+        }
+        m->entries = entries;
+        m->capacity = more;
+    }
+    m->entries[m->n] = *e;
+    return &m->entries[m->n++];
+}
+
+bool managed_decode(struct arena *a, const struct meta_v1_managed_fields_entry *entries, size_t n, struct managed *ret,
+                    struct err *err)
+{
+    struct managed m = { 0 };
+    for (size_t i = 0; i < n; i++) {
+        const struct meta_v1_managed_fields_entry *in = &entries[i];
+        struct managed_entry e = { .manager = in->manager, .subresource = in->subresource,
+                                   .api_version = in->api_version, .time = in->time,
+                                   .apply = str_eq_c(in->operation, "Apply") };
+        if (!e.apply && !str_eq_c(in->operation, "Update")) {
+            return err_set(err, ERR_INVALID, "invalid managed fields entry: operation must be `Update` or `Apply`");
+        }
+        if (!str_eq_c(in->fields_type, "FieldsV1") || in->api_version.len == 0) {
+            return err_set(err, ERR_INVALID, "invalid managed fields entry: fieldsType must be `FieldsV1`");
+        }
+        if (in->fields_v1.len && !fields_parse(a, in->fields_v1, &e.set, err)) {
+            return false;
+        }
+        struct managed_entry *same = managed_find(&m, e.manager, e.apply, e.api_version, e.subresource);
+        if (same) {
+            *same = e;
+        } else if (!managed_add(a, &m, &e)) {
+            return no_memory(err);
+        }
+    }
+    *ret = m;
+    return true;
+}
+
+static bool is_reset(const struct meta_v1_managed_fields_entry *e, size_t n)
+{
+    return n == 1 && !e->manager.len && !e->operation.len && !e->api_version.len && !e->time.set && !e->fields_type.len &&
+           !e->subresource.len && (!e->fields_v1.len || str_eq_c(e->fields_v1, "null"));
+}
+
+bool managed_init(struct arena *a, const struct meta_v1_managed_fields_entry *live, size_t n_live,
+                  const struct meta_v1_managed_fields_entry *request, size_t n_request, struct managed *ret, struct err *err)
+{
+    struct err bad;
+    if (is_reset(request, n_request)) {
+        *ret = (struct managed){ 0 };
+        return true;
+    }
+    if (n_request && managed_decode(a, request, n_request, ret, &bad) && ret->n) {
+        return true;
+    }
+    /* Clients that do not know the field must not delete it; live entries that cannot be read are as good as none. */
+    if (!managed_decode(a, live, n_live, ret, &bad)) {
+        if (bad.code == ERR_TOO_LARGE) {
+            return no_memory(err);
+        }
+        *ret = (struct managed){ 0 };
+    }
+    return true;
+}
+
+/* ---- tracking ---- */
+
+/* Fields that the server keeps itself. The set is small, so it is made anew each time. */
+static bool untracked(struct arena *a, struct fields *ret)
+{
+    static const char *const metadata[] = { "creationTimestamp", "generation", "managedFields", "name", "namespace",
+                                            "resourceVersion", "selfLink", "uid" };
+    struct fields f = { 0 };
+    bool ok = fields_add_names(a, &f, (const char *const[]){ "apiVersion" }, 1) &&
+              fields_add_names(a, &f, (const char *const[]){ "kind" }, 1) &&
+              fields_add_names(a, &f, (const char *const[]){ "metadata" }, 1);
+    for (size_t i = 0; i < ARRAY_SIZE(metadata) && ok; i++) {
+        ok = fields_add_names(a, &f, (const char *const[]){ "metadata", metadata[i] }, 2);
+    }
+    *ret = f;
+    return ok;
+}
+
+bool managed_tidy(struct arena *a, struct managed *m)
+{
+    struct fields strip;
+    size_t n = 0;
+    if (!untracked(a, &strip)) {
+        return false;
+    }
+    for (size_t i = 0; i < m->n; i++) {
+        if (!fields_difference(a, &m->entries[i].set, &strip, &m->entries[i].set)) {
+            return false;
+        }
+        if (!fields_is_empty(&m->entries[i].set)) {
+            m->entries[n++] = m->entries[i];
+        }
+    }
+    m->n = n;
+    return true;
+}
+
+bool managed_reset_fields(struct arena *a, bool has_status, struct str subresource, struct fields *ret)
+{
+    struct fields f = { 0 };
+    bool ok = true;
+    if (subresource.len == 0) {
+        ok = !has_status || fields_add_names(a, &f, (const char *const[]){ "status" }, 1);
+    } else if (str_eq_c(subresource, "status")) {
+        ok = fields_add_names(a, &f, (const char *const[]){ "spec" }, 1);
+    }
+    *ret = f;
+    return ok;
+}
+
+static bool compare(struct arena *a, const struct managed_writer *w, struct fields_at schema, const struct val *from,
+                    const struct val *to, struct fields_diff *ret)
+{
+    if (!fields_compare(a, schema, from, to, ret)) {
+        return false;
+    }
+    return !w->ignore || (fields_exclude(a, &ret->added, w->ignore, &ret->added) &&
+                          fields_exclude(a, &ret->modified, w->ignore, &ret->modified) &&
+                          fields_exclude(a, &ret->removed, w->ignore, &ret->removed));
+}
+
+bool managed_compare(struct arena *a, const struct managed_writer *w, struct str api_version, const struct val *from,
+                     const struct val *to, struct fields_diff *ret, bool *ret_drop)
+{
+    struct val x, y;
+    struct fields_at schema = w->schema;
+    *ret_drop = false;
+    if (w->convert && !str_eq(api_version, w->api_version)) {
+        if (w->convert(w->user, a, api_version, from, &x, &schema, ret_drop) &&
+            w->convert(w->user, a, api_version, to, &y, &schema, ret_drop)) {
+            return compare(a, w, schema, &x, &y, ret);
+        }
+        if (*ret_drop) {
+            *ret = (struct fields_diff){ 0 };
+            return true;
+        }
+    }
+    return compare(a, w, w->schema, from, to, ret);
+}
+
+static int64_t seconds(const struct managed_entry *e)
+{
+    return e->time.set ? e->time.sec : 0;
+}
+
+/* The order in which updates grow old. */
+static int age_cmp(const void *a, const void *b)
+{
+    const struct managed_entry *x = *(struct managed_entry *const *)a, *y = *(struct managed_entry *const *)b;
+    if (seconds(x) != seconds(y)) {
+        return seconds(x) < seconds(y) ? -1 : 1;
+    }
+    int c = str_cmp(x->manager, y->manager);
+    c = c ? c : str_cmp(x->api_version, y->api_version);
+    return c ? c : str_cmp(x->subresource, y->subresource);
+}
+
+/* Folds the oldest updates of each version into one entry, until there are no more than the limit. An entry that is the only one
+ * of its version so far stays as it is, so what remains can be a few more. */
+static bool cap_updates(struct arena *a, struct managed *m)
+{
+    struct managed_entry **updates = arena_alloc_n(a, m->n ? m->n : 1, sizeof(*updates));
+    bool *gone = arena_new_n(a, bool, m->n ? m->n : 1);
+    size_t n = 0, left, kept = 0;
+    if (!updates || !gone) {
+        return false;
+    }
+    for (size_t i = 0; i < m->n; i++) {
+        if (!m->entries[i].apply) {
+            updates[n++] = &m->entries[i];
+        }
+    }
+    if (n <= MANAGED_UPDATES_MAX) {
+        return true;
+    }
+    left = n;
+    qsort(updates, n, sizeof(struct managed_entry *), age_cmp);
+    for (size_t i = 0; i < n && left > MANAGED_UPDATES_MAX; i++) {
+        /* The first of this version becomes the bucket once there is a second one. */
+        struct managed_entry *first = NULL;
+        for (size_t k = 0; k < i && !first; k++) {
+            if (!gone[updates[k] - m->entries] && str_eq(updates[k]->api_version, updates[i]->api_version)) {
+                first = updates[k];
+            }
+        }
+        if (!first) {
+            continue;
+        }
+        struct managed_entry *bucket = managed_find(m, STR(ANCIENT), false, updates[i]->api_version, STR_NULL);
+        if (bucket && bucket != updates[i] && !gone[bucket - m->entries]) {
+            first = bucket;
+        }
+        if (!fields_union(a, &updates[i]->set, &first->set, &first->set)) {
+            return false;
+        }
+        first->manager = STR(ANCIENT);
+        first->subresource = STR_NULL;
+        first->time = updates[i]->time;
+        gone[updates[i] - m->entries] = true;
+        left--;
+    }
+    for (size_t i = 0; i < m->n; i++) {
+        if (!gone[i]) {
+            m->entries[kept++] = m->entries[i];
+        }
+    }
+    m->n = kept;
+    return true;
+}
+
+/* Takes what changed and what went from everybody. */
+static bool take_away(struct arena *a, struct managed *m, const struct managed_writer *w, const struct val *from,
+                      const struct val *to, const struct fields_diff *own)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        struct managed_entry *e = &m->entries[i];
+        struct fields_diff d = *own;
+        struct fields rest;
+        bool drop = false;
+        if (!str_eq(e->api_version, w->api_version) && !managed_compare(a, w, e->api_version, from, to, &d, &drop)) {
+            return false;
+        }
+        if (drop) {
+            e->set = (struct fields){ 0 };
+            continue;
+        }
+        if (!fields_difference(a, &e->set, &d.modified, &rest) || !fields_difference(a, &rest, &d.added, &rest) ||
+            !fields_difference(a, &rest, &d.removed, &e->set)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool managed_update(struct arena *a, struct managed *m, const struct managed_writer *w, const struct val *live,
+                    const struct val *object, struct err *err)
+{
+    struct fields_diff d;
+    struct fields taken, strip;
+    struct str manager = w->manager.len ? w->manager : STR("unknown");
+    struct str subresource = w->subresource.len ? w->subresource : STR_NULL;
+    if (m->n == 0 && live) {
+        return true;
+    }
+    live = live ? live : w->empty;
+    if (!compare(a, w, w->schema, live, object, &d) || !take_away(a, m, w, live, object, &d) ||
+        !fields_union(a, &d.modified, &d.added, &taken) || !untracked(a, &strip) ||
+        !fields_difference(a, &taken, &strip, &taken)) {
+        return no_memory(err);
+    }
+    if (!fields_is_empty(&taken)) {
+        struct managed_entry *e = managed_find(m, manager, false, w->api_version, subresource);
+        if (!e) {
+            e = managed_add(a, m, &(struct managed_entry){ .manager = manager, .subresource = subresource,
+                                                           .api_version = w->api_version });
+        }
+        if (!e || !fields_union(a, &taken, &e->set, &e->set)) {
+            return no_memory(err);
+        }
+        e->time = (struct api_time){ .sec = w->now_sec, .set = true };
+    }
+    return managed_tidy(a, m) && cap_updates(a, m) ? true : no_memory(err);
+}
+
+/* ---- encoding ---- */
+
+static int stored_cmp(const void *a, const void *b)
+{
+    const struct managed_entry *x = a, *y = b;
+    if (x->apply != y->apply) {
+        return x->apply ? -1 : 1;
+    }
+    return age_cmp(&(const struct managed_entry *const){ x }, &(const struct managed_entry *const){ y });
+}
+
+bool managed_encode(struct arena *a, struct managed *m, struct meta_v1_managed_fields_entry **ret, size_t *ret_n,
+                    struct err *err)
+{
+    struct meta_v1_managed_fields_entry *out = m->n ? arena_new_n(a, struct meta_v1_managed_fields_entry, m->n) : NULL;
+    struct buf b;
+    if (m->n && !out) {
+        return no_memory(err);
+    }
+    if (m->n > 1) {
+        qsort(m->entries, m->n, sizeof(*m->entries), stored_cmp);
+    }
+    buf_init(&b, BUF_NO_MAX);
+    for (size_t i = 0; i < m->n; i++) {
+        const struct managed_entry *e = &m->entries[i];
+        buf_clear(&b);
+        fields_write(&b, &e->set);
+        out[i] = (struct meta_v1_managed_fields_entry){
+            .manager = e->manager,
+            .operation = e->apply ? STR("Apply") : STR("Update"),
+            .api_version = e->api_version,
+            .time = e->time,
+            .fields_type = STR("FieldsV1"),
+            .fields_v1 = buf_failed(&b) ? STR_NULL : arena_str(a, buf_str(&b)),
+            .subresource = e->subresource,
+        };
+        if (!out[i].fields_v1.ptr) {
+            buf_deinit(&b);
+            return no_memory(err);
+        }
+    }
+    buf_deinit(&b);
+    *ret = out;
+    *ret_n = m->n;
+    return true;
+}
+
+bool managed_same_but_times(const struct meta_v1_managed_fields_entry *x, size_t n_x,
+                            const struct meta_v1_managed_fields_entry *y, size_t n_y)
+{
+    if (n_x != n_y) {
+        return false;
+    }
+    for (size_t i = 0; i < n_x; i++) {
+        if (!str_eq(x[i].manager, y[i].manager) || !str_eq(x[i].operation, y[i].operation) ||
+            !str_eq(x[i].api_version, y[i].api_version) || !str_eq(x[i].fields_type, y[i].fields_type) ||
+            !str_eq(x[i].fields_v1, y[i].fields_v1) || !str_eq(x[i].subresource, y[i].subresource)) {
+            return false;
+        }
+    }
+    return true;
+}
