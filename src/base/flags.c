@@ -4,19 +4,22 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "base/arena.h"
 #include "base/log.h"
 #include "base/version.h"
 
 /* The flags that every program has; what they fill is not kept but for the verbosity. */
 struct common_options {
     bool help, logtostderr, alsologtostderr;
-    struct str version, vmodule, logging_format, stderrthreshold, log_flush;
+    struct str version, flag_defaults, vmodule, logging_format, stderrthreshold, log_flush;
     int32_t v;
 };
 static const struct flag common_flags[] = {
     FLAG_BOOL(struct common_options, help, "help", "false", "Print this text.", .letter = 'h'),
     FLAG_STRING(struct common_options, version, "version", "false",
                 "Print the version and quit; --version=raw prints more.", .no_value = "true"),
+    FLAG_STRING(struct common_options, flag_defaults, "flag-defaults", "document",
+                "What unset flags mean: document, the original's defaults; secure, nothing unauthenticated or unverified."),
     FLAG_INT32(struct common_options, v, "v", "0", "How much is logged: 0, or 2 and more for details.", .letter = 'v'),
     FLAG_STRING(struct common_options, vmodule, "vmodule", "", "Taken and ignored: levels are per program.",
                 .hidden = true),
@@ -30,6 +33,18 @@ static const struct flag common_flags[] = {
     FLAG_STRING(struct common_options, log_flush, "log-flush-frequency", "5s",
                 "Taken and ignored: lines are written at once.", .hidden = true),
 };
+
+/* What was allocated for values lives as long as the process, and stays reachable. Command lines are parsed by one thread. */
+static struct arena memory = { .budget = ARENA_NO_BUDGET };
+
+static void *grow(void *old, size_t n, size_t size)
+{
+    void *grown = arena_grow_n(&memory, old, n, n + 1, size);
+    if (!grown) {
+        abort();
+    }
+    return grown;
+}
 
 struct parser {
     const struct flag_program *program;
@@ -123,13 +138,8 @@ bool flags_parse_duration(struct str s, int64_t *ret_ms)
 
 static void list_add(struct flag_strings *list, struct str item)
 {
-    struct str *grown = realloc(list->items, (list->n + 1) * sizeof(*grown));
-    if (!grown) {
-        abort();
-    }
-    grown[list->n] = item;
-    list->items = grown;
-    list->n++;
+    list->items = grow(list->items, list->n, sizeof(*list->items));
+    list->items[list->n++] = item;
 }
 
 /* Cuts at commas; a piece in double quotes keeps its commas (pflag reads CSV). */
@@ -223,13 +233,8 @@ static bool apply(struct parser *p, const struct flag *f, void *at, struct str v
                        f->name, why.msg);
     }
     if (first) {
-        const struct flag **grown =
-            realloc(p->result->changed, (p->result->n_changed + 1) * sizeof(*grown));
-        if (!grown) {
-            abort();
-        }
-        grown[p->result->n_changed++] = f;
-        p->result->changed = grown;
+        p->result->changed = grow(p->result->changed, p->result->n_changed, sizeof(*p->result->changed));
+        p->result->changed[p->result->n_changed++] = f;
     }
     return true;
 }
@@ -307,7 +312,7 @@ bool flags_parse(const struct flag_program *program, int argc, char **argv, stru
     struct common_options common = { .v = 0 };
     struct parser p = { .program = program, .result = ret, .err = err };
     p.common = (struct flag_section){ "Global", common_flags, ARRAY_SIZE(common_flags), &common };
-    *ret = (struct flag_result){ .args = calloc((size_t)argc + 1, sizeof(char *)) };
+    *ret = (struct flag_result){ .args = arena_new_n(&memory, char *, (size_t)argc + 1) };
     if (!ret->args) {
         abort();
     }
@@ -349,6 +354,11 @@ bool flags_parse(const struct flag_program *program, int argc, char **argv, stru
         if (!ok) {
             return false;
         }
+    }
+    ret->secure = str_eq_c(common.flag_defaults, "secure");
+    if (!ret->secure && !str_eq_c(common.flag_defaults, "document")) {
+        return err_set(err, ERR_INVALID, "invalid argument \"%.*s\" for \"--flag-defaults\" flag: document or secure",
+                       STR_ARG(common.flag_defaults));
     }
     ret->help = common.help;
     ret->version = !str_eq_c(common.version, "false");

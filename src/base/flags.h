@@ -19,7 +19,7 @@
  *         int status = flags_main(&program, argc, argv, &flags);
  *         if (status >= 0) { return status; }
  *
- * --help, --version, -v/--v and the logging flags that deployments pass (--logtostderr, --vmodule, …) are always there.
+ * --help, --version, --flag-defaults, -v/--v and the logging flags that deployments pass (--logtostderr, --vmodule, …) are always there.
  * The values borrow from argv and from the tables and live as long as they do; lists are allocated and live as long as the
  * process.
  */
@@ -102,6 +102,7 @@ struct flag_program {
 
 struct flag_result {
     bool help, version;
+    bool secure;   /* --flag-defaults=secure: unset flags mean what is safe on an untrusted network */
     int verbosity; /* -v */
     char **args;   /* what is not a flag, in order */
     size_t n_args;
