@@ -6,11 +6,12 @@
 
 struct cluster_command {
     const char *name;
-    const char *about;                   /* one line for --help */
+    const char *about;                   /* one line for --help; NULL: not listed */
     int (*run)(int argc, char **argv);   /* argv[0] is the command's name; returns the exit status */
 };
 
 extern const struct cluster_command cluster_cmd_up, cluster_cmd_down, cluster_cmd_status, cluster_cmd_logs,
-    cluster_cmd_kubeconfig;
+    cluster_cmd_kubeconfig, cluster_cmd_enter,
+    cluster_cmd_forward;
 
 #endif

@@ -8,6 +8,7 @@
 
 static const struct cluster_command *const commands[] = {
     &cluster_cmd_up, &cluster_cmd_down, &cluster_cmd_status, &cluster_cmd_logs, &cluster_cmd_kubeconfig,
+    &cluster_cmd_enter, &cluster_cmd_forward,
 };
 
 static void usage(FILE *out)
@@ -15,7 +16,9 @@ static void usage(FILE *out)
     fprintf(out, "Coracle: Kubernetes %s in C. A real cluster in one command.\n\nUsage:\n"
                  "  coracle COMMAND [flags]\n\nCommands:\n", KUBERNETES_VERSION);
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-        fprintf(out, "  %-12s %s\n", commands[i]->name, commands[i]->about);
+        if (commands[i]->about) {
+            fprintf(out, "  %-12s %s\n", commands[i]->name, commands[i]->about);
+        }
     }
     fprintf(out, "\nIt is also kube-apiserver, kube-controller-manager, cloud-controller-manager, kube-scheduler, kubelet\n"
                  "and kube-proxy, under these names. 'coracle COMMAND --help' says more.\n");

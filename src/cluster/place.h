@@ -2,7 +2,8 @@
  * Where a cluster keeps what: paths are made of its name, which is bounded, so that they always fit.
  *
  *   /var/lib/coracle/NAME/           state: kept over restarts, removed by 'coracle down'
- *     pki/  store/  bin/  logs/  kube/ (kubeconfigs of the control plane)
+ *     pki/  store/  bin/  images/  logs/
+ *     kube/{apiserver,controller-manager,scheduler}/   what each of them may read, owned by its user
  *     nodes/NODE/{var,tmp,etc}       the node's own files; var/ is its /var
  *     nodes/NODE/conf/               what coracle writes for it: containerd's and the kubelet's configuration
  *   /run/coracle/NAME/               control.sock, and a lock that the running supervisor holds

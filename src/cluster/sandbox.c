@@ -352,10 +352,17 @@ bool sandbox_start(const struct sandbox_spec *spec, struct sandbox *ret, struct 
     return true;
 }
 
-void sandbox_stop(struct sandbox *s)
+void sandbox_kill(struct sandbox *s)
 {
     if (s->init > 0) {
         kill(s->init, SIGKILL);
+    }
+}
+
+void sandbox_stop(struct sandbox *s)
+{
+    sandbox_kill(s);
+    if (s->init > 0) {
         while (waitpid(s->init, NULL, 0) < 0 && errno == EINTR) {
         }
         close(s->pidfd);

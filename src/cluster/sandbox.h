@@ -39,7 +39,10 @@ struct sandbox {
 
 /* Makes the control groups and the namespaces and waits until everything is mounted. The caller reaps 'init'. */
 MUST_CHECK bool sandbox_start(const struct sandbox_spec *spec, struct sandbox *ret, struct err *err);
-/* Ends the first process and with it everything inside, and reaps it. Safe twice and on a zeroed struct. */
+/* Ends the first process and with it everything inside. Safe twice and on a zeroed struct. The first process is gone only when
+ * everything else is, and programs that were spawned only when their parent, the caller, has reaped them. */
+void sandbox_kill(struct sandbox *s);
+/* Waits until it is gone, and lets go of it. sandbox_kill() and reaping what was spawned come first. */
 void sandbox_stop(struct sandbox *s);
 
 struct sandbox_child {

@@ -1,0 +1,270 @@
+#include "cluster/prepare.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "cluster/role.h"
+#include "pki/cluster-pki.h"
+#include "pki/limits.h"
+
+/* ---- files ---- */
+
+/* Copies a file into place at once. The same size and time of change are taken for the same file. */
+static bool copy_file(const char *from, const char *to, mode_t mode, struct err *err)
+{
+    struct stat a, b;
+    char fresh[PATH_MAX];
+    CLEANUP(fs_closep) int in = open(from, O_RDONLY | O_CLOEXEC);
+    if (in < 0 || fstat(in, &a) < 0) {
+        return err_set_errno(err, errno, "cannot read %s", from);
+    }
+    if (stat(to, &b) == 0 && a.st_size == b.st_size && a.st_mtim.tv_sec == b.st_mtim.tv_sec &&
+        a.st_mtim.tv_nsec == b.st_mtim.tv_nsec) {
+        return true;
+    }
+    path_of(fresh, "%s.new", to);
+    (void)unlink(fresh);
+    CLEANUP(fs_closep) int out = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (out < 0) {
+        return err_set_errno(err, errno, "cannot write %s", fresh);
+    }
+    for (off_t left = a.st_size; left > 0;) {
+        ssize_t n = sendfile(out, in, NULL, (size_t)left);
+        if (n <= 0) {
+            err_set_errno(err, n < 0 ? errno : EIO, "cannot copy %s to %s", from, to);
+            (void)unlink(fresh);
+            return false;
+        }
+        left -= n;
+    }
+    const struct timespec times[2] = { a.st_mtim, a.st_mtim };
+    if (futimens(out, times) < 0 || rename(fresh, to) < 0) {
+        return err_set_errno(err, errno, "cannot write %s", to);
+    }
+    return true;
+}
+
+static bool own_path(char dst[PATH_MAX], struct err *err)
+{
+    ssize_t n = readlink("/proc/self/exe", dst, PATH_MAX - 1);
+    if (n < 0) {
+        return err_set_errno(err, errno, "cannot find this executable");
+    }
+    dst[n] = '\0';
+    return true;
+}
+
+/* Beside the executable, in the build folder it comes from, or where it was installed to. */
+static bool find_images(const char *exe, char dst[PATH_MAX], struct err *err)
+{
+    static const char *const places[] = { "images/coracle.tar", "../../images/coracle.tar",
+                                          "../share/coracle/images/coracle.tar" };
+    char dir[PATH_MAX];
+    path_of(dir, "%s", exe);
+    *strrchr(dir, '/') = '\0';
+    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+        if (access(path_of(dst, "%s/%s", dir, places[i]), R_OK) == 0) {
+            return true;
+        }
+    }
+    return err_set(err, ERR_NOT_FOUND, "the images are missing: %s/%s is not there; build it with 'make'", dir, places[0]);
+}
+
+bool prepare_programs(const struct cluster_config *c, struct err *err)
+{
+    static const char *const names[] = { "kube-apiserver", "kube-controller-manager", "cloud-controller-manager",
+                                         "kube-scheduler", "kubelet",                 "kube-proxy" };
+    char exe[PATH_MAX], images[PATH_MAX], to[PATH_MAX], dir[PATH_MAX];
+    if (!own_path(exe, err) || !find_images(exe, images, err) ||
+        !fs_mkdirs(path_of(dir, "%s/bin", c->place.state), 0755, err) ||
+        !copy_file(exe, path_of(to, "%s/bin/coracle", c->place.state), 0755, err) ||
+        !fs_mkdirs(path_of(dir, "%s/images", c->place.state), 0755, err) ||
+        !copy_file(images, path_of(to, "%s/images/coracle.tar", c->place.state), 0644, err)) {
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        path_of(to, "%s/bin/%s", c->place.state, names[i]);
+        if (symlink("coracle", to) < 0 && errno != EEXIST) {
+            return err_set_errno(err, errno, "cannot link %s", to);
+        }
+    }
+    return true;
+}
+
+/* ---- PKI and kubeconfigs ---- */
+
+/* Reads a file of the PKI into the arena. */
+static bool load(struct arena *a, const char *dir, const char *file, struct str *ret, struct err *err)
+{
+    char path[PATH_MAX];
+    struct buf b;
+    buf_init(&b, PKI_MAX_FILE);
+    bool ok = fs_read(path_of(path, "%s/%s", dir, file), PKI_MAX_FILE, &b, err);
+    if (ok) {
+        *ret = arena_str(a, buf_str(&b));
+    }
+    buf_deinit(&b);
+    return ok;
+}
+
+static bool load_client(const struct cluster_config *c, struct arena *a, const char *pair, const char *server,
+                        struct client_config *ret, struct err *err)
+{
+    char dir[PATH_MAX], crt[160], key[160];
+    path_of(dir, "%s/pki", c->place.state);
+    snprintf(crt, sizeof(crt), "%s.crt", pair);
+    snprintf(key, sizeof(key), "%s.key", pair);
+    *ret = (struct client_config){ .server = arena_str(a, str_c(server)), .namespace = STR("default") };
+    return load(a, dir, "ca.crt", &ret->ca_pem, err) && load(a, dir, crt, &ret->client_cert_pem, err) &&
+           load(a, dir, key, &ret->client_key_pem, err);
+}
+
+static bool write_client(const struct cluster_config *c, const char *pair, const char *server, const char *path,
+                         struct err *err)
+{
+    struct arena a;
+    struct client_config config;
+    arena_init(&a, ARENA_NO_BUDGET);
+    bool ok = load_client(c, &a, pair, server, &config, err) && kubeconfig_write(path, str_c(c->place.name), &config, err);
+    arena_deinit(&a);
+    return ok;
+}
+
+bool prepare_admin_config(const struct cluster_config *c, struct arena *a, struct client_config *ret, struct err *err)
+{
+    char server[64];
+    snprintf(server, sizeof(server), "https://127.0.0.1:%u", c->api_port);
+    return load_client(c, a, "admin", server, ret, err);
+}
+
+static bool prepare_node_pki(const struct pki_cluster_spec *spec, unsigned node, struct err *err)
+{
+    char name[16], ip[CLUSTER_IP_SIZE];
+    cluster_node_name(node, name);
+    cluster_ip_text(cluster_node_addr(node), ip);
+    const struct str dns[] = { str_c(name), STR("localhost") }, ips[] = { str_c(ip), STR("127.0.0.1") };
+    return pki_cluster_write_node(spec, str_c(name), dns, 2, ips, 2, NULL, err);
+}
+
+/* Copies credentials into the folder of one program, for its user alone. */
+static bool share(const struct cluster_config *c, const char *program, uid_t uid, const char *const *files, size_t n_files,
+                  struct err *err)
+{
+    char dir[PATH_MAX], from[PATH_MAX], to[PATH_MAX];
+    path_of(dir, "%s/kube/%s", c->place.state, program);
+    if (!fs_mkdirs(dir, 0700, err)) {
+        return false;
+    }
+    for (size_t i = 0; i < n_files; i++) {
+        path_of(from, "%s/pki/%s", c->place.state, files[i]);
+        path_of(to, "%s/%s", dir, files[i]);
+        if (!copy_file(from, to, 0400, err)) {
+            return false;
+        }
+        if (chown(to, uid, uid) < 0) {
+            return err_set_errno(err, errno, "cannot hand %s over", to);
+        }
+    }
+    return chown(dir, uid, uid) == 0 || err_set_errno(err, errno, "cannot hand %s over", dir);
+}
+
+/* The same for a client's kubeconfig: node-1's loopback is where the control plane finds the API. */
+static bool share_kubeconfig(const struct cluster_config *c, const char *program, uid_t uid, struct err *err)
+{
+    char path[PATH_MAX];
+    path_of(path, "%s/kube/%s/kubeconfig", c->place.state, program);
+    return write_client(c, program, "https://127.0.0.1:6443", path, err) &&
+           (chown(path, uid, uid) == 0 || err_set_errno(err, errno, "cannot hand %s over", path));
+}
+
+static bool prepare_control_plane(const struct cluster_config *c, struct err *err)
+{
+    static const char *const apiserver[] = {
+        "ca.crt", "apiserver.crt", "apiserver.key", "apiserver-kubelet-client.crt", "apiserver-kubelet-client.key",
+        "sa.pub", "sa.key", "front-proxy-ca.crt", "front-proxy-client.crt", "front-proxy-client.key",
+    };
+    static const char *const controller_manager[] = { "ca.crt", "ca.key", "sa.key" };
+    static const char *const scheduler[] = { "ca.crt" };
+    char store[PATH_MAX];
+    path_of(store, "%s/store", c->place.state);
+    if (!fs_mkdirs(store, 0700, err)) {
+        return false;
+    }
+    if (chown(store, ROLE_UID_APISERVER, ROLE_UID_APISERVER) < 0) {
+        return err_set_errno(err, errno, "cannot hand %s over", store);
+    }
+    return share(c, "apiserver", ROLE_UID_APISERVER, apiserver, ARRAY_SIZE(apiserver), err) &&
+           share(c, "controller-manager", ROLE_UID_CONTROLLER_MANAGER, controller_manager, ARRAY_SIZE(controller_manager),
+                 err) &&
+           share_kubeconfig(c, "controller-manager", ROLE_UID_CONTROLLER_MANAGER, err) &&
+           share(c, "scheduler", ROLE_UID_SCHEDULER, scheduler, ARRAY_SIZE(scheduler), err) &&
+           share_kubeconfig(c, "scheduler", ROLE_UID_SCHEDULER, err);
+}
+
+bool prepare_pki(const struct cluster_config *c, struct err *err)
+{
+    char dir[PATH_MAX], ip[CLUSTER_IP_SIZE];
+    cluster_ip_text(cluster_node_addr(1), ip);
+    const struct str ips[] = { str_c(ip) }, dns[] = { STR("node-1") };
+    const struct pki_cluster_spec spec = {
+        .dir = path_of(dir, "%s/pki", c->place.state),
+        .cluster_domain = STR(CLUSTER_DOMAIN),
+        .service_ip = STR(CLUSTER_API_SERVICE_IP),
+        .apiserver_dns = dns,
+        .n_apiserver_dns = 1,
+        .apiserver_ips = ips,
+        .n_apiserver_ips = 1,
+        .now = clock_real_s(),
+    };
+    if (!fs_mkdirs(dir, 0700, err) || !pki_cluster_write(&spec, NULL, err)) {
+        return false;
+    }
+    for (unsigned node = 1; node <= c->n_nodes; node++) {
+        if (!prepare_node_pki(&spec, node, err)) {
+            return false;
+        }
+    }
+    return prepare_control_plane(c, err);
+}
+
+/* ---- nodes ---- */
+
+static bool prepare_node(const struct cluster_config *c, const struct machine *m, unsigned node, struct err *err)
+{
+    char conf[PATH_MAX], pki[PATH_MAX], from[PATH_MAX], to[PATH_MAX], server[64], pair[64], ip[CLUSTER_IP_SIZE];
+    path_of(conf, "%s/conf", cluster_node_dir(c, node, to));
+    path_of(pki, "%s/pki", c->place.state);
+    snprintf(server, sizeof(server), "https://%s:%d", cluster_ip_text(cluster_node_addr(1), ip), CLUSTER_API_PORT);
+    snprintf(pair, sizeof(pair), "nodes/node-%u/kubelet-client", node);
+    if (!fs_mkdirs(path_of(to, "%s/cni", conf), 0755, err) ||
+        !write_client(c, pair, server, path_of(to, "%s/kubelet.conf", conf), err) ||
+        !write_client(c, "kube-proxy", server, path_of(to, "%s/kube-proxy.conf", conf), err) ||
+        !copy_file(path_of(from, "%s/ca.crt", pki), path_of(to, "%s/ca.crt", conf), 0644, err) ||
+        !copy_file(path_of(from, "%s/nodes/node-%u/kubelet.crt", pki, node), path_of(to, "%s/kubelet.crt", conf), 0644,
+                   err) ||
+        !copy_file(path_of(from, "%s/nodes/node-%u/kubelet.key", pki, node), path_of(to, "%s/kubelet.key", conf), 0600,
+                   err)) {
+        return false;
+    }
+    struct buf b;
+    buf_init(&b, 65536);
+    containerd_config_write(m, path_of(from, "%s/cni", conf), &b);
+    bool ok = fs_write_atomic(path_of(to, "%s/containerd.toml", conf), buf_str(&b), 0644, err);
+    buf_deinit(&b);
+    return ok;
+}
+
+bool prepare_nodes(const struct cluster_config *c, const struct machine *m, struct err *err)
+{
+    for (unsigned node = 1; node <= c->n_nodes; node++) {
+        if (!prepare_node(c, m, node, err)) {
+            return err_wrap(err, "node-%u", node);
+        }
+    }
+    return true;
+}

@@ -1,0 +1,19 @@
+/*
+ * Writes what a cluster needs on disk before it starts: a copy of this executable under all its names, the images, the PKI, the
+ * kubeconfigs of components, and each node's configuration. All of it is idempotent: what is there and good stays.
+ */
+#ifndef CLUSTER_PREPARE_H
+#define CLUSTER_PREPARE_H
+
+#include "client/kubeconfig.h"
+#include "cluster/config.h"
+#include "cluster/machine.h"
+
+MUST_CHECK bool prepare_programs(const struct cluster_config *c, struct err *err);
+MUST_CHECK bool prepare_pki(const struct cluster_config *c, struct err *err);
+MUST_CHECK bool prepare_nodes(const struct cluster_config *c, const struct machine *m, struct err *err);
+/* How the administrator reaches the cluster from the host. */
+MUST_CHECK bool prepare_admin_config(const struct cluster_config *c, struct arena *a, struct client_config *ret,
+                                     struct err *err);
+
+#endif

@@ -1,0 +1,232 @@
+#include "cluster/ready.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cluster/control.h"
+#include "cluster/status.h"
+
+#define POLL_MS 10
+/* A program that ended this often while the cluster starts will not mend itself. */
+#define TOO_MANY_RESTARTS 4
+
+static const struct status_line *failing(const struct status *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        if (s->lines[i].restarts >= TOO_MANY_RESTARTS) {
+            return &s->lines[i];
+        }
+    }
+    return NULL;
+}
+
+/* Sleeps a little. False, with the reason, when time is up or waiting is of no use. */
+static bool wait_on(const struct cluster_config *c, uint64_t until_ms, unsigned *tries, const char *what,
+                    const struct err *last, struct err *err)
+{
+    if (clock_mono_ms() >= until_ms) {
+        return err_set(err, ERR_TIMEOUT, "%s in time%s%s", what, last->msg[0] ? ": " : "", last->msg);
+    }
+    if (++*tries % 20 == 0) {
+        struct arena a;
+        static struct status s;
+        arena_init(&a, 1 << 20);
+        const struct status_line *bad = NULL;
+        bool ok = status_read(&c->place, &a, &s, err);
+        if (ok && (bad = failing(&s)) != NULL) {
+            ok = err_set(err, ERR_UNAVAILABLE, "%s on %s keeps ending", bad->name, bad->node);
+        }
+        arena_deinit(&a);
+        if (!ok) {
+            return false;
+        }
+    }
+    usleep(POLL_MS * 1000);
+    return true;
+}
+
+bool ready_api(const struct cluster_config *c, struct session *s, uint64_t until_ms, struct err *err)
+{
+    unsigned tries = 0;
+    for (;;) {
+        struct arena a;
+        struct val answer;
+        struct err why = { .code = ERR_NONE };
+        int status = 0;
+        arena_init(&a, 1 << 20);
+        bool ok = session_ask(s, "GET", "/readyz", STR_NULL, &a, &answer, &status, &why);
+        arena_deinit(&a);
+        if (ok) {
+            return true;
+        }
+        if (!wait_on(c, until_ms, &tries, "the API server was not ready", &why, err)) {
+            return false;
+        }
+    }
+}
+
+static bool condition_is(const struct val *object, const char *type)
+{
+    const struct val *list = VAL_AT(object, "status", "conditions");
+    for (size_t i = 0; val_is(list, VAL_ARRAY) && i < list->n; i++) {
+        if (str_eq_c(val_get_str(&list->items[i], STR("type")), type)) {
+            return str_eq_c(val_get_str(&list->items[i], STR("status")), "True");
+        }
+    }
+    return false;
+}
+
+/* Tells the supervisor which pods are where: "route 1 10.244.0.0/24". */
+static bool route_pods(const struct cluster_config *c, unsigned node, struct str cidr, struct err *err)
+{
+    char request[80];
+    struct buf reply;
+    buf_init(&reply, 4096);
+    snprintf(request, sizeof(request), "route %u %.*s", node, STR_ARG(cidr));
+    bool ok = control_ask(&c->place, request, 5000, &reply, err);
+    if (ok && !str_empty(str_trim(buf_str(&reply)))) {
+        ok = err_set(err, ERR_IO, "%.*s", STR_ARG(str_trim(buf_str(&reply))));
+    }
+    buf_deinit(&reply);
+    return ok;
+}
+
+/* How many of our nodes are as they should be; 'why' says what the first other one lacks. */
+static unsigned count_ready(const struct cluster_config *c, const struct val *list, bool routed[CLUSTER_MAX_NODES],
+                            struct err *why)
+{
+    unsigned n = 0;
+    const struct val *items = val_get(list, STR("items"));
+    for (unsigned node = 1; node <= c->n_nodes; node++) {
+        char name[16];
+        const struct val *found = NULL;
+        cluster_node_name(node, name);
+        for (size_t i = 0; val_is(items, VAL_ARRAY) && i < items->n; i++) {
+            if (str_eq_c(VAL_STR_AT(&items->items[i], "metadata", "name"), name)) {
+                found = &items->items[i];
+            }
+        }
+        struct str cidr = VAL_STR_AT(found, "spec", "podCIDR");
+        if (!found) {
+            (void)err_set(why, ERR_UNAVAILABLE, "%s is not registered", name);
+        } else if (str_empty(cidr)) {
+            (void)err_set(why, ERR_UNAVAILABLE, "%s has no podCIDR", name);
+        } else if (!routed[node - 1] && !route_pods(c, node, cidr, why)) {
+            continue;
+        } else if (!(routed[node - 1] = true) || !condition_is(found, "Ready")) {
+            (void)err_set(why, ERR_UNAVAILABLE, "%s is not Ready", name);
+        } else {
+            n++;
+        }
+    }
+    return n;
+}
+
+bool ready_nodes(const struct cluster_config *c, struct session *s, uint64_t until_ms, struct err *err)
+{
+    unsigned tries = 0;
+    bool routed[CLUSTER_MAX_NODES] = { false };
+    for (;;) {
+        struct arena a;
+        struct val list;
+        struct err why = { .code = ERR_NONE };
+        arena_init(&a, 16 << 20);
+        bool ok = session_ask(s, "GET", "/api/v1/nodes", STR_NULL, &a, &list, NULL, &why) &&
+                  count_ready(c, &list, routed, &why) == c->n_nodes;
+        arena_deinit(&a);
+        if (ok) {
+            return true;
+        }
+        if (!wait_on(c, until_ms, &tries, c->n_nodes == 1 ? "the node was not ready" : "the nodes were not ready", &why,
+                     err)) {
+            return false;
+        }
+    }
+}
+
+/* ---- the demo ---- */
+
+static const char demo_deployment[] =
+    "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"name\":\"web\",\"namespace\":\"default\","
+    "\"labels\":{\"app\":\"web\"}},\"spec\":{\"replicas\":2,\"selector\":{\"matchLabels\":{\"app\":\"web\"}},"
+    "\"template\":{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"containers\":[{\"name\":\"web\","
+    "\"image\":\"coracle.local/demo:1\",\"ports\":[{\"name\":\"http\",\"containerPort\":8080}],"
+    "\"env\":[{\"name\":\"POD_NAME\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.name\"}}},"
+    "{\"name\":\"NODE_NAME\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"spec.nodeName\"}}}],"
+    "\"readinessProbe\":{\"tcpSocket\":{\"port\":8080},\"periodSeconds\":1}}]}}}}";
+static const char demo_service[] =
+    "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"web\",\"namespace\":\"default\","
+    "\"labels\":{\"app\":\"web\"}},\"spec\":{\"type\":\"NodePort\",\"selector\":{\"app\":\"web\"},"
+    "\"ports\":[{\"name\":\"http\",\"port\":80,\"targetPort\":8080,\"nodePort\":30080}]}}";
+
+static bool create(struct session *s, const char *path, const char *body, struct err *err)
+{
+    struct arena a;
+    struct val answer;
+    int status = 0;
+    arena_init(&a, 4 << 20);
+    bool ok = session_ask(s, "POST", path, str_c(body), &a, &answer, &status, err) || status == 409; /* it is there */
+    arena_deinit(&a);
+    return ok;
+}
+
+bool ready_demo(const struct cluster_config *c, struct session *s, uint64_t until_ms, struct err *err)
+{
+    unsigned tries = 0;
+    while (!create(s, "/apis/apps/v1/namespaces/default/deployments", demo_deployment, err) ||
+           !create(s, "/api/v1/namespaces/default/services", demo_service, err)) {
+        struct err why = *err;
+        if (!wait_on(c, until_ms, &tries, "the demo could not be deployed", &why, err)) {
+            return false;
+        }
+    }
+    for (;;) {
+        struct arena a;
+        struct val deployment;
+        struct err why = { .code = ERR_NONE };
+        arena_init(&a, 4 << 20);
+        bool ok = session_ask(s, "GET", "/apis/apps/v1/namespaces/default/deployments/web", STR_NULL, &a, &deployment,
+                              NULL, &why) &&
+                  condition_is(&deployment, "Available");
+        arena_deinit(&a);
+        if (ok) {
+            return true;
+        }
+        if (!wait_on(c, until_ms, &tries, "the demo's pods were not available", &why, err)) {
+            return false;
+        }
+    }
+}
+
+/* ---- when it goes wrong ---- */
+
+void ready_explain(const struct cluster_config *c)
+{
+    static struct status s;
+    struct arena a;
+    struct err err;
+    char path[PATH_MAX];
+    arena_init(&a, 1 << 20);
+    if (!status_read(&c->place, &a, &s, &err)) {
+        fprintf(stderr, "   The supervisor is gone. Its last words:\n");
+        status_print_tail(path_of(path, "%s/logs/supervisor.log", c->place.state), 8, stderr);
+        arena_deinit(&a);
+        return;
+    }
+    status_probe(&c->place, &s);
+    for (size_t i = 0; i < s.n; i++) {
+        const struct status_line *l = &s.lines[i];
+        if (strcmp(l->health, "ok") == 0 && l->restarts < TOO_MANY_RESTARTS) {
+            continue;
+        }
+        fprintf(stderr, "   %s on %s: %s, started again %u times. Its last words:\n", l->name, l->node, l->health,
+                l->restarts);
+        status_print_tail(l->log_path, 8, stderr);
+    }
+    fprintf(stderr,
+            "   It is left as it is, to look at: 'coracle status%s%s', 'coracle logs COMPONENT'. 'coracle down' ends it.\n",
+            strcmp(c->place.name, PLACE_DEFAULT_NAME) == 0 ? "" : " --name ",
+            strcmp(c->place.name, PLACE_DEFAULT_NAME) == 0 ? "" : c->place.name);
+    arena_deinit(&a);
+}

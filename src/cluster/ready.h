@@ -1,0 +1,20 @@
+/* Waiting until a cluster is of use: its API answers, its nodes are ready, what was deployed runs. */
+#ifndef CLUSTER_READY_H
+#define CLUSTER_READY_H
+
+#include "cluster/config.h"
+#include "cluster/progress.h"
+#include "cluster/session.h"
+
+/* Until /readyz says so. A program that keeps ending is reported at once, with its name and its log's last lines in 'err'. */
+MUST_CHECK bool ready_api(const struct cluster_config *c, struct session *s, uint64_t until_ms, struct err *err);
+/* Until every node is Ready and its pods' network has a route. */
+MUST_CHECK bool ready_nodes(const struct cluster_config *c, struct session *s, uint64_t until_ms, struct err *err);
+/* Deploys the demo page into namespace default and waits until it is available. */
+MUST_CHECK bool ready_demo(const struct cluster_config *c, struct session *s, uint64_t until_ms, struct err *err);
+/* Prints which program is to blame, if one is: its name, its last log lines, and what to do. */
+void ready_explain(const struct cluster_config *c);
+
+#define READY_DEMO_NODE_PORT 30080
+
+#endif

@@ -1,0 +1,232 @@
+#include "cluster/role.h"
+
+#include <stdarg.h>
+
+/* Appends one word. The arena has no budget, so a NULL is the end of memory. */
+static PRINTF_LIKE(3, 4) void word(struct role *r, struct arena *a, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    struct str s = arena_vprintf(a, fmt, ap);
+    va_end(ap);
+    char *copy = s.ptr ? arena_cstr(a, s) : NULL;
+    if (!copy || r->n_argv == ROLE_MAX_WORDS) {
+        abort();
+    }
+    r->argv[r->n_argv++] = copy;
+    r->argv[r->n_argv] = NULL;
+}
+
+static const char *text(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static const char *text(struct arena *a, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    struct str s = arena_vprintf(a, fmt, ap);
+    va_end(ap);
+    const char *copy = s.ptr ? arena_cstr(a, s) : NULL;
+    if (!copy) {
+        abort();
+    }
+    return copy;
+}
+
+struct maker {
+    const struct cluster_config *c;
+    const struct machine *machine;
+    struct arena *a;
+    unsigned node;
+    char node_name[16], node_ip[CLUSTER_IP_SIZE];
+    const char *state; /* <state> */
+    const char *conf;  /* <state>/nodes/node-N/conf */
+};
+
+/* One of our own programs, as the cluster's copy of this executable. */
+static void start_role(const struct maker *m, struct role *r, const char *name)
+{
+    *r = (struct role){ .name = name, .node = m->node };
+    r->program = text(m->a, "%s/bin/%s", m->state, name);
+    word(r, m->a, "%s", name);
+}
+
+static void apiserver(const struct maker *m, struct role *r)
+{
+    start_role(m, r, "kube-apiserver");
+    r->uid = ROLE_UID_APISERVER;
+    r->socket = ROLE_API_SOCKET;
+    r->health = "https://127.0.0.1:6443/readyz";
+    word(r, m->a, "--flag-defaults=secure");
+    word(r, m->a, "--listen-fd=%d", ROLE_PASSED_FD);
+    word(r, m->a, "--bind-address=0.0.0.0");
+    word(r, m->a, "--secure-port=%d", CLUSTER_API_PORT);
+    word(r, m->a, "--advertise-address=%s", m->node_ip);
+    word(r, m->a, "--store=%s", m->c->memory_store ? "memory" : "sqlite");
+    word(r, m->a, "--data-dir=%s/store", m->state);
+    word(r, m->a, "--volatile-dir=%s", ROLE_VOLATILE_DIR);
+    word(r, m->a, "--tls-cert-file=%s/kube/apiserver/apiserver.crt", m->state);
+    word(r, m->a, "--tls-private-key-file=%s/kube/apiserver/apiserver.key", m->state);
+    word(r, m->a, "--client-ca-file=%s/kube/apiserver/ca.crt", m->state);
+    word(r, m->a, "--kubelet-certificate-authority=%s/kube/apiserver/ca.crt", m->state);
+    word(r, m->a, "--kubelet-client-certificate=%s/kube/apiserver/apiserver-kubelet-client.crt", m->state);
+    word(r, m->a, "--kubelet-client-key=%s/kube/apiserver/apiserver-kubelet-client.key", m->state);
+    word(r, m->a, "--kubelet-preferred-address-types=InternalIP,Hostname");
+    word(r, m->a, "--service-account-key-file=%s/kube/apiserver/sa.pub", m->state);
+    word(r, m->a, "--service-account-signing-key-file=%s/kube/apiserver/sa.key", m->state);
+    word(r, m->a, "--service-account-issuer=https://kubernetes.default.svc.%s", CLUSTER_DOMAIN);
+    word(r, m->a, "--service-cluster-ip-range=%s", CLUSTER_SERVICE_CIDR);
+    word(r, m->a, "--authorization-mode=Node,RBAC");
+    word(r, m->a, "--enable-admission-plugins=NodeRestriction");
+}
+
+static void controller_manager(const struct maker *m, struct role *r)
+{
+    start_role(m, r, "kube-controller-manager");
+    r->uid = ROLE_UID_CONTROLLER_MANAGER;
+    r->health = "https://127.0.0.1:10257/healthz";
+    word(r, m->a, "--flag-defaults=secure");
+    word(r, m->a, "--bind-address=127.0.0.1");
+    word(r, m->a, "--kubeconfig=%s/kube/controller-manager/kubeconfig", m->state);
+    word(r, m->a, "--client-ca-file=%s/kube/controller-manager/ca.crt", m->state);
+    word(r, m->a, "--root-ca-file=%s/kube/controller-manager/ca.crt", m->state);
+    word(r, m->a, "--cluster-signing-cert-file=%s/kube/controller-manager/ca.crt", m->state);
+    word(r, m->a, "--cluster-signing-key-file=%s/kube/controller-manager/ca.key", m->state);
+    word(r, m->a, "--service-account-private-key-file=%s/kube/controller-manager/sa.key", m->state);
+    word(r, m->a, "--allocate-node-cidrs=true");
+    word(r, m->a, "--cluster-cidr=%s", CLUSTER_POD_CIDR);
+    word(r, m->a, "--service-cluster-ip-range=%s", CLUSTER_SERVICE_CIDR);
+    word(r, m->a, "--cluster-name=%s", m->c->place.name);
+    /* There is one of it: an election would cost writes when idle, and a wait after a crash. */
+    word(r, m->a, "--leader-elect=false");
+}
+
+static void scheduler(const struct maker *m, struct role *r)
+{
+    start_role(m, r, "kube-scheduler");
+    r->uid = ROLE_UID_SCHEDULER;
+    r->health = "https://127.0.0.1:10259/healthz";
+    word(r, m->a, "--flag-defaults=secure");
+    word(r, m->a, "--bind-address=127.0.0.1");
+    word(r, m->a, "--kubeconfig=%s/kube/scheduler/kubeconfig", m->state);
+    word(r, m->a, "--client-ca-file=%s/kube/scheduler/ca.crt", m->state);
+    word(r, m->a, "--leader-elect=false");
+}
+
+static void containerd(const struct maker *m, struct role *r)
+{
+    *r = (struct role){ .name = "containerd", .node = m->node, .program = "/usr/bin/containerd" };
+    r->health = "unix:/run/containerd/containerd.sock";
+    word(r, m->a, "containerd");
+    word(r, m->a, "--config=%s/containerd.toml", m->conf);
+    word(r, m->a, "--log-level=warn");
+}
+
+/* Loads the images that a cluster is born with, as soon as containerd answers. */
+static void images(const struct maker *m, struct role *r)
+{
+    *r = (struct role){ .name = "images", .node = m->node, .program = "/usr/bin/ctr", .once = true };
+    word(r, m->a, "ctr");
+    word(r, m->a, "--address=/run/containerd/containerd.sock");
+    word(r, m->a, "--namespace=k8s.io");
+    word(r, m->a, "images");
+    word(r, m->a, "import");
+    word(r, m->a, "--snapshotter=%s", m->machine->overlayfs ? "overlayfs" : "native");
+    word(r, m->a, "%s/images/coracle.tar", m->state);
+}
+
+static void kubelet(const struct maker *m, struct role *r)
+{
+    start_role(m, r, "kubelet");
+    r->health = "http://127.0.0.1:10248/healthz";
+    word(r, m->a, "--flag-defaults=secure");
+    word(r, m->a, "--kubeconfig=%s/kubelet.conf", m->conf);
+    word(r, m->a, "--hostname-override=%s", m->node_name);
+    word(r, m->a, "--node-ip=%s", m->node_ip);
+    word(r, m->a, "--root-dir=/var/lib/kubelet");
+    word(r, m->a, "--container-runtime-endpoint=unix:///run/containerd/containerd.sock");
+    word(r, m->a, "--cni-conf-dir=%s/cni", m->conf);
+    word(r, m->a, "--cgroup-driver=cgroupfs");
+    word(r, m->a, "--fail-swap-on=false");
+    word(r, m->a, "--cluster-domain=%s", CLUSTER_DOMAIN);
+    word(r, m->a, "--client-ca-file=%s/ca.crt", m->conf);
+    word(r, m->a, "--tls-cert-file=%s/kubelet.crt", m->conf);
+    word(r, m->a, "--tls-private-key-file=%s/kubelet.key", m->conf);
+    word(r, m->a, "--anonymous-auth=false");
+    word(r, m->a, "--authentication-token-webhook=true");
+    word(r, m->a, "--authorization-mode=Webhook");
+    word(r, m->a, "--read-only-port=0");
+    if (m->node == 1) {
+        word(r, m->a, "--node-labels=node-role.kubernetes.io/control-plane=");
+    }
+}
+
+static void proxy(const struct maker *m, struct role *r)
+{
+    start_role(m, r, "kube-proxy");
+    r->health = "http://127.0.0.1:10256/healthz";
+    word(r, m->a, "--flag-defaults=secure");
+    word(r, m->a, "--kubeconfig=%s/kube-proxy.conf", m->conf);
+    word(r, m->a, "--hostname-override=%s", m->node_name);
+    word(r, m->a, "--proxy-mode=nftables");
+    word(r, m->a, "--cluster-cidr=%s", CLUSTER_POD_CIDR);
+    word(r, m->a, "--healthz-bind-address=127.0.0.1:10256");
+}
+
+/* Carries connections from a port of the host's loopback to a port of node 1. */
+static void forward(const struct maker *m, struct role *r, size_t i)
+{
+    *r = (struct role){ .node = 1, .socket = ROLE_PUBLISHED_SOCKET, .published = i };
+    r->name = text(m->a, "publish-%u", m->c->published[i].host);
+    r->program = text(m->a, "%s/bin/coracle", m->state);
+    word(r, m->a, "coracle");
+    word(r, m->a, "forward");
+    word(r, m->a, "--listen-fd=%d", ROLE_PASSED_FD);
+    word(r, m->a, "--to=%s:%u", m->node_ip, m->c->published[i].node);
+}
+
+static bool is_wanted(const struct cluster_config *c, const char *name)
+{
+    struct str rest = str_c(c->without), one;
+    while (str_split(&rest, ',', &one)) {
+        if (str_eq_c(one, name)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+size_t roles_of(const struct cluster_config *c, const struct machine *machine, struct arena *a,
+                struct role roles[CLUSTER_MAX_ROLES])
+{
+    static void (*const control_plane[])(const struct maker *, struct role *) = { apiserver, controller_manager, scheduler };
+    static void (*const every_node[])(const struct maker *, struct role *) = { containerd, images, kubelet,
+                                                                                 proxy };
+    struct maker m = { .c = c, .machine = machine, .a = a, .state = c->place.state };
+    size_t n = 0;
+
+    for (m.node = 1; m.node <= c->n_nodes; m.node++) {
+        char dir[PATH_MAX];
+        cluster_node_name(m.node, m.node_name);
+        cluster_ip_text(cluster_node_addr(m.node), m.node_ip);
+        m.conf = text(a, "%s/conf", cluster_node_dir(c, m.node, dir));
+        /* containerd takes longest to be ready, so it goes first. */
+        every_node[0](&m, &roles[n++]);
+        for (size_t i = 0; m.node == 1 && i < ARRAY_SIZE(control_plane); i++) {
+            control_plane[i](&m, &roles[n++]);
+        }
+        for (size_t i = 1; i < ARRAY_SIZE(every_node); i++) {
+            every_node[i](&m, &roles[n++]);
+        }
+    }
+    m.node = 1;
+    cluster_ip_text(cluster_node_addr(1), m.node_ip);
+    for (size_t i = 0; i < c->n_published; i++) {
+        forward(&m, &roles[n++], i);
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (is_wanted(c, roles[i].name)) {
+            roles[kept++] = roles[i];
+        }
+    }
+    return kept;
+}

@@ -1,0 +1,42 @@
+/*
+ * Which programs a cluster runs, where, and with which flags: a pure function of its configuration. To add a program: one
+ * more function in role.c and a line in its table.
+ */
+#ifndef CLUSTER_ROLE_H
+#define CLUSTER_ROLE_H
+
+#include "base/arena.h"
+#include "cluster/config.h"
+#include "cluster/machine.h"
+
+#define ROLE_MAX_WORDS 64
+#define CLUSTER_MAX_ROLES (5 * CLUSTER_MAX_NODES + 4 + CLUSTER_MAX_PUBLISHED)
+
+/* The control plane runs without privileges: each program as a user of its own that owns only its credentials (and the store).
+ * The numbers are above what distributions hand out. */
+enum role_user { ROLE_ROOT = 0, ROLE_UID_APISERVER = 64201, ROLE_UID_CONTROLLER_MANAGER, ROLE_UID_SCHEDULER };
+
+/* In node-1's /run: where the API server logs what may roll back on power loss. The supervisor makes it. */
+#define ROLE_VOLATILE_DIR "/run/kube-apiserver"
+
+/* Which listening socket of the host's a program is handed, as descriptor ROLE_PASSED_FD. */
+enum role_socket { ROLE_NO_SOCKET, ROLE_API_SOCKET, ROLE_PUBLISHED_SOCKET };
+#define ROLE_PASSED_FD 3
+
+struct role {
+    const char *name; /* "kube-apiserver"; also its log's name */
+    unsigned node;
+    const char *program; /* absolute path, inside the node */
+    char *argv[ROLE_MAX_WORDS + 1];
+    size_t n_argv;
+    enum role_user uid;
+    enum role_socket socket;
+    size_t published;   /* which one, for ROLE_PUBLISHED_SOCKET */
+    bool once;          /* ends by itself; done when its status is 0 */
+    const char *health; /* URL inside the node ("https://127.0.0.1:10259/healthz", "unix:/path"), or NULL */
+};
+
+/* Fills 'roles' in the order of starting; returns how many. Everything lives in 'a'. */
+size_t roles_of(const struct cluster_config *c, const struct machine *machine, struct arena *a, struct role roles[CLUSTER_MAX_ROLES]);
+
+#endif

@@ -1,0 +1,80 @@
+#include "cluster/session.h"
+
+#include "cluster/prepare.h"
+#include "net/loop.h"
+
+#define ASK_TIMEOUT_MS 5000
+
+bool session_open(struct session *s, const struct cluster_config *c, struct err *err)
+{
+    struct client_config config;
+    const struct client_options options = { .user_agent = "coracle/" CORACLE_VERSION, .timeout_ms = ASK_TIMEOUT_MS };
+    *s = (struct session){ .loop = NULL };
+    arena_init(&s->config, ARENA_NO_BUDGET);
+    if (!prepare_admin_config(c, &s->config, &config, err)) {
+        session_close(s);
+        return false;
+    }
+    s->loop = loop_new(err);
+    s->client = s->loop ? client_new(s->loop, &config, &options, err) : NULL;
+    if (!s->client) {
+        session_close(s);
+        return false;
+    }
+    return true;
+}
+
+void session_close(struct session *s)
+{
+    if (s) {
+        s->client = client_free(s->client);
+        s->loop = loop_free(s->loop);
+        arena_deinit(&s->config);
+    }
+}
+
+struct asking {
+    struct arena *arena;
+    struct val value;
+    struct err err;
+    int status;
+    bool failed, done;
+};
+
+static void on_answer(void *data, const struct client_answer *answer)
+{
+    struct asking *ask = data;
+    ask->done = true;
+    ask->status = answer->http_status;
+    if (answer->err) {
+        ask->failed = true;
+        ask->err = *answer->err;
+        return;
+    }
+    struct str copy = arena_str(ask->arena, answer->body);
+    if (!val_parse_json(ask->arena, copy, JSON_DEPTH, NULL, &ask->value, NULL)) {
+        ask->value = val_null();
+    }
+}
+
+bool session_ask(struct session *s, const char *method, const char *path, struct str body, struct arena *a,
+                 struct val *ret, int *ret_status, struct err *err)
+{
+    struct asking ask = { .arena = a };
+    (void)client_raw(s->client, str_c(method), str_c(path), body.len ? STR("application/json") : STR_NULL, body, on_answer,
+                     &ask);
+    while (!ask.done) {
+        loop_turn(s->loop, -1);
+    }
+    if (ret_status) {
+        *ret_status = ask.status;
+    }
+    if (ask.failed) {
+        if (err) {
+            *err = ask.err;
+        }
+        return false;
+    }
+    *ret = ask.value;
+    return true;
+}

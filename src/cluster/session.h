@@ -1,0 +1,23 @@
+/* A conversation with the cluster's API as its administrator, one request at a time: what commands need. */
+#ifndef CLUSTER_SESSION_H
+#define CLUSTER_SESSION_H
+
+#include "api/val.h"
+#include "client/client.h"
+#include "cluster/config.h"
+
+struct session {
+    struct loop *loop;
+    struct client *client;
+    struct arena config; /* of the credentials */
+};
+
+MUST_CHECK bool session_open(struct session *s, const struct cluster_config *c, struct err *err);
+/* NULL-safe and safe twice. */
+void session_close(struct session *s);
+/* Sends a request; '*ret' is the answer's JSON, living in 'a' (null when it is no JSON). 'body' absent for none. False with the
+ * reason when no answer came or it says no; its HTTP status is then in '*ret_status' (0: no answer). */
+MUST_CHECK bool session_ask(struct session *s, const char *method, const char *path, struct str body, struct arena *a,
+                            struct val *ret, int *ret_status, struct err *err);
+
+#endif

@@ -1,0 +1,423 @@
+#include "cluster/supervisor.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "cluster/program.h"
+#include "cluster/control.h"
+#include "cluster/switch.h"
+#include "net/addr.h"
+
+/* How long components may take to end by themselves. */
+#define STOP_GRACE_MS 3000
+#define TRIM_EVERY_MS 60000
+#define NODE_AGAIN_MS 1000
+
+struct node {
+    struct supervisor *supervisor;
+    unsigned number;
+    struct sandbox sandbox;
+    struct loop_child init;
+    struct loop_timer again;
+    char cgroup[CLUSTER_CGROUP_SIZE];
+};
+
+struct supervisor {
+    const struct supervisor_start *start;
+    const struct cluster_config *config;
+    struct loop *loop;
+    struct arena arena;
+    struct cgroups cgroups;
+    struct net_switch net;
+    struct loop_child slirp;
+    struct node nodes[CLUSTER_MAX_NODES];
+    struct role roles[CLUSTER_MAX_ROLES];
+    struct program programs[CLUSTER_MAX_ROLES];
+    size_t n_programs;
+    struct control control;
+    struct loop_signal on_term, on_int;
+    struct loop_timer trim, stop;
+    bool stopping;
+};
+
+static PRINTF_LIKE(2, 3) void tell(struct supervisor *s, const char *fmt, ...)
+{
+    char line[1200];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(line, sizeof(line) - 1, fmt, ap);
+    va_end(ap);
+    if (n > 0 && s->start->progress >= 0) {
+        size_t len = MIN((size_t)n, sizeof(line) - 2);
+        line[len++] = '\n';
+        ssize_t ignored = write(s->start->progress, line, len);
+        (void)ignored;
+    }
+}
+
+/* ---- nodes ---- */
+
+static void node_on_end(struct loop_child *child, int status, void *arg);
+
+/* Everybody by name: nodes have no name server of their own. */
+static void write_hosts(const struct supervisor *s, const struct node *n, struct buf *b)
+{
+    char ip[CLUSTER_IP_SIZE], name[16];
+    cluster_node_name(n->number, name);
+    buf_printf(b, "127.0.0.1 localhost\n::1 localhost\n");
+    for (unsigned i = 1; i <= s->config->n_nodes; i++) {
+        cluster_node_name(i, name);
+        buf_printf(b, "%s %s\n", cluster_ip_text(cluster_node_addr(i), ip), name);
+    }
+}
+
+/* In the node's own /run, for the API server's user. */
+static bool make_volatile_dir(const struct node *n, struct err *err)
+{
+    char path[PATH_MAX];
+    path_of(path, "/proc/%d/root%s", (int)n->sandbox.init, ROLE_VOLATILE_DIR);
+    if ((mkdir(path, 0700) < 0 && errno != EEXIST) || chown(path, ROLE_UID_APISERVER, ROLE_UID_APISERVER) < 0) {
+        return err_set_errno(err, errno, "cannot make %s in the node", ROLE_VOLATILE_DIR);
+    }
+    return true;
+}
+
+static bool node_start(struct node *n, struct err *err)
+{
+    struct supervisor *s = n->supervisor;
+    char dir[PATH_MAX], bin[PATH_MAX], conf[PATH_MAX], kube[PATH_MAX], store[PATH_MAX], images[PATH_MAX];
+    char name[16];
+    cluster_node_name(n->number, name);
+    cluster_node_dir(s->config, n->number, dir);
+    path_of(conf, "%s/conf", dir);
+    path_of(bin, "%s/bin", s->config->place.state);
+    path_of(images, "%s/images", s->config->place.state);
+    path_of(kube, "%s/kube", s->config->place.state);
+    path_of(store, "%s/store", s->config->place.state);
+    /* Keys of the control plane are shown to node 1 alone. */
+    const struct sandbox_path paths[] = { { bin, false }, { images, false }, { conf, true },
+                                          { kube, false }, { store, true } };
+    struct buf hosts;
+    buf_init(&hosts, 4096);
+    write_hosts(s, n, &hosts);
+    const struct sandbox_spec spec = {
+        .hostname = name,
+        .dir = dir,
+        .hosts = hosts.ptr,
+        .nameserver = s->config->offline ? NULL : SWITCH_NAMESERVER,
+        .paths = paths,
+        .n_paths = n->number == 1 ? 5 : 3,
+        .cgroups = &s->cgroups,
+        .cgroup = n->cgroup,
+    };
+    bool ok = sandbox_start(&spec, &n->sandbox, err);
+    buf_deinit(&hosts);
+    if (!ok) {
+        return false;
+    }
+    if (n->number == 1 && !make_volatile_dir(n, err)) {
+        sandbox_stop(&n->sandbox);
+        return false;
+    }
+    int status = loop_child_start(&n->init, s->loop, n->sandbox.init, node_on_end, n);
+    if (status < 0 || !switch_join(&s->net, n->number, n->sandbox.netns, err)) {
+        loop_child_stop(&n->init);
+        sandbox_stop(&n->sandbox);
+        return status < 0 ? err_set_errno(err, -status, "cannot watch over %s", name) : false;
+    }
+    return true;
+}
+
+static void node_start_programs(struct node *n)
+{
+    struct supervisor *s = n->supervisor;
+    for (size_t i = 0; i < s->n_programs; i++) {
+        if (s->programs[i].role->node == n->number) {
+            program_start(&s->programs[i]);
+        }
+    }
+}
+
+static void node_again(void *arg)
+{
+    struct node *n = arg;
+    struct err err;
+    if (!node_start(n, &err)) {
+        log_error("node-%u does not come back and is tried again: %s", n->number, err.msg);
+        loop_timer_start(&n->again, NODE_AGAIN_MS);
+        return;
+    }
+    log_info("node-%u is back", n->number);
+    node_start_programs(n);
+}
+
+/* The first process ended, so everything on the node was ended: as when a machine's power fails. */
+static void node_on_end(struct loop_child *child UNUSED, int status UNUSED, void *arg)
+{
+    struct node *n = arg;
+    struct supervisor *s = n->supervisor;
+    if (s->stopping) {
+        return;
+    }
+    log_warning("node-%u was ended and starts again", n->number);
+    for (size_t i = 0; i < s->n_programs; i++) {
+        struct program *c = &s->programs[i];
+        if (c->role->node == n->number) {
+            program_forget(c);
+            c->restarts++;
+        }
+    }
+    sandbox_stop(&n->sandbox);
+    loop_timer_start(&n->again, 1);
+}
+
+/* ---- status ---- */
+
+static const char *state_word(const struct program *c)
+{
+    static const char *const words[] = { "stopped", "running", "waiting", "done" };
+    return words[c->state];
+}
+
+static void write_status(const struct supervisor *s, struct buf *b)
+{
+    for (size_t i = 0; i < s->n_programs; i++) {
+        const struct program *c = &s->programs[i];
+        buf_printf(b, "%s\tnode-%u\t%d\t%s\t%u\t%llu\t%s\t%d\t%s\n", c->role->name, c->role->node, (int)c->pid,
+                   state_word(c), c->restarts,
+                   (unsigned long long)((loop_now_ms(s->loop) - MIN(c->started_ms, loop_now_ms(s->loop))) / 1000),
+                   c->role->health ? c->role->health : "-", c->last_status, c->log_path);
+    }
+}
+
+static void write_nodes(const struct supervisor *s, struct buf *b)
+{
+    for (unsigned i = 0; i < s->config->n_nodes; i++) {
+        char ip[CLUSTER_IP_SIZE];
+        const struct node *n = &s->nodes[i];
+        buf_printf(b, "node-%u\t%s\t%d\n", n->number, cluster_ip_text(cluster_node_addr(n->number), ip),
+                   (int)n->sandbox.init);
+    }
+}
+
+/* ---- the end ---- */
+
+static void stop_now(void *arg)
+{
+    loop_stop(((struct supervisor *)arg)->loop);
+}
+
+static void check_stopped(void *arg)
+{
+    struct supervisor *s = arg;
+    for (size_t i = 0; i < s->n_programs; i++) {
+        if (s->programs[i].pid > 0 && strcmp(s->programs[i].role->name, "kube-apiserver") == 0 &&
+            loop_now_ms(s->loop) - s->programs[i].started_ms < STOP_GRACE_MS) {
+            loop_timer_start(&s->stop, 5);
+            return;
+        }
+    }
+    stop_now(s);
+}
+
+/* The apiserver may finish what it has under way; all others hold nothing that is not in it, and go with their nodes. */
+static void begin_stop(void *arg)
+{
+    struct supervisor *s = arg;
+    if (s->stopping) {
+        return;
+    }
+    s->stopping = true;
+    log_info("stopping");
+    for (size_t i = 0; i < s->n_programs; i++) {
+        program_stop(&s->programs[i], false);
+        s->programs[i].started_ms = loop_now_ms(s->loop); /* from here on: since it was told to end */
+    }
+    loop_timer_init(&s->stop, s->loop, check_stopped, s);
+    loop_timer_start(&s->stop, 1);
+}
+
+/* "1 10.244.0.0/24": the pods of node-1. Returns false with the reason. */
+static bool route(struct supervisor *s, struct str words, struct err *err)
+{
+    struct str node, cidr, net, bits;
+    struct net_addr addr;
+    uint64_t number, prefix;
+    if (!str_cut(words, ' ', &node, &cidr) || !str_cut(cidr, '/', &net, &bits) || !str_to_u64(node, &number) ||
+        !str_to_u64(bits, &prefix) || number < 1 || number > s->config->n_nodes || prefix < 8 || prefix > 32 ||
+        !net_addr_parse_ip(net, 0, &addr) || addr.sa.sa_family != AF_INET ||
+        (ntohl(addr.in4.sin_addr.s_addr) ^ CLUSTER_POD_NET) >> (32 - CLUSTER_POD_PREFIX) != 0) {
+        return err_set(err, ERR_INVALID, "cannot route \"%.*s\"", STR_ARG(words));
+    }
+    return switch_route_pods(&s->net, (unsigned)number, ntohl(addr.in4.sin_addr.s_addr), (unsigned)prefix, err);
+}
+
+static bool answer(void *arg, struct str request, struct buf *reply)
+{
+    struct supervisor *s = arg;
+    if (str_eq_c(request, "status")) {
+        write_status(s, reply);
+    } else if (str_eq_c(request, "nodes")) {
+        write_nodes(s, reply);
+    } else if (str_starts(request, STR("route "))) {
+        struct err err;
+        if (!route(s, str_sub(request, 6, request.len), &err)) {
+            buf_printf(reply, "%s\n", err.msg);
+        }
+    } else if (str_eq_c(request, "stop")) {
+        begin_stop(s);
+        return false;
+    } else {
+        buf_append_c(reply, "unknown request\n");
+    }
+    return true;
+}
+
+static void trim_logs(void *arg)
+{
+    struct supervisor *s = arg;
+    for (size_t i = 0; i < s->n_programs; i++) {
+        program_trim_log(&s->programs[i]);
+    }
+    loop_timer_start(&s->trim, TRIM_EVERY_MS);
+}
+
+static void slirp_on_end(struct loop_child *child UNUSED, int status UNUSED, void *arg)
+{
+    struct supervisor *s = arg;
+    s->net.slirp = 0;
+    if (!s->stopping) {
+        log_error("slirp4netns ended: the nodes have no way out until the cluster is started again");
+    }
+}
+
+/* ---- the beginning ---- */
+
+static bool start_network(struct supervisor *s, struct err *err)
+{
+    char log_path[PATH_MAX];
+    path_of(log_path, "%s/logs/slirp4netns.log", s->config->place.state);
+    if (!switch_start(&s->net, err)) {
+        return false;
+    }
+    if (s->config->offline) {
+        tell(s, "+network: a switch of its own, no way out");
+        return true;
+    }
+    if (!switch_go_online(&s->net, log_path, err)) {
+        return false;
+    }
+    int status = loop_child_start(&s->slirp, s->loop, s->net.slirp, slirp_on_end, s);
+    if (status < 0) {
+        return err_set_errno(err, -status, "cannot watch over slirp4netns");
+    }
+    tell(s, "+network: a switch of its own, out through slirp4netns");
+    return true;
+}
+
+static void prepare_programs(struct supervisor *s)
+{
+    s->n_programs = roles_of(s->config, s->start->machine, &s->arena, s->roles);
+    for (size_t i = 0; i < s->n_programs; i++) {
+        struct program *c = &s->programs[i];
+        const struct role *r = &s->roles[i];
+        struct node *n = &s->nodes[r->node - 1];
+        program_init(c, s->loop, r);
+        c->sandbox = &n->sandbox;
+        c->cgroups = &s->cgroups;
+        memcpy(c->cgroup, n->cgroup, sizeof(c->cgroup));
+        c->passed_fd = r->socket == ROLE_API_SOCKET         ? s->start->api_socket
+                       : r->socket == ROLE_PUBLISHED_SOCKET ? s->start->published[r->published]
+                                                            : -1;
+        path_of(c->log_path, "%s/logs/node-%u/%s.log", s->config->place.state, r->node, r->name);
+    }
+}
+
+static bool start_all(struct supervisor *s, struct err *err)
+{
+    int a = loop_signal_start(&s->on_term, s->loop, SIGTERM, begin_stop, s);
+    int b = loop_signal_start(&s->on_int, s->loop, SIGINT, begin_stop, s);
+    if (a < 0 || b < 0) {
+        return err_set(err, ERR_IO, "cannot take signals");
+    }
+    if (!cgroups_detect(&s->cgroups, err) || !control_start(&s->control, s->loop, &s->config->place, answer, s, err) ||
+        !start_network(s, err)) {
+        return false;
+    }
+    for (unsigned i = 0; i < s->config->n_nodes; i++) {
+        struct node *n = &s->nodes[i];
+        *n = (struct node){ .supervisor = s, .number = i + 1, .sandbox = { .pidfd = -1, .netns = -1 } };
+        cluster_cgroup(s->config, n->number, n->cgroup);
+        loop_timer_init(&n->again, s->loop, node_again, n);
+        if (!node_start(n, err)) {
+            return false;
+        }
+    }
+    tell(s, s->config->n_nodes == 1 ? "+node: namespaces, mounts, control groups" : "+nodes: namespaces, mounts, control groups");
+    prepare_programs(s);
+    for (unsigned i = 0; i < s->config->n_nodes; i++) {
+        node_start_programs(&s->nodes[i]);
+    }
+    loop_timer_init(&s->trim, s->loop, trim_logs, s);
+    loop_timer_start(&s->trim, TRIM_EVERY_MS);
+    return true;
+}
+
+static void end_all(struct supervisor *s)
+{
+    char top[CLUSTER_CGROUP_SIZE];
+    struct err err;
+    s->stopping = true;
+    for (unsigned i = 0; i < s->config->n_nodes; i++) {
+        loop_timer_stop(&s->nodes[i].again);
+        loop_child_stop(&s->nodes[i].init);
+        sandbox_kill(&s->nodes[i].sandbox);
+    }
+    for (size_t i = 0; i < s->n_programs; i++) {
+        program_forget(&s->programs[i]);
+    }
+    for (unsigned i = 0; i < s->config->n_nodes; i++) {
+        sandbox_stop(&s->nodes[i].sandbox);
+    }
+    loop_child_stop(&s->slirp);
+    switch_stop(&s->net);
+    cluster_cgroup(s->config, 0, top);
+    if (s->cgroups.n && !cgroups_remove(&s->cgroups, top, &err)) {
+        log_error("%s", err.msg);
+    }
+}
+
+int supervisor_run(const struct supervisor_start *start)
+{
+    /* Large, and there is one a process. */
+    static struct supervisor s;
+    struct err err;
+    s = (struct supervisor){ .start = start, .config = start->config, .net = { .netns = -1 } };
+    s.control.fd = -1;
+    arena_init(&s.arena, ARENA_NO_BUDGET);
+    log_setup("supervisor", LOG_INFO);
+    s.loop = loop_new(&err);
+    bool ok = s.loop && start_all(&s, &err);
+    if (ok) {
+        tell(&s, "+components: started");
+        close(start->progress);
+        loop_run(s.loop);
+    } else {
+        log_error("the cluster does not start: %s", err.msg);
+    }
+    end_all(&s);
+    if (!ok) {
+        tell(&s, "!%s", err.msg);
+    }
+    control_stop(&s.control);
+    s.loop = loop_free(s.loop);
+    arena_deinit(&s.arena);
+    return ok ? 0 : 1;
+}
