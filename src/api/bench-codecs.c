@@ -1,4 +1,4 @@
-/* How long the codecs take for one captured pod: bench-codecs [FILE.json]. Best of several rounds, microseconds a call. */
+/* How long the codecs take for one captured pod: bench-codecs POD.json [PART OF A NAME]. Best of several rounds, microseconds a call. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -89,9 +89,15 @@ static bool to_val(void)
     return api_to_val(&arena, &core_v1_pod_type, &pod, &v);
 }
 
+static const char *only = "";
+
 static void measure(const char *name, bool (*call)(void))
 {
     uint64_t best = UINT64_MAX;
+
+    if (!strstr(name, only)) {
+        return;
+    }
 
     for (int r = 0; r < ROUNDS; r++) {
         uint64_t start = clock_mono_ns(), took;
@@ -120,9 +126,10 @@ int main(int argc, char **argv)
     FILE *f = argc > 1 ? fopen(argv[1], "re") : NULL;
 
     if (!f) {
-        fprintf(stderr, "usage: bench-codecs POD.json\n");
+        fprintf(stderr, "usage: bench-codecs POD.json [PART OF A NAME]\n");
         return 2;
     }
+    only = argc > 2 ? argv[2] : "";
     text = str_trim(str_n(bytes, fread(bytes, 1, sizeof(bytes), f)));
     fclose(f);
     arena_init(&keep, ARENA_NO_BUDGET);

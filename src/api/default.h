@@ -1,6 +1,8 @@
 /*
  * Defaults: what the apiserver fills in when it decodes an object. Values come from the schema (default= and fill=); what no
- * single value tells is a rule in default-rules-*.c. Runs on the version the client sent, before conversion.
+ * single value tells is a rule in default-rules-*.c. Runs on the version the client sent, and
+ * again on the storage version after a conversion between shapes: the metric that a v1 HorizontalPodAutoscaler gets is a default
+ * of v2.
  */
 #ifndef API_DEFAULT_H
 #define API_DEFAULT_H
