@@ -190,9 +190,10 @@ static bool prepare_control_plane(const struct cluster_config *c, struct err *er
     };
     static const char *const controller_manager[] = { "ca.crt", "ca.key", "sa.key" };
     static const char *const scheduler[] = { "ca.crt" };
-    char store[PATH_MAX];
+    char store[PATH_MAX], kube[PATH_MAX];
     path_of(store, "%s/store", c->place.state);
-    if (!fs_mkdirs(store, 0700, err)) {
+    /* The folder above is everybody's way in; each folder inside is its user's. */
+    if (!fs_mkdirs(path_of(kube, "%s/kube", c->place.state), 0755, err) || !fs_mkdirs(store, 0700, err)) {
         return false;
     }
     if (chown(store, ROLE_UID_APISERVER, ROLE_UID_APISERVER) < 0) {

@@ -75,7 +75,6 @@ static void apiserver(const struct maker *m, struct role *r)
     word(r, m->a, "--service-account-issuer=https://kubernetes.default.svc.%s", CLUSTER_DOMAIN);
     word(r, m->a, "--service-cluster-ip-range=%s", CLUSTER_SERVICE_CIDR);
     word(r, m->a, "--authorization-mode=Node,RBAC");
-    word(r, m->a, "--enable-admission-plugins=NodeRestriction");
 }
 
 static void controller_manager(const struct maker *m, struct role *r)

@@ -26,7 +26,7 @@ struct options {
 static const struct flag serving_flags[] = {
     FLAG_INT(struct options, cfg.secure_port, "secure-port", "6443", "The port that is served with TLS"),
     FLAG_STRING(struct options, bind_address, "bind-address", "0.0.0.0", "The address that is listened on"),
-    FLAG_INT(struct options, listen_fd, "listen-fd", "-1", "A listening socket handed in, used in place of bind-address and secure-port"),
+    FLAG_INT(struct options, listen_fd, "listen-fd", "-1", "A listening socket handed in, in place of bind-address and secure-port, or beside them if secure-port is given"),
     FLAG_STRING(struct options, tls_cert_file, "tls-cert-file", "", "The server's certificate chain (PEM)"),
     FLAG_STRING(struct options, tls_private_key_file, "tls-private-key-file", "", "The key of tls-cert-file (PEM)"),
     FLAG_STRING(struct options, cert_dir, "cert-dir", "/var/run/kubernetes", "Where a self-signed certificate is kept when no tls-cert-file is given"),
@@ -79,6 +79,7 @@ struct main_state {
     struct loop_signal term, interrupt;
     struct loop_timer reload;
     bool draining;
+    bool own_socket; /* --secure-port was given: served beside an inherited socket */
 };
 
 static bool read_text(struct str path, struct buf *b, struct err *err)
@@ -188,9 +189,6 @@ static void on_signal(void *arg)
 static int listen_socket(const struct options *o, struct err *err)
 {
     struct net_addr addr;
-    if (o->listen_fd >= 0) {
-        return (int)o->listen_fd;
-    }
     if (o->cfg.secure_port < 1 || o->cfg.secure_port > 65535 ||
         !net_addr_parse_ip(o->bind_address, (uint16_t)o->cfg.secure_port, &addr)) {
         err_set(err, ERR_INVALID, "--bind-address %.*s or --secure-port %lld is not valid", STR_ARG(o->bind_address),
@@ -237,12 +235,13 @@ static bool start(struct main_state *m, struct err *err)
     if (!complete(m->opt, err) || !load_tls(m, err)) {
         return false;
     }
-    int fd = listen_socket(m->opt, err);
-    if (fd < 0) {
+    int inherited = (int)m->opt->listen_fd, fd = -1;
+    if ((inherited < 0 || m->own_socket) && (fd = listen_socket(m->opt, err)) < 0) {
         return false;
     }
     m->server = apiserver_new(m->loop, &m->opt->cfg, err);
-    return m->server && apiserver_listen(m->server, fd, m->tls, err);
+    return m->server && (fd < 0 || apiserver_listen(m->server, fd, m->tls, err)) &&
+           (inherited < 0 || apiserver_listen(m->server, inherited, m->tls, err));
 }
 
 int kube_apiserver_main(int argc, char **argv)
@@ -262,6 +261,7 @@ int kube_apiserver_main(int argc, char **argv)
     if (status >= 0) {
         return status;
     }
+    m.own_socket = flags_changed(&flags, "secure-port");
     m.loop = loop_new(&err);
     if (!m.loop || loop_signal_start(&m.term, m.loop, SIGTERM, on_signal, &m) < 0 ||
         loop_signal_start(&m.interrupt, m.loop, SIGINT, on_signal, &m) < 0 || !start(&m, &err)) {
