@@ -74,6 +74,7 @@ struct request {
     int64_t old_revision;
     unsigned conflicts;
     bool creating;               /* nothing is replaced: a create, or an update that creates */
+    bool applied;                /* server-side apply made the object: ownership is settled */
     bool name_generated;         /* a taken name is made anew */
     uint64_t client_rv;          /* resourceVersion the client insists on; 0: none */
     struct field_errs errs;

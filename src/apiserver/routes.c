@@ -17,13 +17,13 @@ static const struct stage list_stages[] = { STAGE(negotiate_list), STAGE(options
 static const struct stage watch_stages[] = { STAGE(negotiate_list), STAGE(options_list), STAGE(wait_rv), STAGE(watch), STAGES_END };
 
 static const struct stage create_stages[] = { STAGE(negotiate_object), STAGE(options_create), STAGE(body), STAGE(decode),
-    STAGE(begin_create), STAGE(admit), STAGE(prepare), STAGE(validate), STAGE(admit_validate), STAGE(allocate), STAGE(commit),
+    STAGE(begin_create), STAGE(manage), STAGE(admit), STAGE(prepare), STAGE(validate), STAGE(admit_validate), STAGE(allocate), STAGE(commit),
     STAGE(respond_written), STAGES_END };
 static const struct stage update_stages[] = { STAGE(negotiate_object), STAGE(options_update), STAGE(body), STAGE(decode), STAGE(load),
-    STAGE(begin_update), STAGE(admit), STAGE(prepare), STAGE(validate), STAGE(admit_validate), STAGE(allocate), STAGE(commit),
+    STAGE(begin_update), STAGE(manage), STAGE(admit), STAGE(prepare), STAGE(validate), STAGE(admit_validate), STAGE(allocate), STAGE(commit),
     STAGE(respond_written), STAGES_END };
 static const struct stage patch_stages[] = { STAGE(negotiate_object), STAGE(options_patch), STAGE(body), STAGE(load),
-    STAGE(apply_patch), STAGE(admit), STAGE(prepare), STAGE(validate), STAGE(admit_validate), STAGE(allocate), STAGE(commit),
+    STAGE(apply_patch), STAGE(manage), STAGE(admit), STAGE(prepare), STAGE(validate), STAGE(admit_validate), STAGE(allocate), STAGE(commit),
     STAGE(respond_written), STAGES_END };
 static const struct stage delete_stages[] = { STAGE(negotiate_object), STAGE(body), STAGE(options_delete), STAGE(load_found),
     STAGE(begin_delete), STAGE(admit), STAGE(admit_validate), STAGE(delete), STAGE(commit), STAGE(respond_deleted), STAGES_END };
@@ -31,11 +31,42 @@ static const struct stage delete_collection_stages[] = { STAGE(negotiate_list), 
     STAGE(delete_collection), STAGE(load_found), STAGE(begin_delete), STAGE(admit), STAGE(admit_validate), STAGE(delete), STAGE(commit),
     STAGE(delete_next), STAGES_END };
 
+static const struct stage scale_get_stages[] = { STAGE(negotiate_plain), STAGE(options_get), STAGE(wait_rv), STAGE(load_found),
+    STAGE(scale_get), STAGES_END };
+static const struct stage scale_update_stages[] = { STAGE(negotiate_plain), STAGE(options_update), STAGE(body), STAGE(load_found),
+    STAGE(scale_begin), STAGE(manage), STAGE(admit), STAGE(prepare), STAGE(validate), STAGE(admit_validate), STAGE(commit),
+    STAGE(respond_scale), STAGES_END };
+static const struct stage scale_patch_stages[] = { STAGE(negotiate_plain), STAGE(options_patch), STAGE(body), STAGE(load_found),
+    STAGE(scale_begin), STAGE(manage), STAGE(admit), STAGE(prepare), STAGE(validate), STAGE(admit_validate), STAGE(commit),
+    STAGE(respond_scale), STAGES_END };
+static const struct stage binding_stages[] = { STAGE(negotiate_plain), STAGE(options_create), STAGE(body), STAGE(binding_named),
+    STAGE(load_found), STAGE(binding_begin), STAGE(admit), STAGE(admit_validate), STAGE(commit), STAGE(respond_created_status), STAGES_END };
+static const struct stage eviction_stages[] = { STAGE(negotiate_plain), STAGE(options_create), STAGE(body), STAGE(eviction_begin),
+    STAGE(load_found), STAGE(eviction_budget), STAGE(begin_delete), STAGE(admit), STAGE(admit_validate), STAGE(delete), STAGE(commit),
+    STAGE(respond_created_status), STAGES_END };
+static const struct stage token_stages[] = { STAGE(negotiate_plain), STAGE(options_create), STAGE(body), STAGE(load_found),
+    STAGE(token_request), STAGES_END };
+static const struct stage finalize_stages[] = { STAGE(negotiate_object), STAGE(options_update), STAGE(body), STAGE(decode),
+    STAGE(load_found), STAGE(finalize_begin), STAGE(manage), STAGE(admit), STAGE(admit_validate), STAGE(commit), STAGE(respond_written),
+    STAGES_END };
+static const struct stage review_stages[] = { STAGE(negotiate_plain), STAGE(options_create), STAGE(body), STAGE(decode), STAGE(review),
+    STAGES_END };
+
 /* Upstream's order of rules: the first row that fits. NULL means any. */
 static const struct route {
     const char *group, *resource, *sub, *verb;
     const struct stage *stages;
 } routes[] = {
+    { "", "bindings", "", "create", binding_stages },
+    { "", "pods", "binding", "create", binding_stages },
+    { "", "pods", "eviction", "create", eviction_stages },
+    { "", "serviceaccounts", "token", "create", token_stages },
+    { "", "namespaces", "finalize", "update", finalize_stages },
+    { "authentication.k8s.io", NULL, "", "create", review_stages },
+    { "authorization.k8s.io", NULL, "", "create", review_stages },
+    { NULL, NULL, "scale", "get", scale_get_stages },
+    { NULL, NULL, "scale", "update", scale_update_stages },
+    { NULL, NULL, "scale", "patch", scale_patch_stages },
     { NULL, NULL, "", "get", get_stages },
     { NULL, NULL, "", "list", list_stages },
     { NULL, NULL, "", "watch", watch_stages },
@@ -47,6 +78,15 @@ static const struct route {
     { NULL, NULL, "status", "get", get_stages },
     { NULL, NULL, "status", "update", update_stages },
     { NULL, NULL, "status", "patch", patch_stages },
+    { NULL, NULL, "approval", "get", get_stages },
+    { NULL, NULL, "approval", "update", update_stages },
+    { NULL, NULL, "approval", "patch", patch_stages },
+    { NULL, NULL, "ephemeralcontainers", "get", get_stages },
+    { NULL, NULL, "ephemeralcontainers", "update", update_stages },
+    { NULL, NULL, "ephemeralcontainers", "patch", patch_stages },
+    { NULL, NULL, "resize", "get", get_stages },
+    { NULL, NULL, "resize", "update", update_stages },
+    { NULL, NULL, "resize", "patch", patch_stages },
 };
 
 static bool has_verb(struct str verbs, struct str verb)
@@ -170,7 +210,7 @@ enum stage_result stage_route(struct request *r)
     for (size_t n = 0; n < ARRAY_SIZE(routes); n++) {
         const struct route *t = &routes[n];
         if (fits(t->group, i->group) && fits(t->resource, i->resource) && fits(t->sub, r->sub ? r->sub->name : STR_EMPTY) &&
-            fits(t->verb, i->verb) && (r->rest || t->resource)) {
+            fits(t->verb, i->verb) && (r->rest || t->group)) {
             r->stages = t->stages;
             r->at = 0;
             return STAGE_DONE;

@@ -4,6 +4,7 @@
  */
 #include "api/gen/meta_v1.h"
 #include "api/json-writer.h"
+#include "apiserver/member.h"
 #include "apiserver/render.h"
 #include "base/clock.h"
 
@@ -80,33 +81,6 @@ void table_end(struct buf *b)
 }
 
 /* ---- cells by path ---- */
-
-/* The member at a dotted path through single messages; NULL when the path leads nowhere in this object. */
-static const void *member_at(const struct api_type *t, const void *obj, struct str path, const struct api_field **ret_field)
-{
-    struct str rest = path, name;
-    while (str_split(&rest, '.', &name)) {
-        size_t offset;
-        const struct api_field *f = api_field_find(t, name, &offset);
-        if (!f) {
-            return NULL;
-        }
-        const void *member = (const char *)obj + offset;
-        if (!rest.ptr) {
-            *ret_field = f;
-            return member;
-        }
-        if (f->ftype != API_MESSAGE || f->card != API_SINGLE) {
-            return NULL;
-        }
-        obj = f->flags & API_F_POINTER ? *(const void *const *)member : member;
-        t = f->message;
-        if (!obj) {
-            return NULL;
-        }
-    }
-    return NULL;
-}
 
 static bool is_path(struct str s)
 {

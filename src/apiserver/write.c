@@ -62,6 +62,41 @@ static bool match_namespace(struct request *r, struct meta_v1_object_meta *m)
     return false;
 }
 
+static void clear_status(const struct rest *rest, void *obj)
+{
+    if (rest->status_size > 0) {
+        memset((char *)obj + rest->status_offset, 0, rest->status_size);
+    }
+}
+
+/* Status subresource: everything but metadata and status stays as it was. */
+static void keep_desired(struct request *r)
+{
+    const struct rest *rest = r->rest;
+    struct meta_v1_object_meta m = *rest_meta(rest, r->obj);
+    void *status = arena_alloc(&r->arena, rest->status_size);
+    if (!status) {
+        return;
+    }
+    memcpy(status, (char *)r->obj + rest->status_offset, rest->status_size);
+    memcpy(r->obj, r->old, rest->hub->type->size);
+    memcpy((char *)r->obj + rest->status_offset, status, rest->status_size);
+    const struct meta_v1_object_meta *old = rest_meta_const(rest, r->old);
+    m.finalizers = old->finalizers;
+    m.n_finalizers = old->n_finalizers;
+    m.owner_references = old->owner_references;
+    m.n_owner_references = old->n_owner_references;
+    *rest_meta(rest, r->obj) = m;
+}
+
+/* The object itself: status stays as it was, where it has a subresource of its own. */
+static void keep_status(struct request *r)
+{
+    if (r->rest->status_size > 0 && r->rest->hub->has_status && !r->sub) {
+        memcpy((char *)r->obj + r->rest->status_offset, (const char *)r->old + r->rest->status_offset, r->rest->status_size);
+    }
+}
+
 static bool copy_body(struct request *r)
 {
     r->obj = arena_alloc(&r->arena, r->rest->hub->type->size);
@@ -80,6 +115,9 @@ enum stage_result stage_begin_create(struct request *r)
     }
     r->creating = true;
     r->http_code = 201;
+    if (!(r->rest->ops->flags & KIND_STATUS_ON_CREATE)) {
+        clear_status(r->rest, r->obj);
+    }
     begin_context(r, ADMIT_CREATE);
     return STAGE_DONE;
 }
@@ -116,7 +154,7 @@ enum stage_result write_check_update(struct request *r)
         return STAGE_ERROR;
     }
     if (!r->old) {
-        if (!(r->rest->ops->flags & KIND_CREATE_ON_UPDATE) || r->sub || r->client_rv != 0) {
+        if ((!(r->rest->ops->flags & KIND_CREATE_ON_UPDATE) && !r->applied) || r->sub || r->client_rv != 0) {
             return not_found(r);
         }
         r->creating = true;
@@ -143,6 +181,11 @@ enum stage_result write_check_update(struct request *r)
         return STAGE_ERROR;
     }
     m->resource_version = old->resource_version;
+    if (write_is_status(r)) {
+        keep_desired(r);
+    } else {
+        keep_status(r);
+    }
     begin_context(r, ADMIT_UPDATE);
     return STAGE_DONE;
 }
@@ -177,13 +220,6 @@ static void generate_name(struct request *r, struct meta_v1_object_meta *m)
     struct str base = str_sub(m->generate_name, 0, MAX_NAME - SUFFIX);
     m->name = arena_printf(&r->arena, "%.*s%s", STR_ARG(base), suffix);
     r->name_generated = true;
-}
-
-static void clear_status(const struct rest *rest, void *obj)
-{
-    if (rest->status_size > 0) {
-        memset((char *)obj + rest->status_offset, 0, rest->status_size);
-    }
 }
 
 static enum stage_result prepare_create(struct request *r)
@@ -257,26 +293,6 @@ static bool desired_changed(const struct rest *rest, const void *a, const void *
     return false;
 }
 
-/* Status subresource: everything but metadata and status stays as it was. */
-static void keep_desired(struct request *r)
-{
-    const struct rest *rest = r->rest;
-    struct meta_v1_object_meta m = *rest_meta(rest, r->obj);
-    void *status = arena_alloc(&r->arena, rest->status_size);
-    if (!status) {
-        return;
-    }
-    memcpy(status, (char *)r->obj + rest->status_offset, rest->status_size);
-    memcpy(r->obj, r->old, rest->hub->type->size);
-    memcpy((char *)r->obj + rest->status_offset, status, rest->status_size);
-    const struct meta_v1_object_meta *old = rest_meta_const(rest, r->old);
-    m.finalizers = old->finalizers;
-    m.n_finalizers = old->n_finalizers;
-    m.owner_references = old->owner_references;
-    m.n_owner_references = old->n_owner_references;
-    *rest_meta(rest, r->obj) = m;
-}
-
 static enum stage_result prepare_update(struct request *r)
 {
     const struct kind_ops *ops = r->rest->ops;
@@ -292,9 +308,7 @@ static enum stage_result prepare_update(struct request *r)
         return STAGE_DONE;
     }
     keep_metadata(m, old);
-    if (r->rest->status_size > 0 && r->rest->hub->has_status && !r->sub) {
-        memcpy((char *)r->obj + r->rest->status_offset, (const char *)r->old + r->rest->status_offset, r->rest->status_size);
-    }
+    keep_status(r);
     if (ops->prepare_update) {
         ops->prepare_update(&r->kctx, r->obj, r->old);
     }
