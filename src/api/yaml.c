@@ -639,13 +639,38 @@ static void write_block(struct buf *b, struct str s, unsigned indent)
     }
 }
 
+/* JSON's double quotes, with what YAML does not take as it is (delete, C1 controls, byte order marks, non-characters) escaped. */
 static void write_quoted(struct buf *b, struct str s)
 {
+    struct buf json;
     if (is_plain(s)) {
         buf_append(b, s);
-    } else {
-        json_write_string_plain(b, s);
+        return;
     }
+    buf_init(&json, b->max);
+    json_write_string_plain(&json, s);
+    const unsigned char *p = (const unsigned char *)json.ptr, *end = p + json.len;
+    for (; p < end; p++) {
+        unsigned code = 0, more = 0;
+        if (*p == 0x7f) {
+            code = 0x7f;
+        } else if (*p == 0xc2 && end - p > 1 && p[1] < 0xa0) {
+            code = p[1];
+            more = 1;
+        } else if (*p == 0xef && end - p > 2) {
+            unsigned c = 0xf000u | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
+            code = c == 0xfeff || c >= 0xfffe ? c : 0;
+            more = 2;
+        }
+        if (code) {
+            buf_printf(b, "\\u%04x", code);
+            p += more;
+        } else {
+            buf_append_bytes(b, p, 1);
+        }
+    }
+    b->failed = b->failed || buf_failed(&json);
+    buf_deinit(&json);
 }
 
 static void write_node(struct buf *b, const struct val *v, unsigned indent, bool in_list);
@@ -661,7 +686,7 @@ static void write_flat(struct buf *b, const struct val *v, unsigned indent)
         buf_append(b, STR("{}\n"));
     } else if (v->kind == VAL_ARRAY) {
         buf_append(b, STR("[]\n"));
-    } else if (v->kind == VAL_STRING && is_block(v->s)) {
+    } else if (v->kind == VAL_STRING && indent > 0 && is_block(v->s)) {
         write_block(b, v->s, indent);
     } else {
         if (v->kind == VAL_STRING) {
