@@ -1,5 +1,49 @@
+#include "api/selector.h"
 #include "apiserver/request.h"
 #include "apiserver/verbs.h"
+
+/* Selectors narrow what is asked for (KEP-4601): a node may list the pods that run on it. One that cannot be read narrows nothing;
+ * the request will be refused for it later. */
+static void field_requirements(struct request *r, struct authz_attributes *attr)
+{
+    struct str text = request_param(r, "fieldSelector");
+    struct field_selector sel;
+    if (str_empty(text) || !field_selector_parse(&r->arena, text, &sel, NULL)) {
+        return;
+    }
+    struct authz_requirement *list = arena_new_n(&r->arena, struct authz_requirement, sel.n + 1);
+    for (size_t i = 0; list && i < sel.n; i++) {
+        list[i] = (struct authz_requirement){ .key = sel.terms[i].field, .op = sel.terms[i].negate ? STR("NotIn") : STR("In"),
+                                              .values = &sel.terms[i].value, .n_values = 1 };
+    }
+    attr->fields = list;
+    attr->n_fields = list ? sel.n : 0;
+}
+
+static void label_requirements(struct request *r, struct authz_attributes *attr)
+{
+    static const struct str ops[] = {
+        [SELECTOR_IN] = STR_INIT("In"),         [SELECTOR_NOT_IN] = STR_INIT("NotIn"),
+        [SELECTOR_EQUALS] = STR_INIT("In"),     [SELECTOR_DOUBLE_EQUALS] = STR_INIT("In"),
+        [SELECTOR_NOT_EQUALS] = STR_INIT("NotIn"), [SELECTOR_EXISTS] = STR_INIT("Exists"),
+        [SELECTOR_NOT_EXISTS] = STR_INIT("DoesNotExist"),
+    };
+    struct str text = request_param(r, "labelSelector");
+    struct selector sel;
+    if (str_empty(text) || !selector_parse(&r->arena, text, &sel, NULL)) {
+        return;
+    }
+    struct authz_requirement *list = arena_new_n(&r->arena, struct authz_requirement, sel.n + 1);
+    size_t n = 0;
+    for (size_t i = 0; list && i < sel.n; i++) {
+        if ((size_t)sel.reqs[i].op < ARRAY_SIZE(ops)) {
+            list[n++] = (struct authz_requirement){ .key = sel.reqs[i].key, .op = ops[sel.reqs[i].op],
+                                                    .values = sel.reqs[i].values, .n_values = sel.reqs[i].n_values };
+        }
+    }
+    attr->labels = list;
+    attr->n_labels = n;
+}
 
 static void attributes(struct request *r, struct authz_attributes *attr)
 {
@@ -12,6 +56,10 @@ static void attributes(struct request *r, struct authz_attributes *attr)
         attr->resource = i->resource;
         attr->subresource = i->subresource;
         attr->name = i->name;
+        if (str_eq_c(i->verb, "list") || str_eq_c(i->verb, "watch") || str_eq_c(i->verb, "deletecollection")) {
+            field_requirements(r, attr);
+            label_requirements(r, attr);
+        }
     }
 }
 

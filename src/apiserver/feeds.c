@@ -11,6 +11,7 @@ struct feed_kind {
     const char *group, *resource;
     void (*put)(struct apiserver *s, const void *obj);
     void (*drop)(struct apiserver *s, struct str ns, struct str name);
+    void (*forget)(struct apiserver *s); /* all of the kind */
 };
 
 struct feed {
@@ -83,14 +84,44 @@ static void drop_attachment(struct apiserver *s, struct str ns, struct str name)
     node_graph_delete_attachment(s->node_graph, name);
 }
 
+static void forget_roles(struct apiserver *s)
+{
+    rbac_forget(s->rbac, RBAC_ROLES);
+}
+static void forget_cluster_roles(struct apiserver *s)
+{
+    rbac_forget(s->rbac, RBAC_CLUSTER_ROLES);
+}
+static void forget_role_bindings(struct apiserver *s)
+{
+    rbac_forget(s->rbac, RBAC_ROLE_BINDINGS);
+}
+static void forget_cluster_role_bindings(struct apiserver *s)
+{
+    rbac_forget(s->rbac, RBAC_CLUSTER_ROLE_BINDINGS);
+}
+static void forget_pods(struct apiserver *s)
+{
+    node_graph_forget_pods(s->node_graph);
+}
+static void forget_volumes(struct apiserver *s)
+{
+    node_graph_forget_volumes(s->node_graph);
+}
+static void forget_attachments(struct apiserver *s)
+{
+    node_graph_forget_attachments(s->node_graph);
+}
+
 static const struct feed_kind kinds[] = {
-    { "rbac.authorization.k8s.io", "roles", put_role, drop_role },
-    { "rbac.authorization.k8s.io", "clusterroles", put_cluster_role, drop_cluster_role },
-    { "rbac.authorization.k8s.io", "rolebindings", put_role_binding, drop_role_binding },
-    { "rbac.authorization.k8s.io", "clusterrolebindings", put_cluster_role_binding, drop_cluster_role_binding },
-    { "", "pods", put_pod, drop_pod },
-    { "", "persistentvolumes", put_volume, drop_volume },
-    { "storage.k8s.io", "volumeattachments", put_attachment, drop_attachment },
+    { "rbac.authorization.k8s.io", "roles", put_role, drop_role, forget_roles },
+    { "rbac.authorization.k8s.io", "clusterroles", put_cluster_role, drop_cluster_role, forget_cluster_roles },
+    { "rbac.authorization.k8s.io", "rolebindings", put_role_binding, drop_role_binding, forget_role_bindings },
+    { "rbac.authorization.k8s.io", "clusterrolebindings", put_cluster_role_binding, drop_cluster_role_binding,
+      forget_cluster_role_bindings },
+    { "", "pods", put_pod, drop_pod, forget_pods },
+    { "", "persistentvolumes", put_volume, drop_volume, forget_volumes },
+    { "storage.k8s.io", "volumeattachments", put_attachment, drop_attachment, forget_attachments },
 };
 
 static enum store_status feed_open(struct feed *f);
@@ -115,9 +146,10 @@ static void feed_pump(void *arg)
             return;
         }
         if (got == WATCH_GOT_EXPIRED) {
-            /* Everything is fed again; what was deleted meanwhile is found by the watcher's own start. */
+            /* Everything is fed again within this turn. Deletions were missed, and a right that was taken away must be gone. */
             log_warning("apiserver: the feed of %s fell behind and starts again", f->kind->resource);
             f->watcher = watcher_free(f->watcher);
+            f->kind->forget(f->srv);
             if (feed_open(f) != STORE_OK) {
                 return;
             }

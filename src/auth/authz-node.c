@@ -54,8 +54,7 @@ static bool narrowed_to(const struct question *q, const char *field, struct str 
 {
     for (size_t i = 0; i < q->attr->n_fields; i++) {
         const struct authz_requirement *f = &q->attr->fields[i];
-        bool equal =
-            str_eq(f->op, STR("=")) || str_eq(f->op, STR("==")) || str_eq(f->op, STR("In"));
+        bool equal = str_eq(f->op, STR("In"));
         if (equal && str_eq_c(f->key, field) && f->n_values == 1 && str_eq(f->values[0], value)) {
             return true;
         }

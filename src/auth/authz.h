@@ -24,7 +24,7 @@ enum authz_result { AUTHZ_NO_OPINION, AUTHZ_ALLOW, AUTHZ_DENY, AUTHZ_WAIT };
 /* A requirement of a field or label selector that narrows a list or watch (KEP-4601). */
 struct authz_requirement {
     struct str key;
-    struct str op; /* fields: "=" "!="; labels: "In" "NotIn" "Exists" "DoesNotExist" */
+    struct str op; /* "In" "NotIn"; labels also "Exists" "DoesNotExist" */
     const struct str *values;
     size_t n_values;
 };

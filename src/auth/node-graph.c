@@ -491,22 +491,44 @@ bool node_graph_has_attachment(const struct node_graph *g, struct str node, stru
     return a && str_eq_c(node, a->node);
 }
 
-struct node_graph *node_graph_free(struct node_graph *g)
+void node_graph_forget_pods(struct node_graph *g)
 {
     struct str key;
     void *value;
-    if (!g) {
-        return NULL;
-    }
     for (size_t pos = 0; map_next(&g->pods, &pos, &key, &value);) {
         pod_drop(g, value);
     }
+    map_clear(&g->pods);
+}
+
+void node_graph_forget_volumes(struct node_graph *g)
+{
+    struct str key;
+    void *value;
     for (size_t pos = 0; map_next(&g->volumes, &pos, &key, &value);) {
         volume_unlink(g, value);
     }
+    map_clear(&g->volumes);
+}
+
+void node_graph_forget_attachments(struct node_graph *g)
+{
+    struct str key;
+    void *value;
     for (size_t pos = 0; map_next(&g->attachments, &pos, &key, &value);) {
         attachment_drop(g, value);
     }
+    map_clear(&g->attachments);
+}
+
+struct node_graph *node_graph_free(struct node_graph *g)
+{
+    if (!g) {
+        return NULL;
+    }
+    node_graph_forget_pods(g);
+    node_graph_forget_volumes(g);
+    node_graph_forget_attachments(g);
     map_deinit(&g->pods);
     map_deinit(&g->volumes);
     map_deinit(&g->volume_secrets);

@@ -39,6 +39,11 @@ void node_graph_delete_volume(struct node_graph *g, struct str name);
 void node_graph_put_attachment(struct node_graph *g, const struct storage_v1_volume_attachment *va);
 void node_graph_delete_attachment(struct node_graph *g, struct str name);
 
+/* Forgets every object of a kind: before all of them are put again, because deletions may have been missed. */
+void node_graph_forget_pods(struct node_graph *g);
+void node_graph_forget_volumes(struct node_graph *g);
+void node_graph_forget_attachments(struct node_graph *g);
+
 /* Is there a way from the object to the node? */
 bool node_graph_refers(const struct node_graph *g, struct str node, enum node_ref kind, struct str namespace_, struct str name);
 bool node_graph_has_pod(const struct node_graph *g, struct str node, struct str namespace_, struct str name);

@@ -369,6 +369,60 @@ void rbac_delete_cluster_role_binding(struct rbac *r, struct str name)
     delete_binding(r, STR_EMPTY, name);
 }
 
+/* The names of a kind's objects, gathered first because deleting changes the maps. */
+static void forget_roles(struct rbac *r, bool cluster)
+{
+    struct rbac_role **list = calloc(r->roles.n + 1, sizeof(struct rbac_role *));
+    struct str key;
+    void *value;
+    size_t n = 0;
+    if (!list) {
+        abort();
+    }
+    for (size_t pos = 0; map_next(&r->roles, &pos, &key, &value);) {
+        struct rbac_role *role = value;
+        if (role->present && str_empty(role->namespace_) == cluster) {
+            list[n++] = role;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        role_empty(list[i]);
+        list[i]->present = false;
+        role_forget(r, list[i]);
+    }
+    free(list);
+}
+
+static void forget_bindings(struct rbac *r, bool cluster)
+{
+    struct rbac_binding **list = calloc(r->bindings.n + 1, sizeof(struct rbac_binding *));
+    struct str key;
+    void *value;
+    size_t n = 0;
+    if (!list) {
+        abort();
+    }
+    for (size_t pos = 0; map_next(&r->bindings, &pos, &key, &value);) {
+        struct rbac_binding *b = value;
+        if (str_empty(b->namespace_) == cluster) {
+            list[n++] = b;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        delete_binding(r, list[i]->namespace_, list[i]->name);
+    }
+    free(list);
+}
+
+void rbac_forget(struct rbac *r, enum rbac_kind kind)
+{
+    if (kind == RBAC_ROLES || kind == RBAC_CLUSTER_ROLES) {
+        forget_roles(r, kind == RBAC_CLUSTER_ROLES);
+    } else {
+        forget_bindings(r, kind == RBAC_CLUSTER_ROLE_BINDINGS);
+    }
+}
+
 struct rbac *rbac_free(struct rbac *r)
 {
     struct str key;

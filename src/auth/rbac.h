@@ -35,6 +35,10 @@ void rbac_delete_cluster_role(struct rbac *r, struct str name);
 void rbac_delete_role_binding(struct rbac *r, struct str namespace_, struct str name);
 void rbac_delete_cluster_role_binding(struct rbac *r, struct str name);
 
+/* Forgets every object of a kind: before all of them are put again, because deletions may have been missed. */
+enum rbac_kind { RBAC_ROLES, RBAC_CLUSTER_ROLES, RBAC_ROLE_BINDINGS, RBAC_CLUSTER_ROLE_BINDINGS };
+void rbac_forget(struct rbac *r, enum rbac_kind kind);
+
 /* AUTHZ_ALLOW or AUTHZ_NO_OPINION. With an arena, '*ret_reason' gets Kubernetes' text: which binding allowed, or which roles that are
  * bound could not be found (may be absent). 'arena' NULL: no text is made. */
 enum authz_result rbac_authorize(const struct rbac *r, const struct authz_attributes *attr, struct arena *arena,

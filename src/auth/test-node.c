@@ -189,7 +189,7 @@ TEST(node_reports_itself_and_lists_its_own_pods_alone)
     struct auth_user u = test_user("system:node:n1", node_groups, 2);
     struct str n1 = STR("n1");
     struct authz_requirement field = {
-        .key = STR("spec.nodeName"), .op = STR("="), .values = &n1, .n_values = 1
+        .key = STR("spec.nodeName"), .op = STR("In"), .values = &n1, .n_values = 1
     };
     w.r = (struct authz_request){ .attr = test_attr(&u, "list", "", "pods", "", ""),
                                   .arena = &w.arena };
@@ -199,7 +199,7 @@ TEST(node_reports_itself_and_lists_its_own_pods_alone)
     n1 = STR("n2");
     CHECK_INT(authz_start(w.chain, &w.r), AUTHZ_NO_OPINION);
     n1 = STR("n1");
-    field.op = STR("!=");
+    field.op = STR("NotIn");
     CHECK_INT(authz_start(w.chain, &w.r), AUTHZ_NO_OPINION);
     CHECK(node_can(&w, "n1", "update", "coordination.k8s.io", "leases", "kube-node-lease", "n1"));
     CHECK(!node_can(&w, "n1", "update", "coordination.k8s.io", "leases", "kube-node-lease", "n2"));

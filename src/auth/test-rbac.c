@@ -164,6 +164,28 @@ TEST(order_of_arrival_does_not_matter_and_deletion_takes_effect)
     world_end(&w);
 }
 
+TEST(forgetting_a_kind_leaves_the_others)
+{
+    struct world w;
+    struct err err = { 0 };
+    struct str authenticated = STR("system:authenticated");
+    struct auth_user alice = test_user("alice", &authenticated, 1);
+    struct authz_attributes a = { .user = &alice, .verb = STR("get"), .path = STR("/apis/apps/v1") };
+    world_make(&w);
+    CHECK_OK(rbac_bootstrap_feed(w.rbac, &err), &err);
+    CHECK(can(&w, &a));
+    rbac_forget(w.rbac, RBAC_ROLE_BINDINGS);
+    rbac_forget(w.rbac, RBAC_ROLES);
+    CHECK(can(&w, &a));
+    rbac_forget(w.rbac, RBAC_CLUSTER_ROLES);
+    CHECK(!can(&w, &a));
+    CHECK_OK(rbac_bootstrap_feed(w.rbac, &err), &err);
+    CHECK(can(&w, &a));
+    rbac_forget(w.rbac, RBAC_CLUSTER_ROLE_BINDINGS);
+    CHECK(!can(&w, &a));
+    world_end(&w);
+}
+
 TEST(bootstrap_gives_masters_all_and_everybody_discovery)
 {
     struct world w;

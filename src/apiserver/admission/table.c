@@ -2,5 +2,11 @@
 #include "apiserver/admission/table.h"
 
 const struct admission_plugin *const admission_plugins[] = {
+    &admission_namespace_lifecycle,
+    &admission_service_account,
+    &admission_node_restriction,
+    &admission_taint_nodes_by_condition,
+    &admission_priority,
+    &admission_default_toleration_seconds,
     NULL,
 };

@@ -4,4 +4,11 @@
 
 #include "apiserver/admission.h"
 
+extern const struct admission_plugin admission_namespace_lifecycle;
+extern const struct admission_plugin admission_service_account;
+extern const struct admission_plugin admission_node_restriction;
+extern const struct admission_plugin admission_taint_nodes_by_condition;
+extern const struct admission_plugin admission_priority;
+extern const struct admission_plugin admission_default_toleration_seconds;
+
 #endif
