@@ -14,15 +14,21 @@
 #include "net/http-client.h"
 #include "net/tls.h"
 
+/* The connections, shared by the clients that only differ in their token. */
+struct connections {
+    unsigned refs;
+    struct http_client *http;
+};
+
 struct client {
     struct loop *loop;
-    struct http_client *http;
+    struct connections *connections;
     struct arena strings; /* everything below that is text */
     struct str prefix;    /* path of the server URL, without a slash at its end */
     struct str user_agent;
     struct str authorization; /* fixed header value, or absent */
     const char *token_file;
-    struct buf token; /* "Bearer …" read from token_file */
+    struct buf token; /* "Bearer …" of token_file or client_set_token() */
     uint64_t token_read_ms;
     uint64_t timeout_ms;
     /* The token bucket as the time at which it was, or will be, full (options qps and burst); 0 ns: unlimited. */
@@ -121,9 +127,16 @@ static bool connect_http(struct client *c, const struct client_config *config, s
         }
     }
     struct http_client_config h = { .host = host, .port = port, .tls = tls };
-    c->http = http_client_new(c->loop, &h, err);
+    struct http_client *http = http_client_new(c->loop, &h, err);
     net_tls_client_unref(tls);
-    return c->http != NULL;
+    if (http) {
+        c->connections = calloc(1, sizeof(*c->connections));
+        if (!c->connections) {
+            abort();
+        }
+        *c->connections = (struct connections){ .refs = 1, .http = http };
+    }
+    return http != NULL;
 }
 
 struct client *client_new(struct loop *loop, const struct client_config *config, const struct client_options *options,
@@ -160,6 +173,35 @@ struct client *client_new(struct loop *loop, const struct client_config *config,
     return c;
 }
 
+struct client *client_share(struct client *c)
+{
+    struct client *s = calloc(1, sizeof(*s));
+    if (!s) {
+        abort();
+    }
+    s->loop = c->loop;
+    s->connections = c->connections;
+    s->connections->refs++;
+    list_init(&s->calls);
+    arena_init_chunk(&s->strings, ARENA_NO_BUDGET, 256);
+    buf_init(&s->token, CLIENT_TOKEN_MAX);
+    s->prefix = arena_str(&s->strings, c->prefix);
+    s->user_agent = arena_str(&s->strings, c->user_agent);
+    s->timeout_ms = c->timeout_ms;
+    s->token_ns = c->token_ns;
+    s->burst_ns = c->burst_ns;
+    return s;
+}
+
+void client_set_token(struct client *c, struct str token)
+{
+    buf_clear(&c->token);
+    if (token.len) {
+        buf_append_c(&c->token, "Bearer ");
+        buf_append(&c->token, token);
+    }
+}
+
 static void call_free(struct client_call *call)
 {
     list_remove(&call->link);
@@ -181,7 +223,10 @@ struct client *client_free(struct client *c)
     while (!list_empty(&c->calls)) {
         call_free(LIST_ENTRY(c->calls.next, struct client_call, link));
     }
-    http_client_free(c->http);
+    if (c->connections && --c->connections->refs == 0) {
+        http_client_free(c->connections->http);
+        free(c->connections);
+    }
     if (c->token.ptr) {
         explicit_bzero(c->token.ptr, c->token.len);
     }
@@ -200,7 +245,7 @@ struct loop *client_loop(const struct client *c)
 static struct str authorization_of(struct client *c)
 {
     if (!c->token_file) {
-        return c->authorization;
+        return c->token.len ? buf_str(&c->token) : c->authorization;
     }
     uint64_t now = loop_now_ms(c->loop);
     if (!c->token.len || now - c->token_read_ms >= CLIENT_TOKEN_REREAD_MS) {
@@ -415,7 +460,7 @@ static void call_start(struct client_call *call)
         config.total_ms = (uint32_t)left;
     }
     call->tries++;
-    call->http = http_client_start(c->http, &config, &call_ops, call);
+    call->http = http_client_start(c->connections->http, &config, &call_ops, call);
 }
 
 static struct client_call *call_new(struct client *c, struct str method, struct str target, enum call_kind kind,

@@ -28,6 +28,11 @@ struct client_options {
 /* Copies the configuration. NULL with a reason when certificates or the server address are bad. */
 struct client *client_new(struct loop *loop, const struct client_config *config, const struct client_options *options,
                           struct err *err);
+/* A client on the same connections, for other credentials than the TLS certificate's: 'c' has none, and each request carries the
+ * token of client_set_token(). 'c' is kept until all that share it are freed. */
+struct client *client_share(struct client *c);
+/* Replaces the bearer token; absent: none. Copied. */
+void client_set_token(struct client *c, struct str token);
 /* Ends calls that are under way without calling their 'done'. NULL-safe. */
 struct client *client_free(struct client *c);
 struct loop *client_loop(const struct client *c);

@@ -34,10 +34,21 @@ struct controller {
     void *state;
 };
 
-enum action_kind { ACTION_CALL, ACTION_DELETE, ACTION_BARRIER };
+enum action_kind { ACTION_CALL, ACTION_DELETE, ACTION_BARRIER, ACTION_REQUIRE_ABSENT };
+
+/* How soon a key is looked at again whose required absence did not hold. */
+#define ABSENT_RETRY_MS 1000
+
+/* An event that waits for how its action ends. */
+struct action_event {
+    struct event_subject subject;
+    const char *type, *reason;
+    struct str text;
+};
 
 struct action {
     struct action *next;
+    struct action_event *after, *on_failure;
     struct actions *pass;
     enum action_kind kind;
     const struct api_resource *resource;
@@ -79,15 +90,20 @@ static struct action *action_new(struct actions *a, enum action_kind kind, const
     return x;
 }
 
+/* "apps/v1", or "v1" for core. */
+static struct str api_version(struct actions *a, const struct api_resource *r)
+{
+    return str_empty(r->group) ? r->version
+                               : arena_printf(&a->arena, "%.*s/%.*s", STR_ARG(r->group), STR_ARG(r->version));
+}
+
 static struct str encode(struct actions *a, const struct api_type *type, const void *obj, const struct api_resource *r)
 {
     struct buf b;
     struct api_json_encode e = { 0 };
     if (r) {
         e.kind = r->kind;
-        e.api_version = str_empty(r->group)
-                            ? r->version
-                            : arena_printf(&a->arena, "%.*s/%.*s", STR_ARG(r->group), STR_ARG(r->version));
+        e.api_version = api_version(a, r);
     }
     buf_init(&b, CLIENT_ANSWER_MAX);
     if (!api_encode_json(&b, type, obj, &e, NULL)) {
@@ -174,6 +190,27 @@ void act_barrier(struct actions *a)
     action_new(a, ACTION_BARRIER, NULL);
 }
 
+void act_require_absent(struct actions *a, const struct api_resource *r, struct str ns, struct str name, struct str uid)
+{
+    act_barrier(a);
+    struct action *x = action_new(a, ACTION_REQUIRE_ABSENT, r);
+    x->target.ns = arena_str(&a->arena, ns);
+    x->target.name = arena_str(&a->arena, name);
+    x->uid = arena_str(&a->arena, uid);
+    set_request(x, STR("GET"), STR_NULL, STR_NULL);
+    x->tolerate = ERR_NOT_FOUND;
+    act_barrier(a);
+}
+
+void act_delete_collection(struct actions *a, const struct api_resource *r, struct str ns)
+{
+    static const struct client_delete_options none = { .grace_seconds = -1 };
+    struct action *x = action_new(a, ACTION_CALL, r);
+    x->target.ns = arena_str(&a->arena, ns);
+    x->target.answer_type = r->list_type;
+    set_request(x, STR("DELETE"), STR("application/json"), client_delete_body(&a->arena, &none));
+}
+
 void act_requeue_after(struct actions *a, uint64_t ms)
 {
     a->requeue_ms = MIN(a->requeue_ms, ms);
@@ -189,28 +226,73 @@ void act_fail(struct actions *a, const char *fmt, ...)
     a->failed = true;
 }
 
+/* The object may be gone when the event is written: its names are copied. */
+static struct action_event *event_new(struct actions *a, const struct api_resource *r, const void *obj,
+                                      const char *type, const char *reason, struct str text)
+{
+    struct action_event *e = arena_new(&a->arena, struct action_event);
+    if (!e) {
+        abort();
+    }
+    struct event_subject s = event_subject_of(r, obj);
+    e->subject = (struct event_subject){
+        .api_version = api_version(a, r),
+        .kind = s.kind,
+        .ns = arena_str(&a->arena, s.ns),
+        .name = arena_str(&a->arena, s.name),
+        .uid = arena_str(&a->arena, s.uid),
+        .resource_version = arena_str(&a->arena, s.resource_version),
+    };
+    e->type = type;
+    e->reason = reason;
+    e->text = text;
+    return e;
+}
+
+static void event_write(struct actions *a, const struct action_event *e, const char *more)
+{
+    if (e && a->controller->events) {
+        event_record(a->controller->events, &e->subject, e->type, e->reason, "%.*s%s%s", STR_ARG(e->text),
+                     more ? ": " : "", more ? more : "");
+    }
+}
+
+static struct action *last_action(struct actions *a)
+{
+    assert(a->first);
+    return CONTAINER_OF(a->last, struct action, next);
+}
+
 void act_event(struct actions *a, const struct api_resource *r, const void *obj, const char *type, const char *reason,
                const char *fmt, ...)
 {
     va_list ap;
-    if (!a->controller->events) {
-        return;
-    }
-    struct event_subject s = event_subject_of(r, obj);
-    s.api_version = str_empty(r->group)
-                        ? r->version
-                        : arena_printf(&a->arena, "%.*s/%.*s", STR_ARG(r->group), STR_ARG(r->version));
     va_start(ap, fmt);
-    struct str text = arena_vprintf(&a->arena, fmt, ap);
+    event_write(a, event_new(a, r, obj, type, reason, arena_vprintf(&a->arena, fmt, ap)), NULL);
     va_end(ap);
-    event_record(a->controller->events, &s, type, reason, "%.*s", STR_ARG(text));
+}
+
+void act_event_after(struct actions *a, const struct api_resource *r, const void *obj, const char *type,
+                     const char *reason, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    last_action(a)->after = event_new(a, r, obj, type, reason, arena_vprintf(&a->arena, fmt, ap));
+    va_end(ap);
+}
+
+void act_event_on_failure(struct actions *a, const struct api_resource *r, const void *obj, const char *type,
+                          const char *reason, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    last_action(a)->on_failure = event_new(a, r, obj, type, reason, arena_vprintf(&a->arena, fmt, ap));
+    va_end(ap);
 }
 
 void act_tolerate(struct actions *a, enum err_code code)
 {
-    struct action *x = CONTAINER_OF(a->last, struct action, next);
-    assert(a->first);
-    x->tolerate = code;
+    last_action(a)->tolerate = code;
 }
 
 struct arena *act_arena(struct actions *a)
@@ -267,6 +349,7 @@ static void on_answer(void *data, const struct client_answer *answer)
         log_at(conflict ? LOG_DEBUG : LOG_WARNING, "%s %.*s: %s; it is tried again", c->ops->name, STR_ARG(a->key),
                answer->err->msg);
         a->failed = true;
+        event_write(a, x->on_failure, answer->err->msg);
     } else if (x->kind == ACTION_DELETE && (answer->err || answer->type != x->resource->type)) {
         informers_absorb_delete(c->informers, x->resource, x->target.ns, x->target.name, x->uid);
     } else if (x->kind == ACTION_DELETE && !answer->err) {
@@ -278,8 +361,17 @@ static void on_answer(void *data, const struct client_answer *answer)
         } else {
             informers_absorb_delete(c->informers, x->resource, x->target.ns, x->target.name, x->uid);
         }
+    } else if (x->kind == ACTION_REQUIRE_ABSENT) {
+        if (!answer->err && answer->object && answer->type == x->resource->type &&
+            str_eq(meta_of(answer->type, answer->object)->uid, x->uid)) {
+            a->next = NULL;
+            act_requeue_after(a, ABSENT_RETRY_MS);
+        }
     } else if (x->absorb && answer->object && answer->type == x->resource->type) {
         informers_absorb(c->informers, x->resource, answer->object);
+    }
+    if (!answer->err) {
+        event_write(a, x->after, NULL);
     }
     pass_step(a);
 }
@@ -307,7 +399,7 @@ static void pass_step(struct actions *a)
     }
 }
 
-static void pass_begin(struct controller *c, struct str key)
+static struct actions *pass_new(struct controller *c, struct str key, int64_t now)
 {
     struct actions *a = calloc(1, sizeof(*a));
     if (!a) {
@@ -317,10 +409,16 @@ static void pass_begin(struct controller *c, struct str key)
     a->key = key;
     a->last = &a->first;
     a->requeue_ms = UINT64_MAX;
-    a->now = clock_real_s();
+    a->now = now;
     arena_init(&a->arena, PASS_ARENA_MAX);
     list_push_back(&c->passes, &a->link);
     c->n_passes++;
+    return a;
+}
+
+static void pass_begin(struct controller *c, struct str key)
+{
+    struct actions *a = pass_new(c, key, clock_real_s());
     c->ops->reconcile(c->state, key, a);
     bool failed = a->failed;
     a->failed = false; /* the actions that were given run all the same */
@@ -331,6 +429,37 @@ static void pass_begin(struct controller *c, struct str key)
         act_requeue_after(a, 1000);
     }
     pass_step(a);
+}
+
+void controller_dry_run(struct controller *c, struct str key, int64_t now, struct buf *out)
+{
+    struct actions *a = pass_new(c, key, now);
+    c->ops->reconcile(c->state, key, a);
+    for (const struct action *x = a->first; x; x = x->next) {
+        if (x->kind == ACTION_BARRIER) {
+            buf_append_c(out, "--\n");
+            continue;
+        }
+        buf_printf(out, "%.*s %.*s %.*s", STR_ARG(x->request.method), STR_ARG(x->resource->resource),
+                   STR_ARG(x->target.ns));
+        if (x->target.name.len) {
+            buf_printf(out, "/%.*s", STR_ARG(x->target.name));
+        }
+        if (x->target.subresource.len) {
+            buf_printf(out, "/%.*s", STR_ARG(x->target.subresource));
+        }
+        buf_printf(out, " %.*s\n", STR_ARG(x->request.body));
+        if (x->after) {
+            buf_printf(out, "  event %s %s: %.*s\n", x->after->type, x->after->reason, STR_ARG(x->after->text));
+        }
+    }
+    if (a->failed) {
+        buf_append_c(out, "failed\n");
+    }
+    if (a->requeue_ms != UINT64_MAX) {
+        buf_printf(out, "again after %llu ms\n", (unsigned long long)a->requeue_ms);
+    }
+    pass_free(a);
 }
 
 /* Takes keys while there is room; otherwise sets the timer for the next that is due. */

@@ -13,6 +13,8 @@
 #include "client/events.h"
 #include "client/informer.h"
 
+struct buf;
+
 struct actions;
 struct controller;
 
@@ -31,6 +33,11 @@ void act_post_sub(struct actions *a, const struct api_resource *r, struct str ns
 void act_delete(struct actions *a, const struct api_resource *r, struct str ns, struct str name, struct str uid,
                 const struct client_delete_options *options);
 void act_barrier(struct actions *a);
+/* Goes on only if the server, asked now, has no such object with this uid (informers of several resources see a change at
+ * different times). Otherwise the later actions are dropped and the key is looked at again soon. Acts as a barrier. */
+void act_require_absent(struct actions *a, const struct api_resource *r, struct str ns, struct str name, struct str uid);
+/* DELETE of a whole collection in a namespace. */
+void act_delete_collection(struct actions *a, const struct api_resource *r, struct str ns);
 /* Look at the key again after that time even if nothing changes. The earliest wins. */
 void act_requeue_after(struct actions *a, uint64_t ms);
 /* The pass failed for this reason: logged, and retried with back-off after the actions so far ran. */
@@ -38,6 +45,12 @@ PRINTF_LIKE(2, 3) void act_fail(struct actions *a, const char *fmt, ...);
 /* An Event about 'obj' (of resource r's type), type "Normal" or "Warning". */
 PRINTF_LIKE(6, 7) void act_event(struct actions *a, const struct api_resource *r, const void *obj, const char *type,
                                  const char *reason, const char *fmt, ...);
+/* The same, but only when the action added last has succeeded. */
+PRINTF_LIKE(6, 7) void act_event_after(struct actions *a, const struct api_resource *r, const void *obj, const char *type,
+                                       const char *reason, const char *fmt, ...);
+/* The same, but only when the action added last has failed; ": " and the error are added to the text. */
+PRINTF_LIKE(6, 7) void act_event_on_failure(struct actions *a, const struct api_resource *r, const void *obj,
+                                            const char *type, const char *reason, const char *fmt, ...);
 /* Not an error when it is answered with this code: "AlreadyExists" on a create that raced, NotFound on a delete (always
  * tolerated). Applies to the action added last. */
 void act_tolerate(struct actions *a, enum err_code code);
@@ -53,6 +66,7 @@ struct controller_ops {
     void (*reconcile)(void *state, struct str key, struct actions *a);
     void (*teardown)(void *state); /* may be NULL */
     unsigned concurrency;          /* 0: 5 */
+    const char *service_account;   /* in kube-system: whose rights it has with --use-service-account-credentials */
     bool off_by_default;
 };
 
@@ -68,6 +82,8 @@ void controller_enqueue_obj(struct controller *c, const struct api_type *type, c
 void controller_enqueue_after(struct controller *c, struct str key, uint64_t ms);
 struct client *controller_client(const struct controller *c);
 struct loop *controller_loop(const struct controller *c);
+/* Runs one pass and, rather than carrying its actions out, appends them as lines: "POST pods default {…}". For tests. */
+void controller_dry_run(struct controller *c, struct str key, int64_t now, struct buf *out);
 /* An informer_event_fn with the controller as data: enqueues the object itself (for the primary resource). Where keys are
  * computed otherwise, write a listener of your own that calls controller_enqueue(). */
 struct informer *controller_watch(struct controller *c, struct informers *informers, const struct informer_spec *spec);

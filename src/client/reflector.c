@@ -116,12 +116,32 @@ static void watch_error(struct reflector *r, struct arena *a, struct str object)
     }
 }
 
+/* A bookmark says how far the watch is, and whether the initial list is complete: only its metadata counts. */
+static void watch_bookmark(struct reflector *r, struct arena *a, struct str object)
+{
+    struct meta_v1_partial_object_metadata mark = { 0 };
+    if (!api_decode_json(a, &meta_v1_partial_object_metadata_type, object, NULL, &mark, NULL)) {
+        return;
+    }
+    struct str rv = mark.metadata.resource_version;
+    if (r->state == REFLECT_WATCH) {
+        set_text(&r->rv, rv);
+    } else if (str_eq(meta_annotation(&mark.metadata, STR("k8s.io/initial-events-end")), STR("true"))) {
+        list_is_complete(r, rv);
+    }
+    r->progress = true;
+}
+
 static void watch_event(struct reflector *r, struct arena *a, struct str type, struct str object)
 {
     struct informer *i = r->informer;
     const struct api_type *t = i->resource->type;
     if (str_eq(type, STR("ERROR"))) {
         watch_error(r, a, object);
+        return;
+    }
+    if (str_eq(type, STR("BOOKMARK"))) {
+        watch_bookmark(r, a, object);
         return;
     }
     struct err err;
@@ -133,16 +153,6 @@ static void watch_event(struct reflector *r, struct arena *a, struct str type, s
         return;
     }
     const struct meta_v1_object_meta *m = meta_of(t, obj);
-    if (str_eq(type, STR("BOOKMARK"))) {
-        if (r->state == REFLECT_LIST_STREAM &&
-            str_eq(meta_annotation(m, STR("k8s.io/initial-events-end")), STR("true"))) {
-            list_is_complete(r, m->resource_version);
-        } else if (r->state == REFLECT_WATCH) {
-            set_text(&r->rv, m->resource_version);
-        }
-        r->progress = true;
-        return;
-    }
     if (str_eq(type, STR("DELETED"))) {
         informer_drop(i, m->namespace, m->name, meta_rv(m));
     } else {

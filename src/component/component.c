@@ -73,19 +73,19 @@ struct flag_section component_flag_section(struct component_options *options)
     return (struct flag_section){ "Component", component_flags, ARRAY_SIZE(component_flags), options };
 }
 
-static bool make_client(struct component *c, struct err *err)
+/* A client with the configured credentials, or with none. */
+static struct client *make_client(struct component *c, bool anonymous, struct err *err)
 {
     struct arena a;
     struct client_config config;
+    struct client *client = NULL;
     char user_agent[128];
     arena_init(&a, 8u << 20);
-    char *path = arena_cstr(&a, c->options.kubeconfig);
-    bool ok;
+    bool ok = true;
     if (c->options.kubeconfig.len) {
-        ok = kubeconfig_read(&a, path, STR_NULL, &config, err);
+        ok = kubeconfig_read(&a, arena_cstr(&a, c->options.kubeconfig), STR_NULL, &config, err);
     } else if (c->options.master.len) {
         config = (struct client_config){ .server = c->options.master };
-        ok = true;
     } else {
         ok = kubeconfig_in_cluster(&a, &config, err);
     }
@@ -93,17 +93,25 @@ static bool make_client(struct component *c, struct err *err)
         if (c->options.master.len) {
             config.server = c->options.master;
         }
+        if (anonymous) {
+            config.client_cert_pem = config.client_key_pem = STR_NULL;
+            config.token = config.token_file = config.username = config.password = STR_NULL;
+        }
         snprintf(user_agent, sizeof(user_agent), "%s/v1.36.0 (linux) coracle/%s", c->spec->name, CORACLE_VERSION);
         struct client_options o = {
             .user_agent = user_agent,
             .qps = c->options.kube_api_qps > 0 ? c->options.kube_api_qps : c->spec->qps,
             .burst = (unsigned)(c->options.kube_api_burst > 0 ? c->options.kube_api_burst : c->spec->burst),
         };
-        c->client = client_new(c->loop, &config, &o, err);
-        ok = c->client != NULL;
+        client = client_new(c->loop, &config, &o, err);
     }
     arena_deinit(&a);
-    return ok;
+    return client;
+}
+
+struct client *component_anonymous_client(struct component *c, struct err *err)
+{
+    return make_client(c, true, err);
 }
 
 static void component_free(struct component *c)
@@ -145,7 +153,7 @@ struct component *component_new(const struct component_spec *spec, const struct 
     rand_uuid(uuid);
     snprintf(c->identity, sizeof(c->identity), "%s_%s", c->hostname, uuid);
     c->loop = loop_new(err);
-    if (!c->loop || !make_client(c, err)) {
+    if (!c->loop || !(c->client = make_client(c, false, err))) {
         component_free(c);
         return NULL;
     }

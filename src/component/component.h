@@ -48,6 +48,8 @@ struct component *component_new(const struct component_spec *spec, const struct 
 int component_run(struct component *c, bool (*start)(struct component *c, void *data, struct err *err),
                   void (*stop)(void *data), void *data);
 
+/* Where the apiserver is, without credentials: a client whose requests carry tokens of their own (client_share()). */
+MUST_CHECK struct client *component_anonymous_client(struct component *c, struct err *err);
 struct loop *component_loop(const struct component *c);
 struct client *component_client(const struct component *c);
 struct event_recorder *component_events(const struct component *c);

@@ -1,0 +1,247 @@
+#include "cmd/cmd.h"
+
+#include <stdlib.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "component/component.h"
+#include "controllers/controllers.h"
+#include "controllers/credentials.h"
+
+#define PEM_MAX (1u << 20)
+
+struct running;
+
+struct options {
+    struct flag_strings controllers;
+    struct str root_ca_file, service_account_private_key_file, cluster_cidr, cluster_name;
+    struct str cluster_signing_cert_file, cluster_signing_key_file, service_cluster_ip_range;
+    bool allocate_node_cidrs, use_service_account_credentials;
+    int32_t node_cidr_mask, terminated_pod_gc_threshold;
+    int64_t node_monitor_grace_ms, node_startup_grace_ms, signing_duration_ms;
+    double node_eviction_rate;
+};
+
+static const struct flag flags[] = {
+    FLAG_STRINGS(struct options, controllers, "controllers", "*",
+                 "Controllers to run: '*' all that are on by default, 'name' this one, '-name' not this one"),
+    FLAG_STRING(struct options, root_ca_file, "root-ca-file", "",
+                "CA bundle published in every namespace as ConfigMap kube-root-ca.crt"),
+    FLAG_STRING(struct options, service_account_private_key_file, "service-account-private-key-file", "",
+                "Key that signs the tokens of Secrets of type kubernetes.io/service-account-token"),
+    FLAG_STRING(struct options, cluster_cidr, "cluster-cidr", "",
+                "Address range of pods, from which nodes get theirs with --allocate-node-cidrs"),
+    FLAG_STRING(struct options, service_cluster_ip_range, "service-cluster-ip-range", "",
+                "Address range of Services; no node gets addresses of it"),
+    FLAG_STRING(struct options, cluster_name, "cluster-name", "kubernetes", "Name of the cluster"),
+    FLAG_BOOL(struct options, allocate_node_cidrs, "allocate-node-cidrs", "false",
+              "Give every node an address range for its pods"),
+    FLAG_INT32(struct options, node_cidr_mask, "node-cidr-mask-size", "24", "Size of a node's address range, in bits"),
+    FLAG_DURATION(struct options, node_monitor_grace_ms, "node-monitor-grace-period", "50s",
+                  "A node whose kubelet was silent for so long is unknown"),
+    FLAG_DURATION(struct options, node_startup_grace_ms, "node-startup-grace-period", "1m",
+                  "The same for a node that was just registered"),
+    FLAG_FLOAT(struct options, node_eviction_rate, "node-eviction-rate", "0.1",
+               "Nodes a second whose pods are evicted when nodes fail"),
+    FLAG_INT32(struct options, terminated_pod_gc_threshold, "terminated-pod-gc-threshold", "12500",
+               "Ended pods that are kept; 0 keeps all"),
+    FLAG_STRING(struct options, cluster_signing_cert_file, "cluster-signing-cert-file", "",
+                "CA certificate that signs certificate requests"),
+    FLAG_STRING(struct options, cluster_signing_key_file, "cluster-signing-key-file", "",
+                "Key of --cluster-signing-cert-file"),
+    FLAG_DURATION(struct options, signing_duration_ms, "cluster-signing-duration", "8760h",
+                  "Longest life of a signed certificate"),
+    FLAG_BOOL(struct options, use_service_account_credentials, "use-service-account-credentials", "false",
+              "Give each controller the rights of its own service account in kube-system"),
+};
+
+struct state {
+    struct options options;
+    struct arena arena; /* of the files */
+    struct client *anonymous; /* with --use-service-account-credentials: what the running controllers' clients share */
+    struct running *running;
+    size_t n;
+    bool synced;
+};
+
+/* A controller that runs, with what is its own. */
+struct running {
+    struct state *state;
+    const struct controller_ops *ops;
+    struct client *client; /* NULL: the component's */
+    struct credentials *credentials;
+    struct event_recorder *recorder;
+    struct controller *controller;
+    bool may_start; /* it has its credentials */
+};
+
+static bool is_wanted(const struct controller_ops *ops, const struct flag_strings *list)
+{
+    bool star = false;
+    for (size_t i = 0; i < list->n; i++) {
+        struct str s = list->items[i];
+        if (str_eq_c(s, ops->name)) {
+            return true;
+        }
+        if (s.len && s.ptr[0] == '-' && str_eq_c(str_sub(s, 1, SIZE_MAX), ops->name)) {
+            return false;
+        }
+        star = star || str_eq(s, STR("*"));
+    }
+    return star && !ops->off_by_default;
+}
+
+static bool check_names(const struct flag_strings *list, struct err *err)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        struct str name = list->items[i];
+        bool known = str_eq(name, STR("*"));
+        name = name.len && name.ptr[0] == '-' ? str_sub(name, 1, SIZE_MAX) : name;
+        for (size_t k = 0; k < controllers_n; k++) {
+            known = known || str_eq_c(name, controllers_table[k]->name);
+        }
+        if (!known) {
+            return err_set(err, ERR_BAD_REQUEST, "--controllers: there is no controller \"%.*s\"", STR_ARG(name));
+        }
+    }
+    return true;
+}
+
+static bool read_file(struct state *s, struct str path, struct str *ret, struct err *err)
+{
+    struct buf b;
+    if (!path.len) {
+        return true;
+    }
+    buf_init(&b, PEM_MAX);
+    bool ok = fs_read(arena_cstr(&s->arena, path), PEM_MAX, &b, err);
+    *ret = ok ? arena_str(&s->arena, buf_str(&b)) : STR_NULL;
+    buf_deinit(&b);
+    return ok;
+}
+
+static bool configure(struct state *s, struct err *err)
+{
+    const struct options *o = &s->options;
+    struct controllers_config *c = &controllers_config;
+    c->cluster_cidr = o->cluster_cidr;
+    c->node_cidr_mask = o->node_cidr_mask;
+    c->allocate_node_cidrs = o->allocate_node_cidrs;
+    c->node_monitor_grace_ms = o->node_monitor_grace_ms;
+    c->node_startup_grace_ms = o->node_startup_grace_ms;
+    c->node_eviction_rate = o->node_eviction_rate;
+    c->terminated_pod_gc_threshold = o->terminated_pod_gc_threshold;
+    c->signing_duration_ms = o->signing_duration_ms;
+    c->service_account_key_file = o->service_account_private_key_file;
+    if (o->allocate_node_cidrs && !o->cluster_cidr.len) {
+        return err_set(err, ERR_BAD_REQUEST, "--allocate-node-cidrs needs --cluster-cidr");
+    }
+    return check_names(&o->controllers, err) && read_file(s, o->root_ca_file, &c->root_ca_pem, err) &&
+           read_file(s, o->cluster_signing_cert_file, &c->signing_cert_pem, err) &&
+           read_file(s, o->cluster_signing_key_file, &c->signing_key_pem, err);
+}
+
+static void start_when_ready(struct running *r)
+{
+    if (r->may_start && r->state->synced) {
+        controller_start(r->controller);
+    }
+}
+
+static void on_credentials(void *data)
+{
+    struct running *r = data;
+    r->may_start = true;
+    start_when_ready(r);
+}
+
+static void run_controller(struct state *s, struct component *c, const struct controller_ops *ops)
+{
+    struct running *r = &s->running[s->n++];
+    char source[64];
+    size_t n = strlen(ops->name);
+    bool named = n > 11 && strcmp(ops->name + n - 11, "-controller") == 0;
+    snprintf(source, sizeof(source), named ? "%s" : "%s-controller", ops->name);
+    r->state = s;
+    r->ops = ops;
+    if (s->anonymous) {
+        r->client = client_share(s->anonymous);
+        r->credentials = credentials_new(component_client(c), r->client, ops->service_account, on_credentials, r);
+    } else {
+        r->may_start = true;
+    }
+    struct client *client = r->client ? r->client : component_client(c);
+    r->recorder = event_recorder_new(client, source, "");
+    r->controller = controller_new(ops, client, component_informers(c), r->recorder);
+}
+
+static bool start(struct component *c, void *data, struct err *err)
+{
+    struct state *s = data;
+    s->running = calloc(controllers_n, sizeof(*s->running));
+    if (!s->running) {
+        abort();
+    }
+    if (s->options.use_service_account_credentials && !(s->anonymous = component_anonymous_client(c, err))) {
+        return false;
+    }
+    for (size_t i = 0; i < controllers_n; i++) {
+        if (is_wanted(controllers_table[i], &s->options.controllers)) {
+            run_controller(s, c, controllers_table[i]);
+        } else {
+            log_info("controller %s is off", controllers_table[i]->name);
+        }
+    }
+    return true;
+}
+
+static void on_synced(void *data)
+{
+    struct state *s = data;
+    s->synced = true;
+    for (size_t i = 0; i < s->n; i++) {
+        start_when_ready(&s->running[i]);
+    }
+}
+
+static void stop(void *data)
+{
+    struct state *s = data;
+    for (size_t i = 0; i < s->n; i++) {
+        controller_free(s->running[i].controller);
+        event_recorder_free(s->running[i].recorder);
+        credentials_free(s->running[i].credentials);
+        client_free(s->running[i].client);
+    }
+    client_free(s->anonymous);
+    free(s->running);
+    arena_deinit(&s->arena);
+}
+
+int kube_controller_manager_main(int argc, char **argv)
+{
+    static struct state state;
+    static struct component_options options;
+    static const struct component_spec spec = { .name = "kube-controller-manager", .secure_port = 10257,
+                                                .leader_name = "kube-controller-manager" };
+    const struct flag_section sections[] = { { "Controllers", flags, ARRAY_SIZE(flags), &state.options },
+                                             component_flag_section(&options) };
+    const struct flag_program program = { "kube-controller-manager",
+                                          "Runs the control loops that bring the cluster to the state its objects tell.",
+                                          sections, ARRAY_SIZE(sections) };
+    struct flag_result result;
+    struct err err;
+    int status = flags_main(&program, argc, argv, &result);
+    if (status >= 0) {
+        return status;
+    }
+    arena_init(&state.arena, 16u << 20);
+    struct component *c = configure(&state, &err) ? component_new(&spec, &options, &result, &err) : NULL;
+    if (!c) {
+        log_error("%s", err.msg);
+        arena_deinit(&state.arena);
+        return 1;
+    }
+    component_on_synced(c, on_synced, &state);
+    return component_run(c, start, stop, &state);
+}

@@ -1,0 +1,176 @@
+/*
+ * deployment: one ReplicaSet per template, moved from old to new step by step ("Deployments"). A pass: sort the sets, bring a
+ * changed spec.replicas to them, or take one step of the strategy, then write the status.
+ */
+#include <stdlib.h>
+
+#include "api/int-or-string.h"
+#include "controllers/controllers.h"
+#include "controllers/deployment-private.h"
+#include "controllers/pod-facts.h"
+
+struct state {
+    struct controller *controller;
+    const struct api_resource *deployments_resource, *replicasets_resource;
+    struct informer *deployments, *replicasets, *pods;
+    struct informer_index *sets_by_owner, *pods_by_owner;
+};
+
+static void enqueue_owner(struct state *s, const struct meta_v1_object_meta *m)
+{
+    const struct meta_v1_owner_reference *o = meta_controller_of(m);
+    if (o && str_eq(o->kind, STR("Deployment"))) {
+        char key[600];
+        snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(m->namespace), STR_ARG(o->name));
+        controller_enqueue(s->controller, str_c(key));
+    }
+}
+
+static void on_set(void *data, const void *old, const void *obj)
+{
+    struct state *s = data;
+    const struct apps_v1_replica_set *a = old, *b = obj;
+    if (a) {
+        enqueue_owner(s, &a->metadata);
+    }
+    if (b && meta_controller_of(&b->metadata)) {
+        enqueue_owner(s, &b->metadata);
+    } else if (b) {
+        /* An orphan: a Deployment of its namespace may adopt it. */
+        const void *d;
+        for (size_t pos = 0; (d = informer_next_in(s->deployments, b->metadata.namespace, &pos));) {
+            controller_enqueue_obj(s->controller, &apps_v1_deployment_type, d);
+        }
+    }
+}
+
+/* A pod of an old set is gone: a Recreate may go on. */
+static void on_pod(void *data, const void *old, const void *obj)
+{
+    struct state *s = data;
+    const struct core_v1_pod *p = old;
+    const struct meta_v1_owner_reference *o = p && !obj ? meta_controller_of(&p->metadata) : NULL;
+    if (o && str_eq(o->kind, STR("ReplicaSet"))) {
+        const struct apps_v1_replica_set *rs = informer_get(s->replicasets, p->metadata.namespace, o->name);
+        if (rs) {
+            enqueue_owner(s, &rs->metadata);
+        }
+    }
+}
+
+static void *setup(struct controller *c, struct informers *informers)
+{
+    static const char *const fields[] = { "-metadata.managedFields", NULL };
+    static const char *const pod_fields[] = { POD_FACT_FIELDS, "metadata.ownerReferences", NULL };
+    struct state *s = calloc(1, sizeof(*s));
+    if (!s) {
+        abort();
+    }
+    s->controller = c;
+    s->deployments_resource = api_resource_find(STR("apps"), STR("v1"), STR("deployments"));
+    s->replicasets_resource = api_resource_find(STR("apps"), STR("v1"), STR("replicasets"));
+    struct informer_spec deployments = { .resource = s->deployments_resource, .fields = fields };
+    struct informer_spec sets = { .resource = s->replicasets_resource, .fields = fields };
+    struct informer_spec pods = { .resource = api_resource_find(STR(""), STR("v1"), STR("pods")), .fields = pod_fields };
+    s->deployments = controller_watch(c, informers, &deployments);
+    s->replicasets = informers_get(informers, &sets, on_set, s);
+    s->pods = informers_get(informers, &pods, on_pod, s);
+    s->sets_by_owner = informer_index(s->replicasets, "controller", informer_by_controller_uid);
+    s->pods_by_owner = informer_index(s->pods, "controller", informer_by_controller_uid);
+    return s;
+}
+
+static bool is_recreate(const struct apps_v1_deployment *d)
+{
+    return str_eq(d->spec.strategy.type, STR("Recreate"));
+}
+
+/* maxSurge rounds up, maxUnavailable down; both zero would never move, so then one may be unavailable. */
+static void resolve_limits(struct rollout *r)
+{
+    const struct apps_v1_rolling_update_deployment *u = r->d->spec.strategy.rolling_update;
+    static const struct api_int_or_string quarter = { .kind = API_IOS_STRING, .s = STR_INIT("25%") };
+    if (is_recreate(r->d)) {
+        return;
+    }
+    const struct api_int_or_string *surge = u && u->max_surge.kind != API_IOS_UNSET ? &u->max_surge : &quarter;
+    const struct api_int_or_string *unavailable =
+        u && u->max_unavailable.kind != API_IOS_UNSET ? &u->max_unavailable : &quarter;
+    if (!ios_scaled(surge, r->replicas, true, &r->max_surge, NULL)) {
+        r->max_surge = 0;
+    }
+    if (!ios_scaled(unavailable, r->replicas, false, &r->max_unavailable, NULL)) {
+        r->max_unavailable = 0;
+    }
+    if (r->max_surge == 0 && r->max_unavailable == 0) {
+        r->max_unavailable = 1;
+    }
+    r->max_unavailable = MIN(r->max_unavailable, r->replicas);
+}
+
+static bool old_pods_run(const struct state *s, const struct rollout *r)
+{
+    for (size_t i = 0; i < r->n_old; i++) {
+        const struct core_v1_pod *p;
+        for (size_t pos = 0; (p = informer_index_next(s->pods_by_owner, r->old[i]->metadata.uid, &pos));) {
+            if (!str_eq(p->status.phase, STR("Succeeded")) && !str_eq(p->status.phase, STR("Failed"))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void reconcile(void *state, struct str key, struct actions *a)
+{
+    struct state *s = state;
+    struct str ns, name;
+    struct selector selector;
+    str_cut(key, '/', &ns, &name);
+    const struct apps_v1_deployment *d = informer_get(s->deployments, ns, name);
+    if (!d || !selector_from_label_selector(act_arena(a), d->spec.selector, &selector, NULL)) {
+        return;
+    }
+    if (selector_is_everything(&selector)) {
+        act_event(a, s->deployments_resource, d, "Warning", "SelectingAll",
+                  "This deployment is selecting all pods. A non-empty selector is required.");
+        return;
+    }
+    struct meta_v1_owner_reference owner = owner_reference(act_arena(a), s->deployments_resource, &d->metadata);
+    struct owned sets = owner_claim(a, s->replicasets, s->sets_by_owner, &owner, ns, &selector,
+                                    d->metadata.deletion_timestamp.set);
+    struct rollout r = {
+        .a = a,
+        .deployments = s->deployments_resource,
+        .replicasets = s->replicasets_resource,
+        .d = d,
+        .replicas = d->spec.has_replicas ? d->spec.replicas : 1,
+        .collisions = d->status.collision_count,
+        .collided = d->status.has_collision_count,
+    };
+    resolve_limits(&r);
+    rollout_sort_sets(&r, sets.items, sets.n);
+    r.pods_left = is_recreate(d) && old_pods_run(s, &r);
+    if (!d->metadata.deletion_timestamp.set) {
+        if (d->spec.paused || rollout_is_scaling(&r)) {
+            if (r.new_set) {
+                rollout_ensure_new_set(&r);
+            }
+            rollout_scale_in_proportion(&r);
+        } else {
+            rollout_step(&r);
+        }
+        if (!r.wrote) {
+            rollout_clean_up(&r);
+        }
+    }
+    rollout_write_status(&r);
+}
+
+const struct controller_ops controller_deployment = {
+    .name = "deployment",
+    .service_account = "deployment-controller",
+    .setup = setup,
+    .reconcile = reconcile,
+    .teardown = free,
+};
