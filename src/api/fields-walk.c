@@ -171,6 +171,46 @@ bool fields_of(struct arena *a, struct fields_at at, const struct val *v, struct
 
 /* ---- two versions ---- */
 
+/* All that is in 'v', which the other version has nothing of: every place in it is in the set. */
+static bool everything(struct arena *a, struct fields_at at, const struct val *v, struct fields *f)
+{
+    f->member = true;
+    if (fields_at_is_leaf(at, v)) {
+        return true;
+    }
+    if (v->kind == VAL_OBJECT && v->n) {
+        if (!fields_reserve(a, f, v->n)) {
+            return false;
+        }
+        for (uint32_t i = 0; i < v->n; i++) {
+            struct fields *kid = &f->kids[f->n++];
+            struct fields_at below;
+            bool declared;
+            kid->pe = name_pe(v->members[i].key);
+            fields_at_member(at, v->members[i].key, &below, &declared);
+            if (!everything(a, below, &v->members[i].value, kid)) {
+                return false;
+            }
+        }
+        fields_sort_kids(f);
+    } else if (v->kind == VAL_ARRAY && v->n) {
+        struct items items;
+        struct fields_at below = fields_at_item(at);
+        if (!index_items(a, at, v, &items) || !fields_reserve(a, f, items.n)) {
+            return false;
+        }
+        for (uint32_t i = 0, n; i < items.n; i += n) {
+            struct fields *kid = &f->kids[f->n++];
+            n = run_length(&items, i);
+            *kid = (struct fields){ .pe = items.items[i].pe, .member = true };
+            if (n == 1 && !everything(a, below, items.items[i].v, kid)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static bool compare(struct arena *a, struct fields_at at, const struct val *from, const struct val *to,
                     struct fields_diff *d);
 
@@ -272,12 +312,15 @@ static bool compare(struct arena *a, struct fields_at at, const struct val *from
                     struct fields_diff *d)
 {
     bool ok = true, leaf;
+    if (!from || !to) {
+        return from ? everything(a, at, from, &d->removed) : everything(a, at, to, &d->added);
+    }
     if (at.shape == FIELDS_DEDUCED) {
         bool map_from = val_is(from, VAL_OBJECT), map_to = val_is(to, VAL_OBJECT);
         leaf = !map_from && !map_to;
         ok = leaf || compare_maps(a, at, map_from ? from : NULL, map_to ? to : NULL, d);
         /* From a map to something else or back: the place itself changed as well. */
-        d->modified.member = d->modified.member || (from && to && map_from != map_to);
+        d->modified.member = map_from != map_to;
     } else if (at.shape == FIELDS_MAP) {
         leaf = at.atomic || (is_empty_map(from) && is_empty_map(to));
         ok = leaf || compare_maps(a, at, from, to, d);
@@ -287,11 +330,7 @@ static bool compare(struct arena *a, struct fields_at at, const struct val *from
     } else {
         leaf = true;
     }
-    if (!from) {
-        d->added.member = true;
-    } else if (!to) {
-        d->removed.member = true;
-    } else if (leaf && !val_equal(from, to)) {
+    if (leaf && !val_equal(from, to)) {
         d->modified.member = true;
     }
     return ok;

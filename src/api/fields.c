@@ -106,6 +106,38 @@ bool fields_add(struct arena *a, struct fields *f, const struct fields *kid)
     return true;
 }
 
+bool fields_reserve(struct arena *a, struct fields *f, uint32_t n)
+{
+    f->kids = n ? arena_new_n(a, struct fields, n) : NULL;
+    f->capacity = n;
+    f->n = 0;
+    return f->kids || n == 0;
+}
+
+static int kid_cmp(const void *a, const void *b)
+{
+    return fields_pe_cmp(&((const struct fields *)a)->pe, &((const struct fields *)b)->pe);
+}
+
+void fields_sort_kids(struct fields *f)
+{
+    if (f->n > 16) {
+        qsort(f->kids, f->n, sizeof(*f->kids), kid_cmp);
+        return;
+    }
+    for (uint32_t i = 1; i < f->n; i++) {
+        struct fields kid = f->kids[i];
+        uint32_t k = i;
+        if (fields_pe_cmp(&f->kids[k - 1].pe, &kid.pe) <= 0) {
+            continue;
+        }
+        for (; k > 0 && fields_pe_cmp(&f->kids[k - 1].pe, &kid.pe) > 0; k--) {
+            f->kids[k] = f->kids[k - 1];
+        }
+        f->kids[k] = kid;
+    }
+}
+
 bool fields_add_names(struct arena *a, struct fields *f, const char *const *names, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

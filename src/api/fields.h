@@ -43,6 +43,9 @@ static inline bool fields_is_empty(const struct fields *f)
 const struct fields *fields_kid(const struct fields *f, const struct fields_pe *pe);
 /* Adds a kid in its place, if it is not empty (or merges it into the one that is there). For building. */
 MUST_CHECK bool fields_add(struct arena *a, struct fields *f, const struct fields *kid);
+/* Room for 'n' kids that will be put into f->kids[f->n++] in any order, all different and none empty; then fields_sort_kids(). */
+MUST_CHECK bool fields_reserve(struct arena *a, struct fields *f, uint32_t n);
+void fields_sort_kids(struct fields *f);
 /* The member at a path of names, made with the nodes above it. For building: "metadata", "name". */
 MUST_CHECK bool fields_add_names(struct arena *a, struct fields *f, const char *const *names, size_t n);
 
