@@ -26,7 +26,9 @@ struct informer {
     /* The union of the fields that users asked for, fixed when the set starts. */
     char **fields;
     size_t n_fields;
-    bool everything;
+    char **dropped; /* fields that somebody who wants all others named as "-field" */
+    size_t n_dropped;
+    bool everything; /* somebody wants all fields */
 
     struct vec *objects; /* sorted by namespace and name */
     struct list indexes, listeners;

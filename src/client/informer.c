@@ -409,6 +409,19 @@ static bool same_text(const char *a, struct str b)
     return str_eq(str_c(a), b);
 }
 
+static void add_field(char ***fields, size_t *n, const char *field)
+{
+    for (size_t k = 0; k < *n; k++) {
+        if (strcmp((*fields)[k], field) == 0) {
+            return;
+        }
+    }
+    *fields = reallocarray(*fields, *n + 1, sizeof(char *));
+    if (!*fields || !((*fields)[(*n)++] = strdup(field))) {
+        abort();
+    }
+}
+
 static void add_fields(struct informer *i, const char *const *fields)
 {
     if (!fields) {
@@ -416,15 +429,10 @@ static void add_fields(struct informer *i, const char *const *fields)
         return;
     }
     for (; *fields; fields++) {
-        bool known = false;
-        for (size_t k = 0; k < i->n_fields; k++) {
-            known = known || strcmp(i->fields[k], *fields) == 0;
-        }
-        if (!known) {
-            i->fields = reallocarray(i->fields, i->n_fields + 1, sizeof(char *));
-            if (!i->fields || !(i->fields[i->n_fields++] = strdup(*fields))) {
-                abort();
-            }
+        if ((*fields)[0] == '-') {
+            add_field(&i->dropped, &i->n_dropped, *fields);
+        } else {
+            add_field(&i->fields, &i->n_fields, *fields);
         }
     }
 }
@@ -569,6 +577,10 @@ static void informer_free(struct informer *i)
         free(i->fields[k]);
     }
     free(i->fields);
+    for (size_t k = 0; k < i->n_dropped; k++) {
+        free(i->dropped[k]);
+    }
+    free(i->dropped);
     free(i->objects->items);
     free(i->objects);
     free(i->ns);

@@ -23,8 +23,9 @@ struct informer_spec {
     const struct api_resource *resource;
     struct str ns;                      /* absent: all namespaces */
     struct str label_selector, field_selector;
-    const char *const *fields; /* JSON paths that are kept, ended by NULL: "spec.nodeName"; NULL: everything.
-                                  metadata's namespace, name, uid, resourceVersion are always kept. */
+    /* JSON paths that are kept, ended by NULL: "spec.nodeName". NULL: everything; { "-metadata.managedFields", NULL }: everything
+     * else. metadata's namespace, name, uid and resourceVersion are always kept. */
+    const char *const *fields;
 };
 
 /* What a user of an informer is told. 'old' is NULL for an addition, 'obj' is NULL for a removal (then 'old' is the last

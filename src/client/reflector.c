@@ -56,7 +56,10 @@ void reflector_start(struct reflector *r)
     struct informer *i = r->informer;
     if (!i->everything) {
         struct err err;
-        r->mask = api_mask_new(&r->arena, i->resource->type, (const char *const *)i->fields, i->n_fields, &err);
+        /* All but some fields is more than any list of fields. */
+        char **paths = i->n_dropped ? i->dropped : i->fields;
+        size_t n = i->n_dropped ? i->n_dropped : i->n_fields;
+        r->mask = api_mask_new(&r->arena, i->resource->type, (const char *const *)paths, n, &err);
         if (!r->mask) {
             log_error("informer of %.*s: %s; it keeps all fields", STR_ARG(i->resource->resource), err.msg);
         }
