@@ -6,8 +6,10 @@
 #include "api/apply.h"
 #include "api/default.h"
 #include "api/gen/apiextensions_v1.h"
+#include "api/gen/autoscaling_v1.h"
 #include "api/gen/meta_v1.h"
 #include "api/golden.h"
+#include "api/managed-scale.h"
 #include "api/patch-json.h"
 #include "api/patch-merge.h"
 #include "api/patch-strategic.h"
@@ -430,6 +432,50 @@ static void replay_apply(struct arena *a, struct golden_patch *g)
         failed = true;
     }
     same++;
+}
+
+/* The scale subresource: only the managed fields of the parent are ours to tell. */
+static void replay_scale(struct arena *a, struct golden_patch *g)
+{
+    static const char *const path[] = { "spec", "replicas" };
+    struct val before, after, live, config;
+    struct err err;
+    struct managed parent, scale;
+    struct meta_v1_managed_fields_entry *live_entries, *want_entries;
+    if (!str_eq_c(subresource_of(g->path), "scale")) {
+        return;
+    }
+    CHECK_OK(val_parse_json(a, g->before, JSON_DEPTH, NULL, &before, &err), &err);
+    CHECK_OK(val_parse_json(a, g->after, JSON_DEPTH, NULL, &after, &err), &err);
+    size_t n_live = take_entries(a, &before, &live_entries), n_want = take_entries(a, &after, &want_entries);
+    CHECK_OK(managed_init(a, live_entries, n_live, NULL, 0, &parent, &err), &err);
+    CHECK(managed_to_scale(a, &parent, path, ARRAY_SIZE(path), &scale));
+    const char *text = "{\"apiVersion\":\"autoscaling/v1\",\"kind\":\"Scale\",\"metadata\":{},\"spec\":{}}";
+    CHECK_OK(val_parse_json(a, str_c(text), JSON_DEPTH, NULL, &live, &err), &err);
+    CHECK(val_set(a, val_get(&live, STR("spec")), STR("replicas"), *VAL_AT(&before, "spec", "replicas")) != NULL);
+    struct managed_writer w = writer_of(a, g, &autoscaling_v1_scale_type, &live);
+    if (str_find(g->content_type, STR("apply-patch")) >= 0) {
+        struct apply_result result;
+        CHECK_OK(yaml_or_json_parse(a, g->patch, NULL, &config, &err), &err);
+        CHECK_OK(apply_config(a, &scale, &w, &live, &config, str_eq_c(query(g->path, "force"), "true"), &result, &err), &err);
+    } else {
+        struct val object;
+        CHECK(val_copy(a, &live, false, &object));
+        CHECK_OK(patch_merge_apply(a, &object, g->patch, NULL, &err), &err);
+        CHECK_OK(managed_update(a, &scale, &w, &live, &object, &err), &err);
+    }
+    w.api_version = val_get_str(&after, STR("apiVersion"));
+    CHECK(managed_from_scale(a, &parent, w.api_version, path, ARRAY_SIZE(path), &scale));
+    check_entries(a, g, &parent, want_entries, n_want);
+}
+
+TEST(golden_scales_are_tracked_as_kubernetes_tracked_them)
+{
+    tracked = 0;
+    failed = false;
+    each_patch(replay_scale);
+    printf("  %u scales\n", tracked);
+    CHECK(!failed && tracked > 0);
 }
 
 TEST(golden_applies_give_what_kubernetes_gave)
