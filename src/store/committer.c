@@ -5,16 +5,8 @@
 
 /*
  * The committer: takes what has been gathered, makes it durable in one transaction, publishes it, and goes round again. While
- * it waits for the disk the sequencer gathers the next group. When there is nothing to commit it compacts, step by step.
+ * it waits for the disk the sequencer gathers the next group.
  */
-
-static enum backend_row_kind row_kind(const struct op *op)
-{
-    if (op->kind == OP_FLUSH) {
-        return op->value.ptr ? BACKEND_FLUSH_PUT : BACKEND_FLUSH_DELETE;
-    }
-    return op->value.ptr ? BACKEND_PUT : BACKEND_DELETE;
-}
 
 static struct backend_row *rows_of(struct list *group, size_t n)
 {
@@ -24,11 +16,10 @@ static struct backend_row *rows_of(struct list *group, size_t n)
     }
     LIST_FOREACH(group, struct op, link, op) {
         *row++ = (struct backend_row){
-            .kind = row_kind(op),
             .key = op->key,
             .value = op->value,
             .revision = op->revision,
-            .prev = op->prev,
+            .replaces = op->db_revision != 0,
             .expires = op->expires,
         };
     }
@@ -156,39 +147,6 @@ static void commit_group(struct local_store *s)
     }
 }
 
-/* Called and returns with the lock held. Returns whether there may be more to do. */
-static bool compact_step(struct local_store *s)
-{
-    int64_t asked = s->compact_to, upto = asked ? asked : s->revision;
-    pthread_mutex_unlock(&s->lock);
-    struct backend_stats st;
-    s->be->ops->stats(s->be, false, &st);
-    uint64_t keep = s->cfg.history_revisions, left = st.history;
-    if (left > keep + STORE_COMPACT_BACKLOG) {
-        s->compacting = true;
-    }
-    bool done = true, more = false;
-    if (asked || s->compacting) {
-        char reason[256] = "";
-        uint64_t over = left > keep ? left - keep : 0;
-        uint64_t max = asked ? STORE_COMPACT_STEP : MIN(over, (uint64_t)STORE_COMPACT_STEP);
-        enum backend_result r = s->be->ops->compact(s->be, upto, (uint32_t)max, &left, &done, reason);
-        if (r == BACKEND_FAILED) {
-            local_fatal(s, "cannot compact", reason);
-        } else if (r == BACKEND_FULL) {
-            log_warning("store: cannot compact: %s", reason);
-        }
-        s->compacting = s->compacting && r == BACKEND_OK && left > keep;
-        done |= r != BACKEND_OK;
-        more = s->compacting || (asked && !done);
-    }
-    pthread_mutex_lock(&s->lock);
-    if (asked && done && s->compact_to == asked) {
-        s->compact_to = 0;
-    }
-    return more;
-}
-
 static void end_run(struct local_store *s)
 {
     char reason[256] = "";
@@ -210,12 +168,7 @@ void *committer_main(void *arg)
         if (s->sequencer_ended) {
             break;
         }
-        if (!s->broken && compact_step(s)) {
-            continue;
-        }
-        if (!s->group_n && !s->want_reserve && !s->sequencer_ended && !s->compact_to) {
-            pthread_cond_wait(&s->com_cond, &s->lock);
-        }
+        pthread_cond_wait(&s->com_cond, &s->lock);
     }
     bool end = !s->broken && !s->flush_failed && s->be->ops->durable;
     pthread_mutex_unlock(&s->lock);

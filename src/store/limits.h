@@ -30,16 +30,13 @@
 /* The volatile log in tmpfs is written anew when it is larger than this and twice what is live. */
 #define STORE_VOLATILE_LOG_BYTES (2u << 20)
 
-/* Changes kept on disk for resuming after a restart. */
-#define STORE_HISTORY_REVISIONS 1000u
-/* Compaction begins when so many changes are past their time, and removes so many rows in one transaction. */
-#define STORE_COMPACT_BACKLOG 512u
-#define STORE_COMPACT_STEP 256u
-
 /* Memory of each of SQLite's two page caches. */
 #define STORE_SQLITE_CACHE_KIB 512
 /* Pages of 2 KB in the WAL before it is copied into the file (16 MB). */
 #define STORE_WAL_PAGES 8000
+
+/* Zeros kept behind the end of the WAL, so that commits do not make the file longer. */
+#define STORE_WAL_AHEAD (512 << 10)
 
 /* Ring of a watch cache: superseded objects that only the ring still holds, and changes. 75 seconds of a busy resource. */
 #define WATCH_RING_BYTES (1u << 20)

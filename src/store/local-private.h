@@ -26,7 +26,6 @@ enum op_kind {
     OP_WRITE,
     OP_FLUSH,    /* a held-back value on its way to the disk; nobody waits for it */
     OP_RANGE,
-    OP_HISTORY,
     OP_REVISION,
 };
 
@@ -45,9 +44,8 @@ struct local_resource {
 
 /* What one read brought: items in 'bytes'. */
 struct page_item {
-    size_t key, key_len, value, value_len, prev, prev_len; /* offsets */
-    bool has_value, has_prev;
-    int64_t revision, prev_revision;
+    size_t key, key_len, value, value_len; /* offsets */
+    int64_t revision;
 };
 struct page {
     struct buf bytes;
@@ -73,14 +71,14 @@ struct op {
     union {
         store_done_fn *write;
         store_page_fn *page;
-        store_history_fn *history;
         store_revision_fn *revision;
     } done;
     void *arg;
 
     /* Set by the sequencer. */
     bool sequenced; /* has a revision and a place in its resource's order */
-    int64_t revision, prev, expires;
+    int64_t revision, expires;
+    int64_t db_revision; /* of the row on disk that this one replaces; 0: none */
     int64_t order_revision; /* the watermark is below it until it is delivered */
     char *current;    /* CONFLICT: the value that is there */
     struct op *blame; /* CONFLICT: the pending write it lost against; its failure is this one's too */
@@ -134,7 +132,7 @@ struct local_store {
     size_t n_wants_progress;
     int64_t power_loss_floor; /* 0: no power was lost */
 
-    bool compacting, is_full; /* committer */
+    bool is_full; /* committer */
 
     /* Sequencer. */
     struct map pending;    /* key -> struct op: the newest of its writes that are not known to be durable */
@@ -161,7 +159,6 @@ struct local_store {
     int64_t revision;         /* the newest given */
     int64_t reserved;         /* durably */
     bool want_reserve, reserve_failed;
-    int64_t compact_to;       /* asked for by store_compact() */
     bool closing, sequencer_ended, broken;
     bool flush_failed; /* something held back is not on disk: not to be marked as closed in order */
     struct store_stats stats;

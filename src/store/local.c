@@ -203,29 +203,6 @@ static void deliver_range(struct op *op)
     free(items);
 }
 
-static void deliver_history(struct op *op)
-{
-    struct page *p = op->page;
-    struct store_change *changes = p && p->n ? calloc(p->n, sizeof(*changes)) : NULL;
-    if (p && p->n && !changes) {
-        abort();
-    }
-    for (size_t i = 0; p && i < p->n; i++) {
-        const struct page_item *it = &p->items[i];
-        changes[i] = (struct store_change){
-            .key = str_n(p->bytes.ptr + it->key, it->key_len),
-            .value = it->has_value ? str_n(p->bytes.ptr + it->value, it->value_len) : STR_NULL,
-            .prev_value = it->has_prev ? str_n(p->bytes.ptr + it->prev, it->prev_len) : STR_NULL,
-            .revision = it->revision,
-            .prev_revision = it->prev_revision,
-        };
-    }
-    struct store_history_page page = { .status = op->status, .changes = changes, .n_changes = p ? p->n : 0,
-                                       .more = p && p->more };
-    op->done.history(op->arg, &page);
-    free(changes);
-}
-
 static void resource_destroy(struct local_resource *r)
 {
     free(r->prefix);
@@ -267,9 +244,6 @@ static void deliver(struct local_store *s)
             break;
         case OP_RANGE:
             deliver_range(op);
-            break;
-        case OP_HISTORY:
-            deliver_history(op);
             break;
         case OP_REVISION:
             op->done.revision(op->arg, op->status, op->revision);
@@ -438,17 +412,6 @@ static void local_range(struct store *base, struct str start, struct str end, ui
     submit(local_of(base), op);
 }
 
-static void local_history(struct store *base, struct str prefix, int64_t after, uint32_t limit, store_history_fn *done,
-                          void *arg)
-{
-    struct op *op = op_new(OP_HISTORY, NULL, prefix, STR_NULL, STR_NULL);
-    op->expect = after;
-    op->limit = limit;
-    op->done.history = done;
-    op->arg = arg;
-    submit(local_of(base), op);
-}
-
 static int64_t local_revision_seen(struct store *base)
 {
     struct local_store *s = local_of(base);
@@ -463,15 +426,6 @@ static void local_revision(struct store *base, store_revision_fn *done, void *ar
     done(arg, STORE_OK, local_revision_seen(base));
 }
 
-static void local_compact(struct store *base, int64_t revision)
-{
-    struct local_store *s = local_of(base);
-    pthread_mutex_lock(&s->lock);
-    s->compact_to = MAX(s->compact_to, MIN(revision, s->revision));
-    pthread_cond_signal(&s->com_cond);
-    pthread_mutex_unlock(&s->lock);
-}
-
 static void local_stats(struct store *base, struct store_stats *ret)
 {
     struct local_store *s = local_of(base);
@@ -484,7 +438,6 @@ static void local_stats(struct store *base, struct store_stats *ret)
     ret->keys = b.keys;
     ret->file_bytes = b.file_bytes;
     ret->wal_bytes = b.wal_bytes;
-    ret->compacted = b.compacted;
 }
 
 /* ---- life ---- */
@@ -540,10 +493,8 @@ static const struct store_ops local_ops = {
     .want_progress = local_want_progress,
     .write = local_write,
     .range = local_range,
-    .history = local_history,
     .revision = local_revision,
     .revision_seen = local_revision_seen,
-    .compact = local_compact,
     .stats = local_stats,
 };
 
@@ -560,9 +511,6 @@ static struct store *local_open(const struct store_config *cfg, struct backend *
     s->mailbox = m;
     s->base = (struct store){ .ops = &local_ops, .sole_writer = true };
     s->cfg = *cfg;
-    if (!s->cfg.history_revisions) {
-        s->cfg.history_revisions = STORE_HISTORY_REVISIONS;
-    }
     s->be = be;
     be->ops->meta(be, &s->meta);
     pthread_mutex_init(&s->lock, NULL);

@@ -16,19 +16,11 @@ struct mem_row {
     char bytes[];
 };
 
-struct mem_change {
-    struct mem_row *row, *prev; /* 'row' of a delete has no value */
-    bool deleted;
-};
-
 struct memory {
     struct backend base;
     struct backend_meta meta;
     pthread_mutex_t lock; /* guards what follows */
     struct tree live;
-    struct mem_change *history; /* ring of 'capacity' */
-    size_t first, n, capacity;
-    int64_t compacted;
 };
 
 static struct memory *memory_of(struct backend *be)
@@ -84,49 +76,9 @@ static struct mem_row *row_new(const struct backend_row *from)
     return r;
 }
 
-static struct mem_change *history_at(struct memory *m, size_t i)
-{
-    return &m->history[(m->first + i) % m->capacity];
-}
-
-/* Takes over both rows. */
-static void history_push(struct memory *m, struct mem_row *row, struct mem_row *prev, bool deleted)
-{
-    if (m->n == m->capacity) {
-        size_t capacity = m->capacity ? m->capacity * 2 : 64;
-        struct mem_change *history = calloc(capacity, sizeof(*history));
-        if (!history) {
-            abort();
-        }
-        for (size_t i = 0; i < m->n; i++) {
-            history[i] = *history_at(m, i);
-        }
-        free(m->history);
-        m->history = history;
-        m->capacity = capacity;
-        m->first = 0;
-    }
-    m->n++;
-    *history_at(m, m->n - 1) = (struct mem_change){ .row = row, .prev = prev, .deleted = deleted };
-}
-
-static void history_pop(struct memory *m)
-{
-    struct mem_change *c = history_at(m, 0);
-    m->compacted = c->row->revision;
-    row_unref(c->row);
-    row_unref(c->prev);
-    m->first = (m->first + 1) % m->capacity;
-    m->n--;
-}
-
 static void memory_close(struct backend *be)
 {
     struct memory *m = memory_of(be);
-    while (m->n) {
-        history_pop(m);
-    }
-    free(m->history);
     tree_deinit(&m->live);
     pthread_mutex_destroy(&m->lock);
     free(m);
@@ -173,26 +125,6 @@ static enum backend_result memory_range(struct backend *be, struct str start, st
     return BACKEND_OK;
 }
 
-static enum backend_result memory_history(struct backend *be, struct str prefix, int64_t after, backend_change_fn *fn,
-                                          void *arg, int64_t *ret_compacted)
-{
-    struct memory *m = memory_of(be);
-    pthread_mutex_lock(&m->lock);
-    *ret_compacted = m->compacted;
-    for (size_t i = 0; i < m->n && after >= m->compacted; i++) {
-        const struct mem_change *c = history_at(m, i);
-        if (c->row->revision <= after || !str_starts(row_key(c->row), prefix)) {
-            continue;
-        }
-        if (!fn(arg, row_key(c->row), c->deleted ? STR_NULL : row_value(c->row), c->prev ? row_value(c->prev) : STR_NULL,
-                c->row->revision, c->prev ? c->prev->revision : 0)) {
-            break;
-        }
-    }
-    pthread_mutex_unlock(&m->lock);
-    return BACKEND_OK;
-}
-
 static enum backend_result memory_expiring(struct backend *be, backend_expiry_fn *fn, void *arg)
 {
     struct tree t = pin(memory_of(be));
@@ -214,34 +146,8 @@ static enum backend_result memory_commit(struct backend *be, const struct backen
     pthread_mutex_lock(&m->lock);
     for (size_t i = 0; i < c->n_rows; i++) {
         const struct backend_row *from = &c->rows[i];
-        bool put = from->kind == BACKEND_PUT || from->kind == BACKEND_FLUSH_PUT;
-        struct mem_row *row = row_new(from);
-        if (put) {
-            row_ref(row);
-        }
-        struct mem_row *old = (struct mem_row *)(uintptr_t)(put ? tree_put(&m->live, &from->key, row)
-                                                               : tree_remove(&m->live, &from->key));
-        if (from->kind == BACKEND_PUT || from->kind == BACKEND_DELETE) {
-            history_push(m, row, old, !put);
-        } else {
-            row_unref(row);
-            row_unref(old);
-        }
+        row_unref(from->value.ptr ? tree_put(&m->live, &from->key, row_new(from)) : tree_remove(&m->live, &from->key));
     }
-    pthread_mutex_unlock(&m->lock);
-    return BACKEND_OK;
-}
-
-static enum backend_result memory_compact(struct backend *be, int64_t upto, uint32_t max, uint64_t *ret_left, bool *ret_done,
-                                          char reason[256] UNUSED)
-{
-    struct memory *m = memory_of(be);
-    pthread_mutex_lock(&m->lock);
-    while (m->n && max-- && history_at(m, 0)->row->revision <= upto) {
-        history_pop(m);
-    }
-    *ret_left = m->n;
-    *ret_done = m->n == 0 || history_at(m, 0)->row->revision > upto;
     pthread_mutex_unlock(&m->lock);
     return BACKEND_OK;
 }
@@ -250,7 +156,7 @@ static void memory_stats(struct backend *be, bool with_sizes UNUSED, struct back
 {
     struct memory *m = memory_of(be);
     pthread_mutex_lock(&m->lock);
-    *ret = (struct backend_stats){ .keys = tree_count(&m->live), .history = m->n, .compacted = m->compacted };
+    *ret = (struct backend_stats){ .keys = tree_count(&m->live) };
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -265,10 +171,8 @@ static const struct backend_ops memory_ops = {
     .meta = memory_meta,
     .get = memory_get,
     .range = memory_range,
-    .history = memory_history,
     .expiring = memory_expiring,
     .commit = memory_commit,
-    .compact = memory_compact,
     .stats = memory_stats,
     .reader_error = memory_reader_error,
 };

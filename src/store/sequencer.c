@@ -123,11 +123,37 @@ static int log_all_held(struct local_store *s)
     return r;
 }
 
+/* Told to the log before a durable write of a key with a held-back value may be committed: see on_record(). */
+static int log_supersede(struct local_store *s, const struct op *op)
+{
+    struct volatile_record r = {
+        .kind = op->value.ptr ? VOLATILE_SUPERSEDED : VOLATILE_DELETED,
+        .key = op->key,
+        .revision = op->revision,
+    };
+    return volatile_log_append(&s->vlog, &r);
+}
+
+/* What the log must hold: the held-back values, and which of them are about to be superseded. */
+static int log_all(struct local_store *s)
+{
+    size_t pos = 0;
+    struct str key;
+    void *op;
+    int r = log_all_held(s);
+    while (r == 0 && map_next(&s->pending, &pos, &key, &op)) {
+        if (held_get(s, key)) {
+            r = log_supersede(s, op);
+        }
+    }
+    return r;
+}
+
 static void rewrite_log(struct local_store *s)
 {
     int r = volatile_log_rewrite_begin(&s->vlog);
     if (r == 0) {
-        r = log_all_held(s);
+        r = log_all(s);
         int e = volatile_log_rewrite_end(&s->vlog, r == 0);
         r = r ? r : e;
     }
@@ -166,13 +192,18 @@ static void forget_write(struct local_store *s, struct op *op)
         map_remove(&s->pending, op->key);
         op_unref(op);
     }
-    struct held *h = op->status == STORE_OK ? held_get(s, op->key) : NULL;
-    if (h && h->revision < op->revision) {
+    struct held *h = held_get(s, op->key);
+    if (!h || h->revision > op->revision) {
+        return;
+    }
+    if (op->status == STORE_OK) {
         struct volatile_record r = { .kind = VOLATILE_FORGET, .key = op->key, .revision = op->revision };
         held_drop(s, op->key);
         if (volatile_log_append(&s->vlog, &r) < 0) {
             rewrite_log(s);
         }
+    } else {
+        (void)!log_held(s, h); /* it was not superseded after all */
     }
 }
 
@@ -181,7 +212,7 @@ static bool forget_flush(struct local_store *s, struct op *op)
     struct held *h = held_get(s, op->key);
     if (op->status != STORE_OK) {
         if (h) {
-            h->db_revision = op->prev;
+            h->db_revision = op->db_revision;
         }
         return false;
     }
@@ -377,7 +408,6 @@ static void write_volatile(struct local_store *s, struct op *op, const struct ke
     if (e < 0) {
         /* No room in tmpfs: then it is durable instead. */
         log_debug("store: volatile log: %s; %.*s is written to disk", strerror(-e), STR_ARG(op->key));
-        op->prev = st->db_revision;
         join_pending(s, op);
         pthread_mutex_lock(&s->lock);
         join_group(s, op);
@@ -428,9 +458,12 @@ static void do_write(struct local_store *s, struct op *op)
         pthread_mutex_unlock(&s->lock);
     }
     sequence(s, op);
-    op->prev = st.db_revision;
+    op->db_revision = st.db_revision;
     op->expires = op->ttl_s ? clock_real_s() + op->ttl_s : 0;
     if (!is_volatile) {
+        if (held_get(s, op->key) && log_supersede(s, op) < 0) {
+            log_warning("store: the volatile log has no room: after a crash %.*s may roll back", STR_ARG(op->key));
+        }
         join_group(s, op);
     }
     pthread_mutex_unlock(&s->lock);
@@ -460,7 +493,7 @@ static void flush_held(struct local_store *s)
         struct op *op = op_new(OP_FLUSH, NULL, held_key(h), held_value(h), STR_NULL);
         op->sequenced = true;
         op->revision = h->revision;
-        op->prev = h->db_revision;
+        op->db_revision = h->db_revision;
         op->expires = h->expires;
         h->db_revision = then;
         list_push_back(&ops, &op->link);
@@ -592,39 +625,6 @@ static void do_range(struct local_store *s, struct op *op)
     pthread_mutex_unlock(&s->lock);
 }
 
-static bool on_change(void *arg, struct str key, struct str value, struct str prev_value, int64_t revision,
-                      int64_t prev_revision)
-{
-    struct page_reader *r = arg;
-    struct page_item *it = page_add(r->page, key, r->limit);
-    if (!it) {
-        return false;
-    }
-    it->revision = revision;
-    it->prev_revision = prev_revision;
-    it->has_value = value.ptr != NULL;
-    it->has_prev = prev_value.ptr != NULL;
-    page_text(r->page, value, &it->value, &it->value_len);
-    page_text(r->page, prev_value, &it->prev, &it->prev_len);
-    return true;
-}
-
-static void do_history(struct local_store *s, struct op *op)
-{
-    struct page_reader r = { .s = s, .page = page_new(), .limit = op->limit };
-    int64_t compacted = 0;
-    op->page = r.page;
-    if (s->be->ops->history(s->be, op->key, op->expect, on_change, &r, &compacted) != BACKEND_OK ||
-        buf_failed(&r.page->bytes)) {
-        op->status = STORE_E_IO;
-    } else if (op->expect < compacted) {
-        op->status = STORE_E_COMPACTED;
-    }
-    pthread_mutex_lock(&s->lock);
-    local_answer_ordered(s, op);
-    pthread_mutex_unlock(&s->lock);
-}
-
 /* ---- the thread ---- */
 
 static void do_op(struct local_store *s, struct op *op)
@@ -635,9 +635,6 @@ static void do_op(struct local_store *s, struct op *op)
         break;
     case OP_RANGE:
         do_range(s, op);
-        break;
-    case OP_HISTORY:
-        do_history(s, op);
         break;
     case OP_REVISION:
     case OP_FLUSH:
@@ -739,39 +736,35 @@ void *sequencer_main(void *arg)
 
 /* ---- start and end ---- */
 
+/*
+ * A durable write of a key with a held-back value was announced before it was committed; whether it was, nobody knows yet.
+ *   VOLATILE_DELETED     dropped in any case: if the delete was not committed it was not acknowledged either, and is made now
+ *   VOLATILE_SUPERSEDED  the row on disk tells (reconcile_held): a newer one wins
+ *   VOLATILE_FORGET      it was committed
+ */
 static void on_record(void *arg, const struct volatile_record *r)
 {
     struct local_store *s = arg;
     struct held *h = held_get(s, r->key);
-    if (h && h->revision > r->revision) {
+    if (r->kind == VOLATILE_SUPERSEDED) {
         return;
     }
     if (r->kind == VOLATILE_FORGET) {
         held_drop(s, r->key);
-    } else {
-        held_set(s, r->key, r->kind == VOLATILE_PUT ? r->value : STR_NULL, r->revision, r->db_revision, r->expires);
+        return;
     }
+    if (r->kind == VOLATILE_DELETED) {
+        if (h) {
+            held_set(s, r->key, STR_NULL, r->revision, h->db_revision, 0);
+        }
+        return;
+    }
+    held_set(s, r->key, r->kind == VOLATILE_PUT ? r->value : STR_NULL, r->revision, r->db_revision, r->expires);
 }
 
-static bool on_later_change(void *arg, struct str key, struct str value, struct str prev_value UNUSED, int64_t revision,
-                            int64_t prev_revision UNUSED)
-{
-    struct local_store *s = arg;
-    struct held *h = value.ptr ? NULL : held_get(s, key);
-    if (h && h->revision < revision) {
-        held_drop(s, key);
-    }
-    return true;
-}
-
-/* The process may have died between a durable write and the note in the volatile log that it superseded a value there: what
- * the disk knows better is dropped. */
+/* What is on disk may be newer than what was held back, and be gone when it was deleted durably. */
 static bool reconcile_held(struct local_store *s)
 {
-    int64_t compacted;
-    if (s->be->ops->history(s->be, STR_EMPTY, s->meta.compacted, on_later_change, s, &compacted) != BACKEND_OK) {
-        return false;
-    }
     struct tree all = tree_pin(&s->held);
     struct tree_iter it;
     const struct held *h;
@@ -850,7 +843,7 @@ bool sequencer_recover(struct local_store *s, struct err *err)
         return true;
     }
     /* After a crash the rest of the block is skipped: any of its revisions may have been seen. */
-    s->revision = s->meta.clean ? s->meta.last : s->meta.reserved + 1;
+    s->revision = s->meta.clean ? s->meta.reserved : s->meta.reserved + 1;
     if (!s->meta.clean) {
         const char *dir = s->cfg.volatile_dir;
         if (dir && volatile_log_read(dir, s->meta.id, s->meta.run, on_record, s)) {

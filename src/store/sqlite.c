@@ -22,52 +22,36 @@ enum read_statement {
     READ_GET_VALUE,
     READ_RANGE,
     READ_RANGE_ALL,
-    READ_HISTORY,
-    READ_COMPACTED,
     READ_N,
 };
 enum write_statement {
     WRITE_BEGIN,
     WRITE_COMMIT,
     WRITE_ROLLBACK,
-    WRITE_LOG,
-    WRITE_FLUSH_LOG,
-    WRITE_LIVE,
-    WRITE_LIVE_DELETE,
-    WRITE_LOG_DELETE,
+    WRITE_PUT,
+    WRITE_DELETE,
     WRITE_RESERVE,
     WRITE_BEGIN_RUN,
     WRITE_END_RUN,
-    WRITE_SCAN,
-    WRITE_COMPACTED,
     WRITE_N,
 };
 
 static const char *const read_sql[READ_N] = {
-    [READ_GET] = "SELECT rev FROM live WHERE key = ?1",
-    [READ_GET_VALUE] = "SELECT l.rev, g.value FROM live l JOIN log g ON g.rev = l.rev WHERE l.key = ?1",
-    [READ_RANGE] = "SELECT l.key, l.rev, g.value FROM live l CROSS JOIN log g ON g.rev = l.rev "
-                   "WHERE l.key >= ?1 AND l.key < ?2 ORDER BY l.key",
-    [READ_RANGE_ALL] = "SELECT l.key, l.rev, g.value FROM live l CROSS JOIN log g ON g.rev = l.rev "
-                       "WHERE l.key >= ?1 ORDER BY l.key",
-    [READ_HISTORY] = "SELECT n.rev, n.key, n.value, p.rev, p.value FROM log n LEFT JOIN log p ON p.rev = n.prev "
-                     "WHERE n.rev > ?1 ORDER BY n.rev",
-    [READ_COMPACTED] = "SELECT compacted FROM meta",
+    [READ_GET] = "SELECT rev FROM kv WHERE key = ?1",
+    [READ_GET_VALUE] = "SELECT rev, value FROM kv WHERE key = ?1",
+    [READ_RANGE] = "SELECT key, rev, value FROM kv WHERE key >= ?1 AND key < ?2 ORDER BY key",
+    [READ_RANGE_ALL] = "SELECT key, rev, value FROM kv WHERE key >= ?1 ORDER BY key",
 };
 static const char *const write_sql[WRITE_N] = {
     [WRITE_BEGIN] = "BEGIN IMMEDIATE",
     [WRITE_COMMIT] = "COMMIT",
     [WRITE_ROLLBACK] = "ROLLBACK",
-    [WRITE_LOG] = "INSERT INTO log (rev, prev, expires, key, value) VALUES (?1, ?2, ?3, ?4, ?5)",
-    [WRITE_FLUSH_LOG] = "INSERT OR REPLACE INTO log (rev, prev, expires, key, value) VALUES (?1, ?2, ?3, ?4, ?5)",
-    [WRITE_LIVE] = "INSERT INTO live (key, rev) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET rev = excluded.rev",
-    [WRITE_LIVE_DELETE] = "DELETE FROM live WHERE key = ?1",
-    [WRITE_LOG_DELETE] = "DELETE FROM log WHERE rev = ?1",
+    [WRITE_PUT] = "INSERT INTO kv (key, rev, expires, value) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key) DO UPDATE "
+                  "SET rev = excluded.rev, expires = excluded.expires, value = excluded.value",
+    [WRITE_DELETE] = "DELETE FROM kv WHERE key = ?1",
     [WRITE_RESERVE] = "UPDATE meta SET reserved = ?1",
     [WRITE_BEGIN_RUN] = "UPDATE meta SET run = ?1, clean = 0, reserved = ?2",
-    [WRITE_END_RUN] = "UPDATE meta SET clean = 1, last = ?1, reserved = ?1",
-    [WRITE_SCAN] = "SELECT rev, prev, value IS NULL FROM log WHERE rev > ?1 AND rev <= ?2 ORDER BY rev LIMIT ?3",
-    [WRITE_COMPACTED] = "UPDATE meta SET compacted = ?1",
+    [WRITE_END_RUN] = "UPDATE meta SET clean = 1, reserved = ?1, n_keys = ?2",
 };
 
 struct sqlite {
@@ -80,7 +64,8 @@ struct sqlite {
     sqlite3_stmt *write[WRITE_N];
     /* Of the committer. */
     int wal_pages;
-    int64_t compacted;
+    off_t wal_bytes; /* of the file: what lies behind the pages is zeros */
+    bool no_sync;
 
     pthread_mutex_t lock; /* guards 'stats' */
     struct backend_stats stats;
@@ -246,12 +231,11 @@ static bool make_tables(struct sqlite *s, struct err *err)
              "BEGIN IMMEDIATE;"
              "PRAGMA application_id=%d; PRAGMA user_version=%d;"
              "CREATE TABLE meta (one INTEGER PRIMARY KEY CHECK (one = 1), id BLOB NOT NULL, run INTEGER NOT NULL,"
-             " last INTEGER NOT NULL, reserved INTEGER NOT NULL, compacted INTEGER NOT NULL, clean INTEGER NOT NULL);"
-             "CREATE TABLE log (rev INTEGER PRIMARY KEY, prev INTEGER NOT NULL, expires INTEGER, key BLOB NOT NULL,"
-             " value BLOB);"
-             "CREATE TABLE live (key BLOB PRIMARY KEY, rev INTEGER NOT NULL) WITHOUT ROWID;"
-             "CREATE INDEX expiry ON log (expires) WHERE expires IS NOT NULL;"
-             "INSERT INTO meta VALUES (1, x'%s', 0, 0, 0, 0, 1);"
+             " reserved INTEGER NOT NULL, clean INTEGER NOT NULL, n_keys INTEGER NOT NULL);"
+             "CREATE TABLE kv (id INTEGER PRIMARY KEY, rev INTEGER NOT NULL, expires INTEGER, key BLOB NOT NULL UNIQUE,"
+             " value BLOB NOT NULL);"
+             "CREATE INDEX expiry ON kv (expires) WHERE expires IS NOT NULL;"
+             "INSERT INTO meta VALUES (1, x'%s', 0, 0, 1, 0);"
              "COMMIT",
              SQLITE_APPLICATION_ID, SQLITE_FORMAT_VERSION, id);
     if (!run_sql(s, s->writer, sql, err)) {
@@ -302,12 +286,27 @@ static bool quick_check(struct sqlite *s, struct err *err)
     return ok;
 }
 
+/* After a crash everything is read once: pages, and that no revision is above the block that was reserved. */
+static bool check_all(struct sqlite *s, struct err *err)
+{
+    int64_t newest, keys;
+    if (!quick_check(s, err) || !read_int(s, s->writer, "SELECT coalesce(max(rev), 0) FROM kv", &newest, err) ||
+        !read_int(s, s->writer, "SELECT count(*) FROM kv", &keys, err)) {
+        return false;
+    }
+    if (newest > s->meta.reserved) {
+        return err_set(err, ERR_IO, "store %s is damaged (revision %lld is above %lld, which was the last one reserved): "
+                                    "restore a backup", s->path, (long long)newest, (long long)s->meta.reserved);
+    }
+    s->stats.keys = (uint64_t)keys;
+    return true;
+}
+
 static bool read_meta(struct sqlite *s, struct err *err)
 {
     sqlite3_stmt *st = NULL;
-    int64_t newest = 0, stray = 0, history = 0, keys = 0;
-    bool ok = sqlite3_prepare_v2(s->writer, "SELECT id, run, last, reserved, compacted, clean FROM meta", -1, &st, NULL) ==
-                  SQLITE_OK && sqlite3_step(st) == SQLITE_ROW && sqlite3_column_bytes(st, 0) == 16;
+    bool ok = sqlite3_prepare_v2(s->writer, "SELECT id, run, reserved, clean, n_keys FROM meta", -1, &st, NULL) == SQLITE_OK &&
+              sqlite3_step(st) == SQLITE_ROW && sqlite3_column_bytes(st, 0) == 16;
     if (!ok) {
         db_error(s, s->writer, "read", err);
         sqlite3_finalize(st);
@@ -315,34 +314,11 @@ static bool read_meta(struct sqlite *s, struct err *err)
     }
     memcpy(s->meta.id, sqlite3_column_blob(st, 0), 16);
     s->meta.run = sqlite3_column_int64(st, 1);
-    s->meta.last = sqlite3_column_int64(st, 2);
-    s->meta.reserved = sqlite3_column_int64(st, 3);
-    s->meta.compacted = s->compacted = sqlite3_column_int64(st, 4);
-    s->meta.clean = sqlite3_column_int(st, 5) != 0;
+    s->meta.reserved = sqlite3_column_int64(st, 2);
+    s->meta.clean = sqlite3_column_int(st, 3) != 0;
+    s->stats.keys = (uint64_t)sqlite3_column_int64(st, 4);
     sqlite3_finalize(st);
-    if (!s->meta.clean && !quick_check(s, err)) {
-        return false;
-    }
-    char sql[160];
-    snprintf(sql, sizeof(sql), "SELECT count(*) FROM log WHERE rev > %lld", (long long)s->compacted);
-    if (!read_int(s, s->writer, "SELECT coalesce(max(rev), 0) FROM log", &newest, err) ||
-        !read_int(s, s->writer, sql, &history, err) || !read_int(s, s->writer, "SELECT count(*) FROM live", &keys, err)) {
-        return false;
-    }
-    if (!s->meta.clean && !read_int(s, s->writer, "SELECT count(*) FROM live l LEFT JOIN log g ON g.rev = l.rev "
-                                                  "WHERE g.rev IS NULL OR g.key != l.key OR g.value IS NULL", &stray, err)) {
-        return false;
-    }
-    if (stray || newest > s->meta.reserved) {
-        return err_set(err, ERR_IO, "store %s is damaged (%lld keys without a row, newest revision %lld of %lld reserved): "
-                                    "restore a backup", s->path, (long long)stray, (long long)newest,
-                       (long long)s->meta.reserved);
-    }
-    s->meta.last = s->meta.clean ? s->meta.last : newest;
-    s->stats.keys = (uint64_t)keys;
-    s->stats.history = (uint64_t)history;
-    s->stats.compacted = s->compacted;
-    return true;
+    return s->meta.clean || check_all(s, err);
 }
 
 static bool prepare_all(struct sqlite *s, struct err *err)
@@ -386,7 +362,11 @@ struct backend *sqlite_open(const char *path, bool no_sync, struct err *err)
         sqlite_backend_close(&s->base);
         return NULL;
     }
+    int keep = 1;
     sqlite3_wal_hook(s->writer, on_wal, s);
+    (void)sqlite3_file_control(s->writer, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep);
+    (void)sqlite3_file_control(s->reader, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep);
+    s->no_sync = no_sync;
     return &s->base;
 }
 
@@ -451,39 +431,11 @@ static enum backend_result sqlite_range(struct backend *be, struct str start, st
     return read_end(st, code);
 }
 
-static enum backend_result sqlite_history(struct backend *be, struct str prefix, int64_t after, backend_change_fn *fn,
-                                          void *arg, int64_t *ret_compacted)
-{
-    struct sqlite *s = sqlite_of(be);
-    sqlite3_stmt *st = s->read[READ_COMPACTED];
-    /* One read transaction, so that the mark and the rows belong together. */
-    if (sqlite3_exec(s->reader, "BEGIN", NULL, NULL, NULL) != SQLITE_OK) {
-        return BACKEND_FAILED;
-    }
-    int code = sqlite3_step(st);
-    *ret_compacted = code == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
-    enum backend_result r = read_end(st, code);
-    if (r == BACKEND_OK && after >= *ret_compacted) {
-        st = s->read[READ_HISTORY];
-        sqlite3_bind_int64(st, 1, after);
-        while ((code = sqlite3_step(st)) == SQLITE_ROW) {
-            struct str key = column_blob(st, 1);
-            if (str_starts(key, prefix) && !fn(arg, key, column_blob(st, 2), column_blob(st, 4), sqlite3_column_int64(st, 0),
-                                               sqlite3_column_int64(st, 3))) {
-                break;
-            }
-        }
-        r = read_end(st, code);
-    }
-    return sqlite3_exec(s->reader, "COMMIT", NULL, NULL, NULL) == SQLITE_OK ? r : BACKEND_FAILED;
-}
-
 static enum backend_result sqlite_expiring(struct backend *be, backend_expiry_fn *fn, void *arg)
 {
     struct sqlite *s = sqlite_of(be);
     sqlite3_stmt *st = NULL;
-    if (sqlite3_prepare_v2(s->reader, "SELECT g.key, g.rev, g.expires FROM log g JOIN live l ON l.key = g.key AND "
-                                      "l.rev = g.rev WHERE g.expires IS NOT NULL", -1, &st, NULL) != SQLITE_OK) {
+    if (sqlite3_prepare_v2(s->reader, "SELECT key, rev, expires FROM kv WHERE expires IS NOT NULL", -1, &st, NULL) != SQLITE_OK) {
         return BACKEND_FAILED;
     }
     int code;
@@ -515,52 +467,20 @@ static bool write_int(struct sqlite *s, enum write_statement which, int64_t v)
     return write_step(s, which);
 }
 
-static bool write_key(struct sqlite *s, enum write_statement which, struct str key)
-{
-    bind_blob(s->write[which], 1, key);
-    return write_step(s, which);
-}
-
-static bool write_log(struct sqlite *s, enum write_statement which, const struct backend_row *r, bool put)
-{
-    sqlite3_stmt *st = s->write[which];
-    sqlite3_bind_int64(st, 1, r->revision);
-    sqlite3_bind_int64(st, 2, r->prev);
-    if (r->expires) {
-        sqlite3_bind_int64(st, 3, r->expires);
-    } else {
-        sqlite3_bind_null(st, 3);
-    }
-    bind_blob(st, 4, r->key);
-    if (put) {
-        bind_blob(st, 5, r->value);
-    } else {
-        sqlite3_bind_null(st, 5);
-    }
-    return write_step(s, which);
-}
-
-static bool write_live(struct sqlite *s, const struct backend_row *r)
-{
-    bind_blob(s->write[WRITE_LIVE], 1, r->key);
-    sqlite3_bind_int64(s->write[WRITE_LIVE], 2, r->revision);
-    return write_step(s, WRITE_LIVE);
-}
-
 static bool write_row(struct sqlite *s, const struct backend_row *r)
 {
-    switch (r->kind) {
-    case BACKEND_PUT:
-        return write_log(s, WRITE_LOG, r, true) && write_live(s, r);
-    case BACKEND_DELETE:
-        return write_log(s, WRITE_LOG, r, false) && write_key(s, WRITE_LIVE_DELETE, r->key);
-    case BACKEND_FLUSH_PUT:
-        return (!r->prev || write_int(s, WRITE_LOG_DELETE, r->prev)) && write_log(s, WRITE_FLUSH_LOG, r, true) &&
-               write_live(s, r);
-    case BACKEND_FLUSH_DELETE:
-        return (!r->prev || write_int(s, WRITE_LOG_DELETE, r->prev)) && write_key(s, WRITE_LIVE_DELETE, r->key);
+    sqlite3_stmt *st = s->write[r->value.ptr ? WRITE_PUT : WRITE_DELETE];
+    bind_blob(st, 1, r->key);
+    if (r->value.ptr) {
+        sqlite3_bind_int64(st, 2, r->revision);
+        if (r->expires) {
+            sqlite3_bind_int64(st, 3, r->expires);
+        } else {
+            sqlite3_bind_null(st, 3);
+        }
+        bind_blob(st, 4, r->value);
     }
-    return false;
+    return write_step(s, r->value.ptr ? WRITE_PUT : WRITE_DELETE);
 }
 
 static bool write_meta(struct sqlite *s, const struct backend_commit *c)
@@ -571,6 +491,7 @@ static bool write_meta(struct sqlite *s, const struct backend_commit *c)
         return write_step(s, WRITE_BEGIN_RUN);
     }
     if (c->end_run) {
+        sqlite3_bind_int64(s->write[WRITE_END_RUN], 2, (int64_t)s->stats.keys);
         return write_int(s, WRITE_END_RUN, c->last);
     }
     return !c->reserve || write_int(s, WRITE_RESERVE, c->reserve);
@@ -598,6 +519,37 @@ static void checkpoint(struct sqlite *s)
     s->wal_pages = 0;
 }
 
+/*
+ * Keeps zeros behind the end of the WAL. A commit that makes the file longer costs the file system a journal entry or two, 16
+ * to 20 KB; one that overwrites what is there costs its own pages. SQLite reads frames up to the first that is not valid. The
+ * file is kept when the store is closed, so this happens once in its life.
+ */
+static void extend_wal(struct sqlite *s)
+{
+    static const char zeros[65536];
+    char path[PATH_MAX];
+    struct stat st;
+    off_t used = (off_t)s->wal_pages * (2048 + 24) + 32;
+    if (s->no_sync || s->wal_bytes - used > STORE_WAL_AHEAD / 2 ||
+        snprintf(path, sizeof(path), "%s-wal", s->path) >= (int)sizeof(path)) {
+        return;
+    }
+    CLEANUP(fs_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        return;
+    }
+    off_t at = st.st_size, want = used + STORE_WAL_AHEAD;
+    while (at < want && at < (off_t)STORE_WAL_PAGES * (2048 + 24) + STORE_WAL_AHEAD) {
+        ssize_t n = pwrite(fd, zeros, sizeof(zeros), at);
+        if (n <= 0) {
+            break; /* a full disk is told of by the commit that needs the room */
+        }
+        at += n;
+    }
+    (void)fdatasync(fd);
+    s->wal_bytes = MAX(at, st.st_size);
+}
+
 static enum backend_result sqlite_commit(struct backend *be, const struct backend_commit *c, char reason[256])
 {
     struct sqlite *s = sqlite_of(be);
@@ -605,75 +557,22 @@ static enum backend_result sqlite_commit(struct backend *be, const struct backen
         return give_up(s, reason);
     }
     bool ok = write_meta(s, c);
-    int64_t keys = 0, history = 0;
+    int64_t keys = 0;
     for (size_t i = 0; ok && i < c->n_rows; i++) {
         const struct backend_row *r = &c->rows[i];
-        bool put = r->kind == BACKEND_PUT || r->kind == BACKEND_FLUSH_PUT;
         ok = write_row(s, r);
-        /* Flushed below the compaction mark, nothing goes through it again. */
-        history += r->kind != BACKEND_FLUSH_DELETE && r->revision > s->compacted ? 1 : 0;
-        keys += put && !r->prev ? 1 : !put && r->prev ? -1 : 0;
+        keys += (r->value.ptr != NULL) - r->replaces;
     }
     if (!ok || !write_step(s, WRITE_COMMIT)) {
         return give_up(s, reason);
     }
     pthread_mutex_lock(&s->lock);
     s->stats.keys += (uint64_t)keys;
-    s->stats.history += (uint64_t)history;
     pthread_mutex_unlock(&s->lock);
     if (s->wal_pages >= STORE_WAL_PAGES) {
         checkpoint(s);
     }
-    return BACKEND_OK;
-}
-
-static enum backend_result sqlite_compact(struct backend *be, int64_t upto, uint32_t max, uint64_t *ret_left, bool *ret_done,
-                                          char reason[256])
-{
-    struct sqlite *s = sqlite_of(be);
-    struct { int64_t rev, prev; bool tombstone; } rows[STORE_COMPACT_STEP];
-    size_t n = 0;
-    int64_t mark = s->compacted;
-    sqlite3_stmt *scan = s->write[WRITE_SCAN];
-    max = MIN(max, STORE_COMPACT_STEP);
-    sqlite3_bind_int64(scan, 1, s->compacted);
-    sqlite3_bind_int64(scan, 2, upto);
-    sqlite3_bind_int64(scan, 3, max);
-    int code;
-    while ((code = sqlite3_step(scan)) == SQLITE_ROW && n < max) {
-        rows[n].rev = sqlite3_column_int64(scan, 0);
-        rows[n].prev = sqlite3_column_int64(scan, 1);
-        rows[n].tombstone = sqlite3_column_int(scan, 2) != 0;
-        mark = rows[n++].rev;
-    }
-    sqlite3_reset(scan);
-    if (code != SQLITE_DONE && code != SQLITE_ROW) {
-        return give_up(s, reason);
-    }
-    *ret_done = n < max;
-    if (n == 0) {
-        pthread_mutex_lock(&s->lock);
-        *ret_left = s->stats.history;
-        pthread_mutex_unlock(&s->lock);
-        return BACKEND_OK;
-    }
-    bool ok = write_step(s, WRITE_BEGIN);
-    for (size_t i = 0; ok && i < n; i++) {
-        ok = (!rows[i].prev || write_int(s, WRITE_LOG_DELETE, rows[i].prev)) &&
-             (!rows[i].tombstone || write_int(s, WRITE_LOG_DELETE, rows[i].rev));
-    }
-    if (!ok || !write_int(s, WRITE_COMPACTED, mark) || !write_step(s, WRITE_COMMIT)) {
-        return give_up(s, reason);
-    }
-    s->compacted = mark;
-    pthread_mutex_lock(&s->lock);
-    s->stats.history -= MIN(s->stats.history, n);
-    s->stats.compacted = mark;
-    *ret_left = s->stats.history;
-    pthread_mutex_unlock(&s->lock);
-    if (s->wal_pages >= STORE_WAL_PAGES) {
-        checkpoint(s);
-    }
+    extend_wal(s);
     return BACKEND_OK;
 }
 
@@ -706,10 +605,8 @@ static const struct backend_ops sqlite_ops = {
     .meta = sqlite_meta,
     .get = sqlite_get,
     .range = sqlite_range,
-    .history = sqlite_history,
     .expiring = sqlite_expiring,
     .commit = sqlite_commit,
-    .compact = sqlite_compact,
     .stats = sqlite_stats,
     .reader_error = sqlite_reader_error,
 };

@@ -83,11 +83,6 @@ void store_range(struct store *s, struct str start, struct str end, uint32_t lim
     s->ops->range(s, start, end, limit, done, arg);
 }
 
-void store_history(struct store *s, struct str prefix, int64_t after, uint32_t limit, store_history_fn *done, void *arg)
-{
-    s->ops->history(s, prefix, after, limit, done, arg);
-}
-
 void store_revision(struct store *s, store_revision_fn *done, void *arg)
 {
     s->ops->revision(s, done, arg);
@@ -96,11 +91,6 @@ void store_revision(struct store *s, store_revision_fn *done, void *arg)
 int64_t store_revision_seen(struct store *s)
 {
     return s->ops->revision_seen(s);
-}
-
-void store_compact(struct store *s, int64_t revision)
-{
-    s->ops->compact(s, revision);
 }
 
 void store_get_stats(struct store *s, struct store_stats *ret)

@@ -68,7 +68,6 @@ struct store_config {
     const char *volatile_dir; /* a folder in tmpfs for the volatile log; NULL: volatile writes do not survive kill -9 */
     store_fatal_fn *on_fatal; /* NULL: logs the reason and _exit(1) */
     void *fatal_arg;
-    uint32_t history_revisions; /* changes kept for store_history(); 0: the default of limits.h */
     bool no_sync;             /* tests and throw-away clusters: nothing is fsynced */
 };
 
@@ -168,37 +167,19 @@ void store_range(struct store *s, struct str start, struct str end, uint32_t lim
 /* The 'end' of the range of all keys with this prefix, written to 'dst' (prefix.len bytes). Absent result: no end. */
 struct str store_prefix_end(struct str prefix, char *dst);
 
-/* A change out of the history: value and prev_value are absent for "no such key". */
-struct store_change {
-    struct str key, value, prev_value;
-    int64_t revision, prev_revision;
-};
-struct store_history_page {
-    enum store_status status; /* STORE_E_COMPACTED: 'after' is below what is kept */
-    const struct store_change *changes;
-    size_t n_changes;
-    bool more;
-};
-typedef void store_history_fn(void *arg, const struct store_history_page *page);
-
-/* Durable changes with a revision above 'after' of keys with the prefix, oldest first. The volatile class has no history. */
-void store_history(struct store *s, struct str prefix, int64_t after, uint32_t limit, store_history_fn *done, void *arg);
-
 /* The store's newest revision. Local back ends know it at once; etcd asks its members, so it is asynchronous. A consistent
  * read waits until the resource's watermark has reached it. */
 typedef void store_revision_fn(void *arg, enum store_status status, int64_t revision);
 void store_revision(struct store *s, store_revision_fn *done, void *arg);
 /* The newest revision seen by this process; for messages and metrics. */
 int64_t store_revision_seen(struct store *s);
-/* Forgets history at or below 'revision' (in small steps, in the background). The back end also does so by itself. */
-void store_compact(struct store *s, int64_t revision);
 
 struct store_stats {
     uint64_t writes, conflicts, groups, volatile_writes, flushes, failed_writes;
     uint64_t keys;            /* live keys */
     uint64_t held_back_bytes; /* volatile values not on disk */
     uint64_t file_bytes, wal_bytes;
-    int64_t revision, compacted;
+    int64_t revision;
 };
 void store_get_stats(struct store *s, struct store_stats *ret);
 
@@ -213,10 +194,8 @@ struct store_ops {
     void (*want_progress)(struct store_resource *r, bool on);
     void (*write)(struct store *s, const struct store_write *w);
     void (*range)(struct store *s, struct str start, struct str end, uint32_t limit, store_page_fn *done, void *arg);
-    void (*history)(struct store *s, struct str prefix, int64_t after, uint32_t limit, store_history_fn *done, void *arg);
     void (*revision)(struct store *s, store_revision_fn *done, void *arg);
     int64_t (*revision_seen)(struct store *s);
-    void (*compact)(struct store *s, int64_t revision);
     void (*stats)(struct store *s, struct store_stats *ret);
 };
 

@@ -138,7 +138,6 @@ static void crash_rounds(int rounds, unsigned max_ms)
     int64_t newest = 0;
     size_t acknowledged = 0;
     f->sync = true;
-    f->history = 200;
     for (int round = 0; round < rounds; round++) {
         int fds[2];
         CHECK_INT(pipe(fds), 0);

@@ -48,7 +48,6 @@ bool fixture_try_open(struct fixture *f, struct err *err)
         .on_fatal = on_fatal,
         .fatal_arg = f,
         .no_sync = !f->sync,
-        .history_revisions = f->history,
     };
     f->store = f->sqlite ? store_open_sqlite(&cfg, err) : store_open_memory(&cfg, err);
     if (!f->store) {

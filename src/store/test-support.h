@@ -11,7 +11,6 @@ struct fixture {
     bool sqlite;
     bool with_volatile_log;
     bool sync; /* fsync for real */
-    uint32_t history;
     char dir[64], path[96];
     struct loop *loop;
     struct store *store;

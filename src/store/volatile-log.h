@@ -19,7 +19,9 @@
 enum volatile_kind {
     VOLATILE_PUT = 1,
     VOLATILE_DELETE = 2,
-    VOLATILE_FORGET = 3, /* the key has been written durably at 'revision': what is older is void */
+    VOLATILE_SUPERSEDED = 3, /* a durable put of the key, at 'revision', is about to be committed */
+    VOLATILE_DELETED = 4,    /* the same, a delete */
+    VOLATILE_FORGET = 5,     /* it has been committed: what was held back of the key is void */
 };
 
 struct volatile_record {
