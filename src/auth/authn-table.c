@@ -5,5 +5,6 @@ const struct authn_ops *const authn_table[] = {
     &authn_x509_ops,
     &authn_token_file_ops,
     &authn_service_account_ops,
+    &authn_webhook_ops,
     NULL,
 };

@@ -7,5 +7,6 @@
 extern const struct authn_ops authn_x509_ops;
 extern const struct authn_ops authn_token_file_ops;
 extern const struct authn_ops authn_service_account_ops;
+extern const struct authn_ops authn_webhook_ops;
 
 #endif

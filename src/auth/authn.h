@@ -20,6 +20,7 @@
 #include "auth/user.h"
 
 struct authn;
+struct client;
 struct authn_chain;
 struct authn_request;
 struct sa_lookup;
@@ -73,6 +74,10 @@ struct authn_config {
     const struct str *api_audiences;              /* --api-audiences; none: the issuers */
     size_t n_api_audiences;
     const struct sa_lookup *sa_lookup;            /* checks against live objects; NULL: no look-up */
+    /* Asks an apiserver about tokens that nobody here knows (TokenReview): --authentication-token-webhook of the kubelet. The client
+     * must outlive the chain. NULL: not configured. */
+    struct client *review_client;
+    uint32_t review_ttl_s;                        /* --authentication-token-webhook-cache-ttl; 0: two minutes */
     bool anonymous;                               /* --anonymous-auth */
     const struct str *anonymous_paths;            /* AuthenticationConfiguration anonymous.conditions; none: all paths */
     size_t n_anonymous_paths;

@@ -1,5 +1,5 @@
 /*
- * Authorisation: may this user do that? Modes (AlwaysAllow, AlwaysDeny, Node, RBAC, later ABAC and Webhook) are asked in the order of
+ * Authorisation: may this user do that? Modes (AlwaysAllow, AlwaysDeny, Node, RBAC, Webhook, later ABAC) are asked in the order of
  * --authorization-mode; the first that allows or denies decides; if all have no opinion the answer is no.
  *
  * Each mode is one file exporting one 'const struct authz_ops', listed in authz-table.c. Members of system:masters are allowed before
@@ -13,6 +13,7 @@
 #include "base/buf.h"
 
 struct authz;
+struct client;
 struct authz_chain;
 struct authz_request;
 struct rbac;
@@ -62,6 +63,10 @@ struct authz_config {
     size_t n_modes;
     struct rbac *rbac;             /* needed by RBAC and Node; owned by the caller, outlives the chain */
     struct node_graph *node_graph; /* needed by Node */
+    /* Needed by Webhook: whom to ask by SubjectAccessReview (the kubelet: its apiserver). Must outlive the chain. */
+    struct client *review_client;
+    uint32_t review_allowed_ttl_s; /* --authorization-webhook-cache-authorized-ttl; 0: five minutes */
+    uint32_t review_denied_ttl_s;  /* --authorization-webhook-cache-unauthorized-ttl; 0: half a minute */
 };
 
 struct authz_ops {

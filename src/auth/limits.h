@@ -13,6 +13,16 @@
 #define AUTH_TOKEN_CACHE_S 10
 /* The same for a client certificate, whose only change is its expiry, which is checked each time. */
 #define AUTH_CERT_CACHE_S 300
+/* Reviews asked of an apiserver at once. More callers than that are refused: strangers' tokens cost the apiserver work. */
+#define AUTH_MAX_REVIEWS 256
+/* How long an apiserver may take to answer one: the caller waits meanwhile. */
+#define AUTH_REVIEW_TIMEOUT_MS 10000
+/* Answers remembered: the kubelet's defaults for --authentication-token-webhook-cache-ttl and --authorization-webhook-cache-*. */
+#define AUTH_REVIEW_TTL_S 120
+#define AUTH_REVIEW_ALLOWED_TTL_S 300
+#define AUTH_REVIEW_DENIED_TTL_S 30
+/* Slots of remembered decisions, 48 bytes each. */
+#define AUTH_DECISION_SLOTS 1024
 /* Memory of one remembered user. Larger ones are not remembered. */
 #define AUTH_CACHE_MAX_USER (16u << 10)
 /* Audiences in one token, and asked for in one TokenReview. */
