@@ -4,8 +4,9 @@
 
 #include "api/json-writer.h"
 
-/* Nesting of a field set that comes as JSON; an object's own depth is bounded by its parser. */
-#define FIELDS_DEPTH 300
+/* Levels of a set that are written: the set stands some levels deep in its object, which must stay readable as a whole. What is
+ * deeper is owned with the last level that is written. */
+#define FIELDS_DEPTH (JSON_DEPTH - 16)
 
 /* Keys are objects with sorted members, so they compare in step. */
 static int key_cmp(const struct val *a, const struct val *b)
@@ -295,24 +296,30 @@ static void write_step(struct buf *b, const struct fields_pe *pe)
     buf_deinit(&step);
 }
 
-void fields_write(struct buf *b, const struct fields *f)
+static void write_node(struct buf *b, const struct fields *f, unsigned levels)
 {
     bool comma = false;
+    uint32_t n = levels ? f->n : 0;
     buf_append(b, STR("{"));
-    if (f->member && f->n) {
+    if (f->member && n) {
         buf_append(b, STR("\".\":{}"));
         comma = true;
     }
-    for (uint32_t i = 0; i < f->n; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         if (comma) {
             buf_append(b, STR(","));
         }
         comma = true;
         write_step(b, &f->kids[i].pe);
         buf_append(b, STR(":"));
-        fields_write(b, &f->kids[i]);
+        write_node(b, &f->kids[i], levels - 1);
     }
     buf_append(b, STR("}"));
+}
+
+void fields_write(struct buf *b, const struct fields *f)
+{
+    write_node(b, f, FIELDS_DEPTH - 2);
 }
 
 static bool parse_step(struct arena *a, struct str key, struct fields_pe *ret, struct err *err)

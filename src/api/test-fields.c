@@ -248,3 +248,38 @@ TEST(apply_refuses_duplicates_and_its_own_managed_fields)
                                 "entries for key [=\"a\"]");
     arena_deinit(&a);
 }
+
+TEST(apply_and_tracking_survive_the_deepest_object_a_reader_takes)
+{
+    enum { DEEP = JSON_DEPTH - 1 };
+    struct arena a;
+    struct buf b;
+    struct managed m = { 0 };
+    struct apply_result r;
+    struct err err;
+    struct val deep, empty = val_object();
+    arena_init(&a, ARENA_NO_BUDGET);
+    buf_init(&b, BUF_NO_MAX);
+    for (int i = 0; i < DEEP; i++) {
+        buf_append(&b, STR("{\"a\":"));
+    }
+    buf_append(&b, STR("1"));
+    for (int i = 0; i < DEEP; i++) {
+        buf_append(&b, STR("}"));
+    }
+    CHECK_OK(val_parse_json(&a, buf_str(&b), JSON_DEPTH, NULL, &deep, &err), &err);
+    struct managed_writer w = { .manager = STR("m"), .api_version = STR("v1"), .schema = fields_at_deduced(), .empty = &empty };
+    CHECK_OK(managed_update(&a, &m, &w, NULL, &deep, &err), &err);
+    w.manager = STR("n");
+    CHECK_OK(apply_config(&a, &m, &w, &deep, &deep, false, &r, &err), &err);
+    CHECK(!r.changed);
+    struct meta_v1_managed_fields_entry *entries;
+    size_t n;
+    CHECK_OK(managed_encode(&a, &m, &entries, &n, &err), &err);
+    CHECK_INT(n, 2);
+    /* The object stays readable with its entries, and they with it. */
+    CHECK_OK(json_check(entries[0].fields_v1, JSON_DEPTH - 10, &err), &err);
+    CHECK_OK(managed_decode(&a, entries, n, &m, &err), &err);
+    buf_deinit(&b);
+    arena_deinit(&a);
+}
