@@ -118,6 +118,29 @@ static bool add_hierarchy(struct cgroups *c, struct str mountinfo, struct str co
     return true;
 }
 
+/* Version 2: what pods are limited by must be there to hand down. */
+static bool check_controllers(const struct cgroup_hierarchy *h, struct err *err)
+{
+    static const char *const needed[] = { "cpu", "memory", "pids" };
+    char path[PATH_MAX];
+    struct buf b;
+    buf_init(&b, 4096);
+    bool ok = fs_read(path_of(path, "%s%s/cgroup.controllers", h->mount, h->parent), 4096, &b, err);
+    for (size_t i = 0; ok && i < ARRAY_SIZE(needed); i++) {
+        struct str rest = str_trim(buf_str(&b)), word;
+        bool there = false;
+        while (str_split(&rest, ' ', &word)) {
+            there = there || str_eq_c(word, needed[i]);
+        }
+        if (!there) {
+            ok = err_set(err, ERR_UNAVAILABLE, "the control groups in %s%s lack the %s controller", h->mount, h->parent,
+                         needed[i]);
+        }
+    }
+    buf_deinit(&b);
+    return ok;
+}
+
 bool cgroups_detect(struct cgroups *c, struct err *err)
 {
     struct buf own, mounts;
@@ -145,7 +168,7 @@ bool cgroups_detect(struct cgroups *c, struct err *err)
     if (ok && c->n == 0) {
         return err_set(err, ERR_IO, "no control groups to write to: /sys/fs/cgroup is missing or read-only");
     }
-    return ok;
+    return ok && (!c->v2 || check_controllers(&c->h[0], err));
 }
 
 static void group_path(const struct cgroup_hierarchy *h, const char *path, char dst[PATH_MAX])
@@ -197,35 +220,52 @@ static bool hand_down(const char *dir, struct err *err)
     return ok;
 }
 
+static bool make_one(const struct cgroup_hierarchy *h, const char *dir, struct err *err)
+{
+    if (mkdir(dir, 0755) < 0 && errno != EEXIST) {
+        return err_set_errno(err, errno, "cannot make the control group %s", dir);
+    }
+    if (strstr(h->controllers, "cpuset")) {
+        fill_cpuset(dir);
+    }
+    return true;
+}
+
 bool cgroups_make(const struct cgroups *c, const char *path, struct err *err)
 {
     for (size_t i = 0; i < c->n; i++) {
-        char full[PATH_MAX], part[PATH_MAX];
+        char full[PATH_MAX], part[PATH_MAX], parent[PATH_MAX];
         group_path(&c->h[i], path, full);
-        size_t from = strlen(c->h[i].mount) + strlen(c->h[i].parent) + 1;
-        for (size_t at = from; at <= strlen(full); at++) {
+        path_of(parent, "%s%s", c->h[i].mount, c->h[i].parent);
+        for (size_t at = strlen(parent) + 1; at <= strlen(full); at++) {
             if (full[at] != '/' && full[at] != '\0') {
                 continue;
             }
-            memcpy(part, full, at);
-            part[at] = '\0';
-            char *slash = strrchr(part, '/');
-            if (c->v2) {
-                *slash = '\0';
-                if (!hand_down(part, err)) {
-                    return false;
-                }
-                *slash = '/';
+            path_of(part, "%.*s", (int)at, full);
+            if ((c->v2 && !hand_down(parent, err)) || !make_one(&c->h[i], part, err)) {
+                return false;
             }
-            if (mkdir(part, 0755) < 0 && errno != EEXIST) {
-                return err_set_errno(err, errno, "cannot make the control group %s", part);
-            }
-            if (strstr(c->h[i].controllers, "cpuset")) {
-                fill_cpuset(part);
-            }
+            path_of(parent, "%s", part);
         }
     }
     return true;
+}
+
+bool cgroups_make_leaf(const struct cgroups *c, const char *group, const char *leaf, pid_t pid, struct err *err)
+{
+    char path[PATH_MAX], full[PATH_MAX];
+    path_of(path, "%s/%s", group, leaf);
+    for (size_t i = 0; i < c->n; i++) {
+        group_path(&c->h[i], path, full);
+        if (!make_one(&c->h[i], full, err)) {
+            return false;
+        }
+    }
+    if (!cgroups_enter(c, path, pid, err)) {
+        return false;
+    }
+    group_path(&c->h[0], group, full);
+    return !c->v2 || hand_down(full, err);
 }
 
 bool cgroups_enter(const struct cgroups *c, const char *path, pid_t pid, struct err *err)

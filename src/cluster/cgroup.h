@@ -28,8 +28,11 @@ struct cgroups {
 
 /* Reads what the machine has. False when there is nothing to make groups in. */
 MUST_CHECK bool cgroups_detect(struct cgroups *c, struct err *err);
-/* Makes the group and its parents, fills cpuset (version 1), and hands controllers down (version 2). */
+/* Makes the group and its parents, fills cpuset (version 1), and hands controllers down to it (version 2). */
 MUST_CHECK bool cgroups_make(const struct cgroups *c, const char *path, struct err *err);
+/* Makes group/leaf, moves the only process of 'group' there, and hands controllers down to the leaf and what will stand beside it:
+ * version 2 wants processes in leaves only. */
+MUST_CHECK bool cgroups_make_leaf(const struct cgroups *c, const char *group, const char *leaf, pid_t pid, struct err *err);
 /* Moves a process in. 0 is the caller. */
 MUST_CHECK bool cgroups_enter(const struct cgroups *c, const char *path, pid_t pid, struct err *err);
 /* Kills what is left inside, and removes the group and all below it. Absent is fine. */

@@ -286,7 +286,7 @@ static bool await(int fd, struct err *err)
     return err_set(err, ERR_IO, "%s", text);
 }
 
-static bool settle(const struct sandbox_spec *spec, const char *system, struct sandbox *s, int to_child, int from_child,
+static bool settle(const struct sandbox_spec *spec, struct sandbox *s, int to_child, int from_child,
                    struct err *err)
 {
     char path[64];
@@ -305,8 +305,7 @@ static bool settle(const struct sandbox_spec *spec, const char *system, struct s
     if (!await(from_child, err)) {
         return false;
     }
-    /* Version 2 wants processes in leaves only. */
-    if (!cgroups_make(spec->cgroups, system, err) || !cgroups_enter(spec->cgroups, system, s->init, err)) {
+    if (!cgroups_make_leaf(spec->cgroups, spec->cgroup, "system", s->init, err)) {
         return false;
     }
     return write(to_child, "", 1) == 1 || err_set(err, ERR_IO, "the sandbox's first process ended early");
@@ -314,10 +313,8 @@ static bool settle(const struct sandbox_spec *spec, const char *system, struct s
 
 bool sandbox_start(const struct sandbox_spec *spec, struct sandbox *ret, struct err *err)
 {
-    char system[256];
     int up[2], down[2];
     struct sandbox s = { .pidfd = -1, .netns = -1 };
-    snprintf(system, sizeof(system), "%s/system", spec->cgroup);
     if (!cgroups_make(spec->cgroups, spec->cgroup, err)) {
         return false;
     }
@@ -340,7 +337,7 @@ bool sandbox_start(const struct sandbox_spec *spec, struct sandbox *ret, struct 
     int clone_errno = errno;
     close(up[1]);
     close(down[0]);
-    bool ok = s.init > 0 ? settle(spec, system, &s, down[1], up[0], err)
+    bool ok = s.init > 0 ? settle(spec, &s, down[1], up[0], err)
                          : err_set_errno(err, clone_errno, "cannot make namespaces");
     close(up[0]);
     close(down[1]);

@@ -77,19 +77,20 @@ free_port() {
     echo $port
 }
 
-# What a cluster could leave behind, as text to compare: namespaces, links, mounts, control groups, rules, folders, processes.
+# What a cluster could leave behind, as text to compare: links, routes, mounts, control groups, rules, folders, processes. What
+# other programs of the machine do meanwhile is left out as far as it can be told.
 host_state() {
     {
-        ip netns list
-        ip -o link | cut -d: -f2
+        ip -o link | cut -d: -f2 | cut -d@ -f1
         ip route
-        findmnt -rn -o TARGET,FSTYPE
-        find /sys/fs/cgroup -maxdepth 6 -type d -name "coracle-$NAME*" 2>/dev/null
-        nft list tables 2>/dev/null
-        ls -d /var/lib/coracle/"$NAME"* /run/coracle/"$NAME"* 2>/dev/null
-        pgrep -f -- "coracle/$NAME|coracle up --name $NAME" | grep -vx $$ | xargs -r ps -o args= -p
-    } 2>/dev/null | grep -v coracle-test | sort
+        findmnt -rn -o TARGET,FSTYPE | grep -E 'coracle|containerd|kubelet|/cni'
+        find /sys/fs/cgroup -maxdepth 6 -type d -name "coracle-$NAME*"
+        nft list tables
+        ls -d /var/lib/coracle/"$NAME"* /run/coracle/"$NAME"*
+        pgrep -a -f -- "coracle/$NAME/|coracle up --name $NAME"
+    } 2>/dev/null | sort
 }
+same_state() { diff <(printf '%s\n' "$1") <(host_state); }
 
 # ---- kubectl: two versions, kept in tests/.cache ----
 

@@ -49,8 +49,7 @@ eventually 10 containerd_lives
 step "nothing is left"
 down
 down
-after=$(host_state)
-check diff <(say "$before") <(say "$after")
+eventually 5 same_state "$before"
 
 step "what is wrong is said"
 check_out 'is no name for a cluster' sh -c "! '$BIN/coracle' up --name Bad_Name"
