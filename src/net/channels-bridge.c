@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "net/channels.h"
 #include "net/stream-limits.h"
+#include "net/stream-retire.h"
 #include "net/websocket.h"
 
 #define NODE_OUTPUTS (CHANNEL_BIT(CHANNEL_STDOUT) | CHANNEL_BIT(CHANNEL_STDERR) | CHANNEL_BIT(CHANNEL_ERROR))
@@ -274,18 +275,12 @@ static void tunnel_flush(struct channels_bridge *b)
     }
 }
 
-static void on_orphan_close(struct net_stream *stream, enum net_close how UNUSED, const char *reason UNUSED, void *arg UNUSED)
+/* Lets a connection send what waits and close by itself. */
+static void release(struct net_stream **s)
 {
-    net_stream_free(stream);
-}
-
-static void release(struct net_stream **stream)
-{
-    static const struct net_stream_ops orphan_ops = { .on_close = on_orphan_close };
-    if (*stream) {
-        net_stream_set_ops(*stream, &orphan_ops, NULL);
-        net_stream_close(*stream);
-        *stream = NULL;
+    if (*s) {
+        net_stream_retire(*s);
+        *s = NULL;
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include "net/channels-private.h"
 #include "net/stream-limits.h"
+#include "net/stream-retire.h"
 
 #define OPEN_MS 30000
 
@@ -165,18 +166,11 @@ static void on_close(struct net_stream *stream UNUSED, enum net_close how, const
     channels_emit_close(c, &why);
 }
 
-static void on_orphan_close(struct net_stream *stream, enum net_close how UNUSED, const char *reason UNUSED, void *arg UNUSED)
-{
-    net_stream_free(stream);
-}
-
 /* Lets the connection send what waits and close by itself. */
 static void release_stream(struct channels *c)
 {
-    static const struct net_stream_ops orphan_ops = { .on_close = on_orphan_close };
     if (c->stream) {
-        net_stream_set_ops(c->stream, &orphan_ops, NULL);
-        net_stream_close(c->stream);
+        net_stream_retire(c->stream);
         c->stream = NULL;
     }
 }

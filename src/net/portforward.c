@@ -5,6 +5,7 @@
 #include "base/list.h"
 #include "net/spdy.h"
 #include "net/stream-limits.h"
+#include "net/stream-retire.h"
 
 /* One forwarded connection: a pair of streams, and the target once there is one. */
 struct portforward_conn {
@@ -53,17 +54,10 @@ static void conn_free(struct portforward_conn *c)
 }
 
 /* Lets a connection send what waits and close by itself. */
-static void on_orphan_close(struct net_stream *s, enum net_close how UNUSED, const char *reason UNUSED, void *arg UNUSED)
-{
-    net_stream_free(s);
-}
-
 static void release(struct net_stream **s)
 {
-    static const struct net_stream_ops orphan_ops = { .on_close = on_orphan_close };
     if (*s) {
-        net_stream_set_ops(*s, &orphan_ops, NULL);
-        net_stream_close(*s);
+        net_stream_retire(*s);
         *s = NULL;
     }
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "net/stream-limits.h"
+#include "net/stream-retire.h"
 
 struct side {
     struct net_splice *splice;
@@ -98,10 +99,10 @@ static void on_close(struct net_stream *stream UNUSED, enum net_close why, const
         set_cause(s, why, reason);
     }
     if (side->other->stream) {
-        net_stream_close(side->other->stream); /* nobody is left to hear it */
-    } else {
-        loop_task_defer(&s->finish);
+        net_stream_retire(side->other->stream); /* nobody is left to hear it; it gets what is on the way */
+        side->other->stream = NULL;
     }
+    loop_task_defer(&s->finish);
 }
 
 static void on_idle(void *arg)

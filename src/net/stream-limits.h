@@ -36,6 +36,9 @@
 #define SPLICE_HIGH (256u * 1024)
 #define SPLICE_LOW (64u * 1024)
 
+/* How long a stream that was given up may take to send its last bytes. Longer: it is cut. */
+#define NET_RETIRE_MS (60u * 60 * 1000)
+
 /* Bytes of one exec channel held for a receiver that does not take them; past it the transport is not read. */
 #define CHANNELS_HIGH (128u * 1024)
 #define CHANNELS_LOW (32u * 1024)

@@ -898,6 +898,7 @@ void net_stream_set_watermarks(struct net_stream *s, size_t high, size_t low)
 {
     s->high = high;
     s->low = low;
+    s->above = s->above || net_stream_queued(s) >= high;
 }
 
 void net_stream_set_pull(struct net_stream *s, net_stream_pull_fn *pull)

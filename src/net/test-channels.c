@@ -1,6 +1,7 @@
 #include "net/channels.h"
 
 #include "base/test.h"
+#include "net/limits.h"
 #include "net/stream-limits.h"
 #include "net/websocket.h"
 
@@ -303,6 +304,32 @@ TEST(bridge_closes_the_node_when_the_client_leaves)
     CHECK_INT(f.n_done, 1);
     CHECK(f.result.err.code != ERR_NONE);
     CHECK(f.server.n_closed == 1);
+    fix_deinit(&f);
+}
+
+TEST(bridge_delivers_the_end_to_a_client_that_takes_its_time)
+{
+    struct fix f;
+    static char big[400 * 1024];
+    bridge_init(&f, CHANNELS_WS_V5, ALL);
+    f.client.quiet = true;
+    turns(&f, 20);
+    channels_pause(f.client.c);
+    turns(&f, 5);
+    channels_write(f.server.c, CHANNEL_STDOUT, str_n(big, sizeof(big)));
+    channels_write(f.server.c, CHANNEL_ERROR, STR("{}"));
+    channels_close(f.server.c);
+    /* Longer than a plain close would wait. */
+    uint64_t end = loop_now_ms(f.l) + NET_CLOSE_FLUSH_MS + 500;
+    while (loop_now_ms(f.l) < end) {
+        loop_turn(f.l, 100);
+    }
+    channels_resume(f.client.c);
+    for (int k = 0; k < 1000 && !f.client.n_closed; k++) {
+        loop_turn(f.l, 1);
+    }
+    CHECK_INT(f.client.n_data, sizeof(big) + 2);
+    CHECK_INT(f.client.why.code, ERR_NONE);
     fix_deinit(&f);
 }
 
