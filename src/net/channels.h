@@ -90,10 +90,14 @@ struct channels_bridge *channels_bridge_free(struct channels_bridge *b);
 
 /* ---- the tunnel: bytes inside WebSocket messages towards a bare connection ---- */
 
+struct channels_tunnel;
+
 /* SPDY/3.1+portforward.k8s.io: the client speaks SPDY inside binary messages; 'node' gets the bytes as they are. Takes both
- * connections. */
-struct channels_bridge *channels_tunnel_new(struct net_stream *client, struct net_stream *node, uint64_t idle_ms,
+ * connections. 'done' is called once, then the tunnel is gone. */
+struct channels_tunnel *channels_tunnel_new(struct net_stream *client, struct net_stream *node, uint64_t idle_ms,
                                             channels_bridge_done_fn *done, void *arg);
+/* Cuts both, without 'done'. NULL-safe; returns NULL. */
+struct channels_tunnel *channels_tunnel_free(struct channels_tunnel *t);
 
 /* ---- the HTTP side of the upgrades ---- */
 

@@ -405,7 +405,8 @@ TEST(tunnel_moves_bytes_inside_messages_and_closes_in_order)
     f.l = loop_new(&err);
     CHECK_INT(net_stream_pair(f.l, a), 0);
     CHECK_INT(net_stream_pair(f.l, b), 0);
-    f.bridge = channels_tunnel_new(a[1], b[1], 0, bridge_done, &f);
+    struct channels_tunnel *tunnel = channels_tunnel_new(a[1], b[1], 0, bridge_done, &f);
+    CHECK(tunnel);
     client.s = a[0];
     client.w = websocket_new(WEBSOCKET_CLIENT, &tunnel_events, &client);
     node.s = b[0];

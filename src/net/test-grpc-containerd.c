@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/test.h"
 #include "net/channels.h"
 #include "net/loop.h"
@@ -33,7 +34,8 @@ static void call(struct loop *l, struct grpc_client *c, struct result *r, const 
 {
     int before = r->n_done;
     grpc_call_wait_for_ready(grpc_unary(c, method, request, 20000, done, r));
-    for (int i = 0; i < 2500 && r->n_done == before; i++) {
+    uint64_t end = clock_mono_ms() + 30000;
+    while (r->n_done == before && clock_mono_ms() < end) {
         loop_turn(l, 10);
     }
     CHECK_INT(r->n_done, before + 1);
@@ -279,7 +281,8 @@ static void command_deinit(struct command *cmd)
 }
 static void run_until(struct node *n, const bool *flag)
 {
-    for (int i = 0; i < 1000 && !*flag; i++) {
+    uint64_t end = clock_mono_ms() + 30000;
+    while (!*flag && clock_mono_ms() < end) {
         loop_turn(n->l, 10);
     }
     CHECK(*flag);

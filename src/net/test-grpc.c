@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/rand.h"
 #include "base/test.h"
 #include "net/grpc-frame.h"
@@ -289,7 +290,7 @@ static void done(void *arg, struct str response, const struct grpc_status *st)
     buf_clear(&f->got);
     buf_append(&f->got, response);
 }
-static void end(void *arg, const struct grpc_status *st)
+static void on_end(void *arg, const struct grpc_status *st)
 {
     note(arg, st);
 }
@@ -303,7 +304,8 @@ static void on_message(void *arg, struct str message)
 }
 static void run(struct fix *f, int n_done)
 {
-    for (int i = 0; i < 3000 && f->n_done < n_done; i++) {
+    uint64_t end = clock_mono_ms() + 30000;
+    while (f->n_done < n_done && clock_mono_ms() < end) {
         loop_turn(f->l, 10);
     }
     CHECK_INT(f->n_done, n_done);
@@ -423,7 +425,7 @@ TEST(grpc_server_streams_deliver_in_order_and_pause)
     struct fix f;
     fix_init(&f, true);
     f.pause_at = 7;
-    f.call = grpc_server_stream(f.c, "/count", STR("x"), 0, on_message, end, &f);
+    f.call = grpc_server_stream(f.c, "/count", STR("x"), 0, on_message, on_end, &f);
     for (int i = 0; i < 300; i++) {
         loop_turn(f.l, 1);
     }
@@ -445,7 +447,7 @@ TEST(grpc_bidi_streams_send_later_messages)
 {
     struct fix f;
     fix_init(&f, true);
-    f.call = grpc_bidi_stream(f.c, "/echo", 0, on_message, end, &f);
+    f.call = grpc_bidi_stream(f.c, "/echo", 0, on_message, on_end, &f);
     CHECK(grpc_call_send(f.call, STR("a")));
     for (int i = 0; i < 10; i++) {
         loop_turn(f.l, 1);

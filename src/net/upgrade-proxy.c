@@ -24,6 +24,7 @@ struct upgrade_proxy {
 
     struct net_splice *splice;
     struct channels_bridge *bridge;
+    struct channels_tunnel *tunnel;
     struct loop_task task;      /* tells 'done' in a turn of its own */
     struct upgrade_proxy_result result;
     upgrade_proxy_done_fn *done;
@@ -37,6 +38,7 @@ struct upgrade_proxy *upgrade_proxy_free(struct upgrade_proxy *u)
         http_call_cancel(u->call);
         net_splice_free(u->splice);
         channels_bridge_free(u->bridge);
+        channels_tunnel_free(u->tunnel);
         if (u->client) {
             http_stream_release(u->client);
         }
@@ -93,6 +95,7 @@ static void on_bridge_done(void *arg, const struct channels_bridge_result *r)
 {
     struct upgrade_proxy *u = arg;
     u->bridge = NULL;
+    u->tunnel = NULL;
     u->result.bytes_in = r->bytes_to_node;
     u->result.bytes_out = r->bytes_to_client;
     u->result.err = r->err;
@@ -152,7 +155,7 @@ static void on_upgrade(struct http_call *call UNUSED, const struct http_response
     if (!u->translate) {
         u->splice = net_splice_new(client, backend, u->config.idle_ms, on_splice_done, u);
     } else if (u->config.kind == UPGRADE_PORT_FORWARD) {
-        u->bridge = channels_tunnel_new(client, backend, u->config.idle_ms, on_bridge_done, u);
+        u->tunnel = channels_tunnel_new(client, backend, u->config.idle_ms, on_bridge_done, u);
     } else {
         u->bridge = channels_bridge_new(client, u->protocol, backend, u->config.channels, u->config.idle_ms, on_bridge_done, u);
     }
