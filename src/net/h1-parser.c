@@ -286,7 +286,13 @@ static enum scan scan(struct h1_parser *p, struct str data, size_t *ret_n)
             if (p->prev != '\r') {
                 return SCAN_BAD;
             }
-            if (p->line_len == 1) { /* an empty line */
+            bool empty = p->line_len == 1;
+            if (empty && p->n_lines == 0 && !p->response) { /* before the request: http-parser skips it too */
+                p->line_len = 0;
+                p->prev = c;
+                continue;
+            }
+            if (empty) {
                 *ret_n = i + 1;
                 return SCAN_COMPLETE;
             }
@@ -331,6 +337,8 @@ static void parse_head(struct h1_parser *p, struct str head)
     enum http_errno e = HTTP_PARSER_ERRNO(&p->p);
     if (e != HPE_OK || n != copy.len) {
         failed(p, e == HPE_INVALID_METHOD ? 501 : e == HPE_INVALID_VERSION ? 505 : 400, http_errno_description(e));
+    } else if (!p->in_trailers) {
+        failed(p, 400, "malformed request head"); /* to http-parser it has not ended */
     }
 }
 

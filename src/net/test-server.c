@@ -231,6 +231,8 @@ static void on_request(struct http_stream *s, void *arg)
         loop_timer_init(&r->timer, t->loop, slow ? slow_resume : later, r);
         if (str_eq(path, STR("later"))) {
             loop_timer_start(&r->timer, 20);
+        } else if (!slow) {
+            http_stream_pause(s); /* nor reads */
         }
         return;
     }

@@ -24,8 +24,8 @@ struct test_server_config {
 
 /* Paths: /hello; /empty (204); /headers (echoes a header); /echo (streams the body back); /collect (body up to 1000 bytes);
  * /big?n=BYTES; /hold (an answer that stays open, in held[]); /later (answers in 20 ms); /who (peer's state); /upgrade (101,
- * then echoes in capitals); /trailers; /early (413 without reading); /slow-body (pauses between reads); /never (never
- * answers). */
+ * then echoes in capitals); /trailers; /early (413 without reading); /slow-body (pauses between reads); /never (neither
+ * reads nor answers). */
 void test_server_start(struct test_server *t, const struct test_server_config *config);
 void test_server_stop(struct test_server *t);
 /* Turns the loop for up to 'ms', until '*until' is not zero (NULL: until nothing happens for 'ms'). */

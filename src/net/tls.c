@@ -206,8 +206,9 @@ static SSL_CTX *new_context(const SSL_METHOD *method, int min_version)
     SSL_CTX_set_read_ahead(ctx, 1);
     SSL_CTX_set_max_cert_list(ctx, MAX_CERT_LIST);
     SSL_CTX_set_verify_depth(ctx, NET_MAX_CHAIN);
+    char groups[] = "X25519:P-256:P-384"; /* the macro wants it writable */
     if (!SSL_CTX_set_min_proto_version(ctx, min_version) || !SSL_CTX_set_ciphersuites(ctx, CIPHERS_13) ||
-        !SSL_CTX_set_cipher_list(ctx, CIPHERS_12) || !SSL_CTX_set1_groups_list(ctx, "X25519:P-256:P-384")) {
+        !SSL_CTX_set_cipher_list(ctx, CIPHERS_12) || !SSL_CTX_set1_groups_list(ctx, groups)) {
         SSL_CTX_free(ctx);
         return NULL;
     }
@@ -216,7 +217,8 @@ static SSL_CTX *new_context(const SSL_METHOD *method, int min_version)
 
 static BIO *bio_of(struct str pem)
 {
-    return pem.len <= INT_MAX ? BIO_new_mem_buf(pem.ptr ? pem.ptr : "", (int)pem.len) : NULL;
+    const char *p = pem.ptr ? pem.ptr : "";
+    return pem.len <= INT_MAX ? BIO_new_mem_buf(p, (int)pem.len) : NULL;
 }
 
 static bool load_identity(SSL_CTX *ctx, const struct net_tls_identity *id, struct err *err)
