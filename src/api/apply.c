@@ -1,9 +1,12 @@
 #include "api/apply.h"
 
 #include "api/json-writer.h"
+#include "api/last-applied.h"
 
 /* The owner of fields that were there before anybody applied. */
 #define BEFORE_FIRST_APPLY "before-first-apply"
+/* The manager that takes over from client-side apply. */
+#define KUBECTL "kubectl"
 
 static bool no_memory(struct err *err)
 {
@@ -127,10 +130,10 @@ static bool refuse(struct arena *a, struct finding *f, struct apply_result *ret,
     return false;
 }
 
-/* Takes from the others what the new object changes or lost; without 'force' the first is a conflict. */
+/* Takes from the others what the new object changes or lost; without 'force' all but what is 'allowed' is a conflict. */
 static bool take_over(struct arena *a, struct managed *m, const struct managed_writer *w, const struct managed_entry *self,
-                      const struct val *live, const struct val *object, bool force, struct apply_result *ret,
-                      struct err *err)
+                      const struct val *live, const struct val *object, bool force, const struct fields *allowed,
+                      struct apply_result *ret, struct err *err)
 {
     struct finding found = { .arena = a };
     struct fields *conflicts = arena_new_n(a, struct fields, m->n + 1), *removed = arena_new_n(a, struct fields, m->n + 1);
@@ -140,24 +143,25 @@ static bool take_over(struct arena *a, struct managed *m, const struct managed_w
     for (size_t i = 0; i < m->n; i++) {
         struct managed_entry *e = &m->entries[i];
         struct fields_diff d;
-        struct fields changed;
+        struct fields changed, refused;
         bool drop;
         if (e == self) {
             continue;
         }
         if (!managed_compare(a, w, e->api_version, live, object, &d, &drop) ||
             !fields_union(a, &d.modified, &d.added, &changed) ||
-            !fields_intersection(a, &e->set, &changed, &conflicts[i])) {
+            !fields_intersection(a, &e->set, &changed, &conflicts[i]) ||
+            !fields_difference(a, &conflicts[i], allowed, &refused)) {
             return no_memory(err);
         }
         removed[i] = d.removed;
         if (drop) {
             e->set = (struct fields){ 0 };
-        } else if (!fields_is_empty(&conflicts[i])) {
+        } else if (!fields_is_empty(&refused)) {
             if (!name_owner(a, e, &found.owner, &found.identity)) {
                 return no_memory(err);
             }
-            fields_each(&conflicts[i], add_found, &found);
+            fields_each(&refused, add_found, &found);
         }
     }
     if (found.failed) {
@@ -213,8 +217,9 @@ bool apply_config(struct arena *a, struct managed *m, const struct managed_write
                   const struct val *config, bool force, struct apply_result *ret, struct err *err)
 {
     struct str manager = w->manager, subresource = w->subresource.len ? w->subresource : STR_NULL;
-    struct fields set, last = { 0 };
+    struct fields set, last = { 0 }, allowed = { 0 };
     struct val merged;
+    bool kubectl = str_eq_c(manager, KUBECTL);
     *ret = (struct apply_result){ .object = *live };
     const struct val *entries = VAL_AT(config, "metadata", "managedFields");
     if (entries && entries->kind != VAL_NULL) {
@@ -247,8 +252,14 @@ bool apply_config(struct arena *a, struct managed *m, const struct managed_write
     if (!prune(a, m, w->schema, &last, &merged)) {
         return no_memory(err);
     }
-    if (!take_over(a, m, w, self, live, &merged, force, ret, err)) {
+    if (kubectl && !last_applied_allowed(a, w, live, &allowed)) {
+        return no_memory(err);
+    }
+    if (!take_over(a, m, w, self, live, &merged, force, &allowed, ret, err)) {
         return false;
+    }
+    if (kubectl && !last_applied_update(a, config, &merged)) {
+        return no_memory(err);
     }
     ret->changed = !val_equal(live, &merged);
     ret->object = ret->changed ? merged : *live;

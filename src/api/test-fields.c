@@ -229,6 +229,39 @@ TEST(apply_owns_gives_up_and_conflicts)
     arena_deinit(&a);
 }
 
+TEST(apply_by_kubectl_takes_over_from_client_side_apply)
+{
+    struct arena a;
+    struct managed m = { 0 };
+    struct apply_result r;
+    struct err err;
+    arena_init(&a, ARENA_NO_BUDGET);
+    struct val empty = parse(&a, "{\"metadata\":{}}");
+    struct val live = parse(&a, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"x\",\"annotations\":{"
+                                "\"kubectl.kubernetes.io/last-applied-configuration\":\"{\\\"apiVersion\\\":\\\"v1\\\",\\\"kind\\\":"
+                                "\\\"ConfigMap\\\",\\\"metadata\\\":{\\\"name\\\":\\\"x\\\"},\\\"data\\\":{\\\"a\\\":\\\"1\\\","
+                                "\\\"b\\\":\\\"1\\\"}}\\n\"}},\"data\":{\"a\":\"1\",\"b\":\"changed\"}}");
+    struct managed_writer w = { .manager = STR("kubectl-client-side-apply"), .api_version = STR("v1"), .now_sec = 5, .empty = &empty,
+                                .schema = fields_at_type(&core_v1_config_map_type) };
+    CHECK_OK(managed_update(&a, &m, &w, NULL, &live, &err), &err);
+    struct managed before = m;
+    before.entries = arena_grow_n(&a, m.entries, m.n, m.n, sizeof(*m.entries));
+    before.capacity = m.n;
+    w.manager = STR("kubectl");
+    struct val config = parse(&a, "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"x\"},\"data\":{\"a\":\"2\",\"b\":\"2\"}}");
+    /* b has changed since, so it is somebody else's. */
+    CHECK(!apply_config(&a, &m, &w, &live, &config, false, &r, &err));
+    CHECK_STR_C(str_c(err.msg), "Apply failed with 1 conflict: conflict with \"kubectl-client-side-apply\" using v1: .data.b");
+    config = parse(&a, "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"x\"},\"data\":{\"a\":\"2\"}}");
+    CHECK_OK(apply_config(&a, &before, &w, &live, &config, false, &r, &err), &err);
+    CHECK_STR_C(VAL_STR_AT(&r.object, "metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"),
+                "{\"apiVersion\":\"v1\",\"data\":{\"a\":\"2\"},\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"x\"}}\n");
+    CHECK_STR_C(VAL_STR_AT(&r.object, "data", "a"), "2");
+    CHECK_STR_C(VAL_STR_AT(&live, "data", "a"), "1");
+    CHECK(str_find(VAL_STR_AT(&live, "metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"), STR("\"2\"")) < 0);
+    arena_deinit(&a);
+}
+
 TEST(apply_refuses_duplicates_and_its_own_managed_fields)
 {
     struct arena a;
