@@ -38,9 +38,13 @@
 /* Zeros kept behind the end of the WAL, so that commits do not make the file longer. */
 #define STORE_WAL_AHEAD (512 << 10)
 
-/* Ring of a watch cache: superseded objects that only the ring still holds, and changes. 75 seconds of a busy resource. */
-#define WATCH_RING_BYTES (1u << 20)
-#define WATCH_RING_EVENTS 8192u
+/* Ring of a watch cache: superseded objects that only the ring still holds, and changes. A burst may fill it; what is older
+ * than the age goes as soon as the ring holds more than the idle bytes (75 seconds: upstream's event freshness). */
+#define WATCH_RING_BYTES (8u << 20)
+#define WATCH_RING_IDLE_BYTES (256u << 10)
+#define WATCH_RING_IDLE_EVENTS 512u
+#define WATCH_RING_AGE_MS 75000u
+#define WATCH_RING_EVENTS 16384u
 /* Never fewer changes than this, however large the objects are, so that a watcher survives a pause. */
 #define WATCH_RING_MIN 32u
 /* Changes queued for a watcher that is found by index; past it the watcher reads the ring instead. */

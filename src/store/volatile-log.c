@@ -94,6 +94,15 @@ static bool decode_record(struct reader *r, struct volatile_record *ret)
     return true;
 }
 
+void volatile_log_decode(struct str records, volatile_record_fn *fn, void *arg)
+{
+    struct reader r = reader_of(records);
+    struct volatile_record rec;
+    while (decode_record(&r, &rec)) {
+        fn(arg, &rec);
+    }
+}
+
 bool volatile_log_read(const char *dir, const uint8_t id[16], int64_t run, volatile_record_fn *fn, void *arg)
 {
     char path[PATH_MAX];
@@ -108,11 +117,7 @@ bool volatile_log_read(const char *dir, const uint8_t id[16], int64_t run, volat
     if (b.len < HEADER_SIZE || memcmp(b.ptr, want.ptr, HEADER_SIZE) != 0) {
         return false;
     }
-    struct reader r = reader_of(str_sub(buf_str(&b), HEADER_SIZE, SIZE_MAX));
-    struct volatile_record rec;
-    while (decode_record(&r, &rec)) {
-        fn(arg, &rec);
-    }
+    volatile_log_decode(str_sub(buf_str(&b), HEADER_SIZE, SIZE_MAX), fn, arg);
     return true;
 }
 

@@ -48,6 +48,8 @@ void volatile_log_deinit(struct volatile_log *l, bool remove);
 typedef void volatile_record_fn(void *arg, const struct volatile_record *r);
 /* Reads the log of a run. False: there is none that belongs to it (power was lost, or it was the first run). */
 bool volatile_log_read(const char *dir, const uint8_t id[16], int64_t run, volatile_record_fn *fn, void *arg);
+/* Reads the records behind a header, up to the first that is not whole. */
+void volatile_log_decode(struct str records, volatile_record_fn *fn, void *arg);
 /* Opens an empty log for 'run', beside that of other runs. False with a reason. */
 MUST_CHECK bool volatile_log_create(struct volatile_log *l, const char *dir, const uint8_t id[16], int64_t run,
                                     struct err *err);

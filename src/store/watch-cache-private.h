@@ -21,6 +21,7 @@ struct watch_change {
     int64_t revision;
     struct object *cur, *old, *gone;
     struct watch_frame *frames;
+    uint64_t at_ms; /* monotonic */
 };
 
 struct watch_cache {
@@ -80,7 +81,9 @@ void watchers_dispatch(struct watch_cache *c, uint64_t number);
 void watchers_trimmed(struct watch_cache *c);
 void watchers_call_ready(struct watch_cache *c);
 
-/* watch-cache.c: asks the store for on_progress() while somebody waits for it. */
+/* watch-cache.c: drops changes that are old, when there are many. */
+void watch_cache_age(struct watch_cache *c);
+/* Asks the store for on_progress() while somebody waits for it. */
 void watch_cache_update_progress(struct watch_cache *c);
 
 #endif

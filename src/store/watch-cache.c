@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "store/watch-cache-private.h"
 
@@ -130,7 +131,9 @@ static void ring_push(struct watch_cache *c, int64_t revision, struct object *cu
     if (!c->ring || c->head - c->tail == c->mask + 1) {
         ring_grow(c);
     }
-    *ring_at(c, c->head) = (struct watch_change){ .revision = revision, .cur = cur, .old = old, .gone = gone };
+    *ring_at(c, c->head) = (struct watch_change){
+        .revision = revision, .cur = cur, .old = old, .gone = gone, .at_ms = clock_mono_ms(),
+    };
     c->head++;
     if (old) {
         c->ring_bytes += object_memory(old);
@@ -142,6 +145,23 @@ static void ring_push(struct watch_cache *c, int64_t revision, struct object *cu
         if (c->frames_from >= c->tail) {
             frames_free(ring_at(c, c->frames_from));
         }
+    }
+    if (c->tail != tail) {
+        watchers_trimmed(c);
+    }
+    watch_cache_age(c);
+}
+
+void watch_cache_age(struct watch_cache *c)
+{
+    uint64_t tail = c->tail, now = 0;
+    while ((c->ring_bytes > WATCH_RING_IDLE_BYTES || c->head - c->tail > WATCH_RING_IDLE_EVENTS) &&
+           c->head - c->tail > WATCH_RING_MIN) {
+        now = now ? now : clock_mono_ms();
+        if (now - ring_at(c, c->tail)->at_ms < WATCH_RING_AGE_MS) {
+            break;
+        }
+        ring_trim_one(c);
     }
     if (c->tail != tail) {
         watchers_trimmed(c);

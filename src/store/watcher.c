@@ -462,6 +462,7 @@ enum watch_got watch_next(struct watcher *w, struct watch_item *ret)
 
 int64_t watcher_bookmark(struct watcher *w)
 {
+    watch_cache_age(w->cache); /* bookmarks come once a minute, also when nothing changes */
     bool caught_up = (w->state == WATCHER_QUEUE && w->q_n == 0) || (w->state == WATCHER_SCAN && w->cursor == w->cache->head);
     int64_t revision = watch_cache_revision(w->cache);
     return caught_up ? MAX(revision, w->after) : 0;
