@@ -45,7 +45,7 @@ static const struct stage eviction_stages[] = { STAGE(negotiate_plain), STAGE(op
     STAGE(load_found), STAGE(eviction_budget), STAGE(begin_delete), STAGE(admit), STAGE(admit_validate), STAGE(delete), STAGE(commit),
     STAGE(respond_created_status), STAGES_END };
 static const struct stage token_stages[] = { STAGE(negotiate_plain), STAGE(options_create), STAGE(body), STAGE(load_found),
-    STAGE(token_request), STAGES_END };
+    STAGE(token_begin), STAGE(admit), STAGE(admit_validate), STAGE(token_request), STAGES_END };
 static const struct stage finalize_stages[] = { STAGE(negotiate_object), STAGE(options_update), STAGE(body), STAGE(decode),
     STAGE(load_found), STAGE(finalize_begin), STAGE(manage), STAGE(admit), STAGE(admit_validate), STAGE(commit), STAGE(respond_written),
     STAGES_END };

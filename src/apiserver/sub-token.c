@@ -73,16 +73,14 @@ static bool bind_to(struct request *r, const struct authentication_v1_bound_obje
     return true;
 }
 
-enum stage_result stage_token_request(struct request *r)
+static const struct body_type request_type = {
+    .type = &authentication_v1_token_request_type, .api_version = STR_INIT("authentication.k8s.io/v1"), .kind = STR_INIT("TokenRequest"),
+};
+
+/* Reads what is asked for. Admission comes next: NodeRestriction decides which tokens a node may have. */
+enum stage_result stage_token_begin(struct request *r)
 {
-    struct body_type type = { .type = &authentication_v1_token_request_type, .api_version = STR("authentication.k8s.io/v1"),
-                              .kind = STR("TokenRequest") };
-    struct authentication_v1_token_request *t = body_decode(r, &type);
-    struct err err = { 0 };
-    char jti[37];
-    int64_t expires;
-    CLEANUP(buf_deinit) struct buf token;
-    buf_init(&token, 64u << 10);
+    struct authentication_v1_token_request *t = body_decode(r, &request_type);
     if (!t) {
         return STAGE_ERROR;
     }
@@ -93,6 +91,23 @@ enum stage_result stage_token_request(struct request *r)
     if (!validate(r, t)) {
         return STAGE_ERROR;
     }
+    r->body_obj = t;
+    r->attrs = (struct admission_attrs){
+        .op = ADMIT_CREATE, .resource = r->rest->hub, .subresource = STR("token"), .ns = r->info.ns, .name = r->info.name,
+        .type = request_type.type, .obj = t, .user = &r->user, .dry_run = r->opt.dry_run,
+    };
+    r->admit_at = 0;
+    return STAGE_DONE;
+}
+
+enum stage_result stage_token_request(struct request *r)
+{
+    struct authentication_v1_token_request *t = r->body_obj;
+    struct err err = { 0 };
+    char jti[37];
+    int64_t expires;
+    CLEANUP(buf_deinit) struct buf token;
+    buf_init(&token, 64u << 10);
     if (!r->srv->sa_key) {
         status_internal(&r->status, &r->arena, "this server has no --service-account-signing-key-file");
         return STAGE_ERROR;
@@ -124,6 +139,6 @@ enum stage_result stage_token_request(struct request *r)
     t->metadata.creation_timestamp = (struct api_time){ .sec = spec.now, .set = true };
     t->status.token = buf_str(&token);
     t->status.expiration_timestamp = (struct api_time){ .sec = expires, .set = true };
-    respond_typed(r, 201, type.type, t, type.api_version, type.kind);
+    respond_typed(r, 201, request_type.type, t, request_type.api_version, request_type.kind);
     return STAGE_ANSWERED;
 }

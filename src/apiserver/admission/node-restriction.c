@@ -8,7 +8,6 @@
 #include "api/gen/authentication_v1.h"
 #include "api/gen/coordination_v1.h"
 #include "api/gen/core_v1.h"
-#include "api/gen/policy_v1.h"
 #include "api/gen/resource_v1.h"
 #include "api/gen/storage_v1.h"
 #include "apiserver/admission/table.h"
@@ -261,16 +260,14 @@ static enum stage_result admit_pod_status(struct check *c)
     return STAGE_DONE;
 }
 
+/* An eviction is a delete of the pod by another name; the pod is loaded when admission is asked. */
 static enum stage_result admit_eviction(struct check *c)
 {
-    const struct policy_v1_eviction *e = c->attrs->type == &policy_v1_eviction_type ? c->attrs->obj : NULL;
-    struct str name = !str_empty(c->attrs->name) || !e ? c->attrs->name : e->metadata.name;
-    if (c->attrs->op != ADMIT_CREATE) {
-        return DENY(c, "unexpected operation \"%s\"", op_name(c->attrs->op));
-    }
-    const struct core_v1_pod *pod = look_up(c, "", "pods", c->attrs->ns, name);
+    const struct core_v1_pod *pod = c->attrs->op == ADMIT_DELETE && c->attrs->old
+                                        ? c->attrs->old
+                                        : look_up(c, "", "pods", c->attrs->ns, c->attrs->name);
     if (!pod) {
-        status_not_found(&c->r->status, &c->r->arena, STR_EMPTY, STR("pods"), name);
+        status_not_found(&c->r->status, &c->r->arena, STR_EMPTY, STR("pods"), c->attrs->name);
         return STAGE_ERROR;
     }
     return str_eq(pod->spec.node_name, c->node)
