@@ -227,7 +227,7 @@ static void pump(void *arg)
             }
             break;
         case WATCH_GOT_INITIAL_END:
-            send_bookmark(w, watch_cache_revision(w->r->rest->cache), true);
+            send_bookmark(w, item.revision, true); /* of what was there: later changes are still to come */
             break;
         case WATCH_GOT_EXPIRED:
             fail(w, 410, "Expired", STR("the watch was too slow, or its history was lost: start again from a new list"));
