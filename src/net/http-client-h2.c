@@ -313,8 +313,10 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags UNUSED, int32_t
     struct h2 *h = c->proto;
     struct http_call *call = call_of(h, id);
     size_t taken = call ? http_call_data(call, str_n((const char *)data, len)) : len;
+    /* A paused call holds its own window shut, not the connection's: the others go on. */
+    (void)nghttp2_session_consume_connection(session, len);
     if (taken > 0) {
-        (void)nghttp2_session_consume(session, id, taken);
+        (void)nghttp2_session_consume_stream(session, id, taken);
     }
     return 0;
 }
@@ -327,9 +329,6 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
         return 0;
     }
     (void)nghttp2_session_set_stream_user_data(session, id, NULL);
-    if (call->unread.len > 0) {
-        (void)nghttp2_session_consume_connection(session, call->unread.len);
-    }
     if (code == NGHTTP2_REFUSED_STREAM) {
         call->sent = false;
         if (!http_call_retry(call)) {
@@ -434,9 +433,6 @@ static void cancel(struct http_call *call)
     struct client_conn *c = call->conn;
     struct h2 *h = c->proto;
     (void)nghttp2_session_set_stream_user_data(h->session, call->id, NULL);
-    if (call->unread.len > 0) {
-        (void)nghttp2_session_consume_connection(h->session, call->unread.len);
-    }
     (void)nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, call->id, NGHTTP2_CANCEL);
     http_call_leave(call);
     kick(c);
@@ -447,7 +443,7 @@ static void consumed(struct http_call *call, size_t n)
 {
     struct client_conn *c = call->conn;
     const struct h2 *h = c->proto;
-    (void)nghttp2_session_consume(h->session, call->id, n);
+    (void)nghttp2_session_consume_stream(h->session, call->id, n);
     kick(c);
 }
 

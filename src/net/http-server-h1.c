@@ -30,8 +30,7 @@ static struct h1 *h1_of(const struct http_stream *s)
 
 static void wait_for_request(struct http_conn *c)
 {
-    const struct http_server_config *config = http_server_config(c->server);
-    loop_timer_start(&c->timer, config->idle_ms);
+    loop_timer_start(&c->timer, http_conn_idle_ms(c));
 }
 
 static void on_timer(void *arg)
@@ -44,7 +43,7 @@ static void on_timer(void *arg)
     }
     uint64_t silent = loop_now_ms(http_server_loop(c->server)) - net_stream_last_activity_ms(c->io);
     bool body_stalls = h->parser.state == H1_BODY && h->s->wants_body && !h->held && silent >= HTTP_BODY_STALL_MS;
-    bool write_stalls = net_stream_queued(c->io) > 0 && silent >= HTTP_WRITE_STALL_MS;
+    bool write_stalls = net_stream_queued(c->io) > 0 && silent >= http_conn_write_stall_ms(c);
     if (body_stalls || write_stalls) {
         http_conn_gone(c);
         return;
@@ -68,7 +67,6 @@ static void answer_error(struct http_conn *c, int status, const char *reason)
             return;
         }
     }
-    http_conn_got_request(c);
     buf_printf(b,
                "HTTP/1.1 %d %s\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: %zu\r\n\r\n"
                "%d %s: %s\n",

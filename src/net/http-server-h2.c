@@ -91,7 +91,21 @@ static void count_control(struct http_conn *c)
 
 static void idle_or_tick(struct http_conn *c)
 {
-    loop_timer_start(&c->timer, c->n_streams == 0 ? http_server_config(c->server)->idle_ms : TICK_MS);
+    loop_timer_start(&c->timer, c->n_streams == 0 ? http_conn_idle_ms(c) : TICK_MS);
+}
+
+static void stream_tick(struct http_conn *c, struct http_stream *s)
+{
+    const struct h2 *h = c->proto;
+    /* Answered, and the client does not end its request; or it does not take the answer. */
+    bool lingers = s->ended && s->queue.bytes == 0 && !s->body_ended;
+    bool waits = s->queue.bytes > 0;
+    s->stalls = lingers || waits ? (uint8_t)(s->stalls + 1) : 0;
+    if (!s->stopped && s->stalls > (lingers ? 1U : http_conn_write_stall_ms(c) / TICK_MS)) {
+        s->stopped = true;
+        (void)nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, s->id, lingers ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
+        kick(c);
+    }
 }
 
 static void on_timer(void *arg)
@@ -99,22 +113,13 @@ static void on_timer(void *arg)
     struct http_conn *c = arg;
     struct h2 *h = c->proto;
     uint64_t silent = now_of(c) - net_stream_last_activity_ms(c->io);
-    if (h->dead || (net_stream_queued(c->io) > 0 && silent >= HTTP_WRITE_STALL_MS)) {
+    if (h->dead || (net_stream_queued(c->io) > 0 && silent >= http_conn_write_stall_ms(c))) {
         http_conn_gone(c);
         return;
     }
     LIST_FOREACH(&c->streams, struct http_stream, link, s)
     {
-        /* Answered, and the client does not end its request: the second tick ends it. */
-        if (s->ended && s->queue.bytes == 0 && !s->body_ended && !s->stopped) {
-            if (s->skipped == 0) {
-                s->skipped = 1;
-            } else {
-                s->stopped = true;
-                (void)nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
-                kick(c);
-            }
-        }
+        stream_tick(c, s);
     }
     if (c->draining && h->noticed) {
         (void)nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE,
@@ -278,7 +283,6 @@ static void request_complete(struct http_conn *c, struct http_stream *s, bool en
     s->body_ended = end_stream;
     if (h->too_large || !take_block(h, s)) {
         forget_block(h);
-        http_conn_got_request(c);
         answer_status(s, 431);
         return;
     }
@@ -477,6 +481,7 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
     if (r != 0) {
         return r;
     }
+    s->stalls = 0;
     http_stream_wrote(s);
     return 0;
 }

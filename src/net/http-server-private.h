@@ -43,7 +43,7 @@ struct http_conn {
     void *proto;               /* the protocol's part, freed with the connection */
     char first[4];             /* plain text: what came before the protocol was known */
     uint8_t n_first;
-    bool pending;              /* counted among its address's connections without a request yet */
+    bool stranger;             /* counted among its address's connections without a success yet */
     bool trusted;              /* a request was answered with success */
     bool draining;
     bool closing;              /* only what is queued is still sent */
@@ -80,6 +80,7 @@ struct http_stream {
     int16_t status;
     int32_t id;                /* HTTP/2 */
     uint32_t skipped;          /* HTTP/2: body that came after the answer */
+    uint8_t stalls;            /* HTTP/2: ticks since the peer last took a byte of what waits */
     uint8_t refs;              /* the handler's and the protocol's */
     bool dead : 1;             /* for the handler */
     bool responded : 1;
@@ -113,8 +114,10 @@ void http_stream_pump_run(void *server);
 /* ---- http-server.c: for the protocols ---- */
 struct http_conn *http_conn_hold(struct http_conn *c);
 void http_conn_drop(struct http_conn *c);
-/* A complete request has come: the address's count of silent connections goes down. */
-void http_conn_got_request(struct http_conn *c);
+/* A request was answered with success: the larger limits apply. */
+void http_conn_trust(struct http_conn *c);
+uint32_t http_conn_idle_ms(const struct http_conn *c);
+uint32_t http_conn_write_stall_ms(const struct http_conn *c);
 /* Closes after what is queued. */
 void http_conn_close(struct http_conn *c);
 /* The socket has closed (on_close), or is to be closed at once. Frees the protocol's part; 'c' may be freed. */

@@ -25,7 +25,7 @@ struct http_server {
     struct list listeners, conns, pump;
     struct loop_task pump_task;
     unsigned n_conns;
-    struct map pending; /* IP text -> number of connections that have not sent a request, as a pointer-sized integer */
+    struct map strangers; /* IP text -> number of connections without a success, as a pointer-sized integer */
     struct buf scratch;
     char date[HTTP_DATE_SIZE];
     int64_t date_s;
@@ -97,47 +97,59 @@ void http_conn_drop(struct http_conn *c)
     }
 }
 
-static struct str pending_key(const struct http_conn *c, char dst[NET_ADDR_TEXT_SIZE])
+static struct str stranger_key(const struct http_conn *c, char dst[NET_ADDR_TEXT_SIZE])
 {
     return net_addr_ip_text(&c->remote, dst);
 }
 
-/* Counts the connection as silent. False when its address has too many of them. */
-static bool pending_add(struct http_conn *c)
+/* Counts the connection as a stranger's. False when its address has too many of them. */
+static bool stranger_add(struct http_conn *c)
 {
     char text[NET_ADDR_TEXT_SIZE];
-    struct str key = pending_key(c, text);
+    struct str key = stranger_key(c, text);
     if (key.len == 0) { /* unix sockets: file permissions bound who comes */
         return true;
     }
-    uintptr_t n = (uintptr_t)map_get(&c->server->pending, key);
-    if (n >= HTTP_MAX_PENDING_PER_IP) {
+    uintptr_t n = (uintptr_t)map_get(&c->server->strangers, key);
+    if (n >= HTTP_MAX_STRANGERS_PER_IP) {
         return false;
     }
-    (void)map_put(&c->server->pending, key, (void *)(n + 1));
-    c->pending = true;
+    (void)map_put(&c->server->strangers, key, (void *)(n + 1));
+    c->stranger = true;
     return true;
 }
 
-static void pending_remove(struct http_conn *c)
+static void stranger_remove(struct http_conn *c)
 {
     char text[NET_ADDR_TEXT_SIZE];
-    if (!c->pending) {
+    if (!c->stranger) {
         return;
     }
-    c->pending = false;
-    struct str key = pending_key(c, text);
-    uintptr_t n = (uintptr_t)map_get(&c->server->pending, key);
+    c->stranger = false;
+    struct str key = stranger_key(c, text);
+    uintptr_t n = (uintptr_t)map_get(&c->server->strangers, key);
     if (n > 1) {
-        (void)map_put(&c->server->pending, key, (void *)(n - 1));
+        (void)map_put(&c->server->strangers, key, (void *)(n - 1));
     } else {
-        (void)map_remove(&c->server->pending, key);
+        (void)map_remove(&c->server->strangers, key);
     }
 }
 
-void http_conn_got_request(struct http_conn *c)
+void http_conn_trust(struct http_conn *c)
 {
-    pending_remove(c);
+    c->trusted = true;
+    stranger_remove(c);
+}
+
+uint32_t http_conn_idle_ms(const struct http_conn *c)
+{
+    uint32_t ms = c->server->config.idle_ms;
+    return c->trusted ? ms : MIN(ms, (uint32_t)HTTP_IDLE_MS_BEFORE);
+}
+
+uint32_t http_conn_write_stall_ms(const struct http_conn *c)
+{
+    return c->trusted ? HTTP_WRITE_STALL_MS : HTTP_WRITE_STALL_MS_BEFORE;
 }
 
 void http_conn_close(struct http_conn *c)
@@ -165,7 +177,7 @@ static void unlink_conn(struct http_conn *c)
     }
     c->gone = true;
     loop_timer_stop(&c->timer);
-    pending_remove(c);
+    stranger_remove(c);
     list_remove(&c->link);
     c->server->n_conns--;
     (void)http_conn_hold(c);
@@ -285,7 +297,7 @@ static void add_conn(struct http_server *srv, int fd, struct net_tls_server *tls
     c->remote = net_stream_conn(c->io)->remote;
     loop_timer_init(&c->timer, srv->loop, on_first_timeout, c);
     loop_timer_start(&c->timer, MAX(srv->config.header_ms, (uint32_t)NET_HANDSHAKE_MS));
-    if (srv->n_conns > srv->config.max_connections || !pending_add(c)) {
+    if (srv->n_conns > srv->config.max_connections || !stranger_add(c)) {
         char text[NET_ADDR_TEXT_SIZE];
         log_warning("net: connection from %s refused: too many connections", net_addr_text(&c->remote, text).ptr);
         http_conn_gone(c);
@@ -383,7 +395,7 @@ struct http_server *http_server_new(struct loop *l, const struct http_server_con
     list_init(&srv->listeners);
     list_init(&srv->conns);
     list_init(&srv->pump);
-    map_init(&srv->pending);
+    map_init(&srv->strangers);
     buf_init(&srv->scratch, 1024 * 1024);
     loop_task_init(&srv->pump_task, l, http_stream_pump_run, srv);
     return srv;
@@ -440,7 +452,7 @@ struct http_server *http_server_free(struct http_server *srv)
     close_listeners(srv);
     cut_all(srv);
     loop_task_cancel(&srv->pump_task);
-    map_deinit(&srv->pending);
+    map_deinit(&srv->strangers);
     buf_deinit(&srv->scratch);
     free(srv);
     return NULL;

@@ -219,7 +219,6 @@ void http_stream_dispatch(struct http_stream *s)
     s->req.listener = c->cookie;
     s->no_body = str_eq(s->req.method, STR("HEAD"));
     s->body_ended = s->body_ended || !s->req.has_body;
-    http_conn_got_request(c);
     const struct http_server_config *config = http_server_config(s->server);
     s->in_handler = true;
     s->dead = false;
@@ -383,7 +382,7 @@ void http_stream_respond(struct http_stream *s, int status, const struct http_he
     }
     s->left = content_length;
     if (status < 400) {
-        s->conn->trusted = true;
+        http_conn_trust(s->conn);
     }
     s->conn->ops->respond(s, status, headers, n, content_length);
 }

@@ -39,16 +39,22 @@
 #define HTTP_STREAM_ARENA (1024 * 1024)
 /* Connections of one server. Answer: the newest is closed at once. nofile is raised to fit by the mains. */
 #define HTTP_MAX_CONNECTIONS 4096
-/* Connections from one address that have not yet sent a complete request. Answer: closed at once. */
-#define HTTP_MAX_PENDING_PER_IP 256
+/* Connections from one address on which no request has been answered with success yet (status below 400): nobody has shown
+ * who they are. Answer: closed at once. */
+#define HTTP_MAX_STRANGERS_PER_IP 256
 /* From the first byte of a request (from accept, for the first one) to complete headers. Answer: close (slowloris). */
 #define HTTP_HEADER_MS 15000
 /* An HTTP/1.1 or HTTP/2 connection without a request. kube-apiserver: 90 s for keep-alive. */
 #define HTTP_IDLE_MS 90000
+/* The same before the first success. */
+#define HTTP_IDLE_MS_BEFORE 10000
 /* A body of which nothing arrived for so long while the handler wants it. Answer: 408 or reset. */
 #define HTTP_BODY_STALL_MS 60000
-/* Bytes of answer that the peer takes nothing of for so long (socket full). Answer: close. */
-#define HTTP_WRITE_STALL_MS 60000
+/* Bytes of answer that the peer takes nothing of for so long (socket full, or an HTTP/2 window that stays shut). Answer:
+ * close, or reset the stream. Long after the first success: somebody may look at `kubectl logs -f | less`; what that holds
+ * is bounded by the watermarks, and the API server closes slow watches itself. */
+#define HTTP_WRITE_STALL_MS 1800000
+#define HTTP_WRITE_STALL_MS_BEFORE 60000
 /* Unread body that is skipped to keep an HTTP/1.1 connection after an early answer; more: close. As Go (256 KiB). */
 #define HTTP_SKIP_BODY (256 * 1024)
 /* Bytes that may arrive behind a request that is still being answered (pipelining, RFC 9112 9.3.2); more are not read. */
@@ -62,8 +68,7 @@
 #define HTTP2_MAX_STREAMS_BEFORE 100
 /* Flow-control windows: what a peer may send before we took it. A stream's body is at most 3 MiB in Kubernetes. */
 #define HTTP2_STREAM_WINDOW (128 * 1024)
-#define HTTP2_CONN_WINDOW (512 * 1024)
-#define HTTP2_CONN_WINDOW_BEFORE (64 * 1024)
+#define HTTP2_CONN_WINDOW (512 * 1024) /* before the first success: the protocol's 65,535 */
 /* RST_STREAM by the peer (CVE-2023-44487): a burst, then so many a second. Answer: GOAWAY ENHANCE_YOUR_CALM. */
 #define HTTP2_RESET_BURST 500
 #define HTTP2_RESET_RATE 50

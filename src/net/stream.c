@@ -58,6 +58,7 @@ struct net_stream {
     bool closing : 1;        /* net_stream_close() */
     bool above : 1;          /* the queue has been at the high watermark */
     bool pull_wanted : 1;
+    bool socket_empty : 1;   /* the last read of this turn took all there was */
     bool want_read : 1;      /* look for bytes that the TLS engine has buffered */
 };
 
@@ -170,7 +171,12 @@ static int bio_read(BIO *b, char *p, int n)
 {
     struct net_stream *s = BIO_get_data(b);
     BIO_clear_retry_flags(b);
+    if (s->socket_empty) {
+        BIO_set_retry_read(b);
+        return -1;
+    }
     ssize_t r = recv(s->io.fd, p, (size_t)n, MSG_DONTWAIT);
+    s->socket_empty = r > 0 && r < n; /* what comes later is told by the loop */
     if (r < 0) {
         if (errno == EAGAIN || errno == EINTR) {
             BIO_set_retry_read(b);
@@ -755,6 +761,7 @@ static void work(struct net_stream *s)
 static void run(struct net_stream *s)
 {
     hold(s);
+    s->socket_empty = false;
     work(s);
     if (drop(s)) {
         hold(s);
