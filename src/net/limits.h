@@ -14,8 +14,8 @@
 #define NET_WRITE_BURST (256 * 1024)
 /* A TLS handshake that is not complete by then is dropped: NET_CLOSE_TIMEOUT. As Go's server (10 s). */
 #define NET_HANDSHAKE_MS 10000
-/* A stream being closed flushes for at most so long. */
-#define NET_CLOSE_FLUSH_MS 5000
+/* A stream being closed whose peer takes no byte for so long is cut. */
+#define NET_CLOSE_FLUSH_MS 15000
 /* Watermarks of what is queued and not yet with the kernel. */
 #define NET_HIGH_WATER (256 * 1024)
 #define NET_LOW_WATER (64 * 1024)

@@ -19,6 +19,7 @@ enum { SLOT_MAX = 4 };
 struct loop {
     int epoll_fd;
     uint64_t now_ms;
+    bool turning; /* inside loop_turn(): now_ms is fresh */
     struct heap timers;
     struct list tasks;
 
@@ -199,6 +200,7 @@ void loop_turn(struct loop *l, int max_wait_ms)
 {
     int n = epoll_wait(l->epoll_fd, l->batch, BATCH, wait_time(l, max_wait_ms));
     loop_update_now(l);
+    l->turning = true;
     l->batch_n = n > 0 ? n : 0;
     for (l->batch_pos = 0; l->batch_pos < l->batch_n; l->batch_pos++) {
         const struct epoll_event *e = &l->batch[l->batch_pos];
@@ -221,6 +223,7 @@ void loop_turn(struct loop *l, int max_wait_ms)
     l->batch_n = 0;
     run_timers(l);
     run_tasks(l);
+    l->turning = false;
 }
 
 void loop_run(struct loop *l)
@@ -284,6 +287,9 @@ void loop_timer_start_at(struct loop_timer *t, uint64_t at_ms)
 
 void loop_timer_start(struct loop_timer *t, uint64_t in_ms)
 {
+    if (!t->loop->turning) {
+        loop_update_now(t->loop); /* a main that sets up may have taken its time */
+    }
     uint64_t now = t->loop->now_ms;
     loop_timer_start_at(t, in_ms > UINT64_MAX - now ? UINT64_MAX : now + in_ms);
 }

@@ -69,7 +69,7 @@ struct loop_timer {
 };
 
 void loop_timer_init(struct loop_timer *t, struct loop *l, loop_fn *fn, void *arg);
-/* (Re)starts the timer: one call of 'fn' in 'in_ms' milliseconds from now (of this turn). */
+/* (Re)starts the timer: one call of 'fn' in 'in_ms' milliseconds from now (of this turn; outside of one, the clock's). */
 void loop_timer_start(struct loop_timer *t, uint64_t in_ms);
 /* The same at an absolute monotonic millisecond. */
 void loop_timer_start_at(struct loop_timer *t, uint64_t at_ms);

@@ -810,6 +810,8 @@ static void on_timer(void *arg)
         finish(s, NET_CLOSE_LOCAL, "closed");
     } else if (s->state == HANDSHAKE) {
         finish(s, NET_CLOSE_TIMEOUT, "the TLS handshake took too long");
+    } else if (loop_now_ms(s->loop) - s->last_ms < NET_CLOSE_FLUSH_MS) {
+        loop_timer_start_at(&s->timer, s->last_ms + NET_CLOSE_FLUSH_MS); /* slow, but it takes bytes */
     } else {
         finish(s, NET_CLOSE_TIMEOUT, "the other side did not take the last bytes in time");
     }

@@ -58,7 +58,7 @@ MUST_CHECK int net_stream_pair(struct loop *l, struct net_stream *ret_pair[2]);
 
 /* Closes at once. NULL-safe; returns NULL. */
 struct net_stream *net_stream_free(struct net_stream *s);
-/* Sends what is queued (at most NET_CLOSE_FLUSH_MS), closes, and calls on_close(NET_CLOSE_LOCAL). Reading stops now. */
+/* Sends what is queued (as long as the other side takes a byte every NET_CLOSE_FLUSH_MS), closes, and calls on_close(NET_CLOSE_LOCAL). Reading stops now. */
 void net_stream_close(struct net_stream *s);
 
 /* Gives the stream to another owner (an upgrade): callbacks go to 'ops' from now on. */
