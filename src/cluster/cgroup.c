@@ -118,29 +118,6 @@ static bool add_hierarchy(struct cgroups *c, struct str mountinfo, struct str co
     return true;
 }
 
-/* Version 2: what pods are limited by must be there to hand down. */
-static bool check_controllers(const struct cgroup_hierarchy *h, struct err *err)
-{
-    static const char *const needed[] = { "cpu", "memory", "pids" };
-    char path[PATH_MAX];
-    struct buf b;
-    buf_init(&b, 4096);
-    bool ok = fs_read(path_of(path, "%s%s/cgroup.controllers", h->mount, h->parent), 4096, &b, err);
-    for (size_t i = 0; ok && i < ARRAY_SIZE(needed); i++) {
-        struct str rest = str_trim(buf_str(&b)), word;
-        bool there = false;
-        while (str_split(&rest, ' ', &word)) {
-            there = there || str_eq_c(word, needed[i]);
-        }
-        if (!there) {
-            ok = err_set(err, ERR_UNAVAILABLE, "the control groups in %s%s lack the %s controller", h->mount, h->parent,
-                         needed[i]);
-        }
-    }
-    buf_deinit(&b);
-    return ok;
-}
-
 bool cgroups_detect(struct cgroups *c, struct err *err)
 {
     struct buf own, mounts;
@@ -168,7 +145,34 @@ bool cgroups_detect(struct cgroups *c, struct err *err)
     if (ok && c->n == 0) {
         return err_set(err, ERR_IO, "no control groups to write to: /sys/fs/cgroup is missing or read-only");
     }
-    return ok && (!c->v2 || check_controllers(&c->h[0], err));
+    return ok;
+}
+
+/* Version 2: what pods are limited by must be there to hand down. */
+bool cgroups_suffice(const struct cgroups *c, struct err *err)
+{
+    static const char *const needed[] = { "cpu", "memory", "pids" };
+    const struct cgroup_hierarchy *h = &c->h[0];
+    char path[PATH_MAX];
+    if (!c->v2) {
+        return true;
+    }
+    struct buf b;
+    buf_init(&b, 4096);
+    bool ok = fs_read(path_of(path, "%s%s/cgroup.controllers", h->mount, h->parent), 4096, &b, err);
+    for (size_t i = 0; ok && i < ARRAY_SIZE(needed); i++) {
+        struct str rest = str_trim(buf_str(&b)), word;
+        bool there = false;
+        while (str_split(&rest, ' ', &word)) {
+            there = there || str_eq_c(word, needed[i]);
+        }
+        if (!there) {
+            ok = err_set(err, ERR_UNAVAILABLE, "the control groups in %s%s lack the %s controller", h->mount, h->parent,
+                         needed[i]);
+        }
+    }
+    buf_deinit(&b);
+    return ok;
 }
 
 static void group_path(const struct cgroup_hierarchy *h, const char *path, char dst[PATH_MAX])

@@ -28,6 +28,8 @@ struct cgroups {
 
 /* Reads what the machine has. False when there is nothing to make groups in. */
 MUST_CHECK bool cgroups_detect(struct cgroups *c, struct err *err);
+/* Version 2: are the controllers that pods are limited by there to hand down? */
+MUST_CHECK bool cgroups_suffice(const struct cgroups *c, struct err *err);
 /* Makes the group and its parents, fills cpuset (version 1), and hands controllers down to it (version 2). */
 MUST_CHECK bool cgroups_make(const struct cgroups *c, const char *path, struct err *err);
 /* Makes group/leaf, moves the only process of 'group' there, and hands controllers down to the leaf and what will stand beside it:

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "cluster/cgroup.h"
 
 /* Programs are looked for where the nodes look: not in the caller's PATH, which may lead to places that a node hides. */
 static const char *const program_dirs[] = { "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin" };
@@ -118,6 +119,10 @@ bool machine_inspect(struct machine *m, const char *state_root, bool offline, st
     }
     if (statvfs(state_root, &space) == 0 && (uint64_t)space.f_bavail * space.f_frsize < UINT64_C(128) << 20) {
         return err_set(err, ERR_IO, "%s has less than 128 MB free: make room there", state_root);
+    }
+    struct cgroups groups;
+    if (!cgroups_detect(&groups, err) || !cgroups_suffice(&groups, err)) {
+        return false;
     }
     m->apparmor = access("/sys/kernel/security/apparmor", F_OK) == 0 && has_program("apparmor_parser") &&
                   file_has("/sys/module/apparmor/parameters/enabled", STR("Y"));
