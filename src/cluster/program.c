@@ -25,7 +25,7 @@ static void program_again(void *arg)
 
 void program_init(struct program *c, struct loop *l, const struct role *role)
 {
-    *c = (struct program){ .role = role, .loop = l, .passed_fd = -1 };
+    *c = (struct program){ .role = role, .loop = l };
     loop_timer_init(&c->timer, l, program_again, c);
 }
 
@@ -89,8 +89,8 @@ static bool spawn(struct program *c, struct err *err)
         .argv = c->role->argv,
         .env = env,
         .output = log,
-        .pass_fd = c->passed_fd,
-        .pass_as = ROLE_PASSED_FD,
+        .pass_fds = c->passed_fds,
+        .n_pass_fds = c->n_passed_fds,
         .cgroups = c->cgroups,
         .cgroup = c->cgroup,
         .uid = (uid_t)c->role->uid,

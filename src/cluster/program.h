@@ -25,7 +25,8 @@ struct program {
     const struct cgroups *cgroups;
     char cgroup[CLUSTER_CGROUP_SIZE];
     char log_path[PATH_MAX];
-    int passed_fd; /* borrowed, or -1 */
+    int passed_fds[2]; /* borrowed: handed in as 3, 4 */
+    size_t n_passed_fds;
 
     enum program_state state;
     struct loop *loop;

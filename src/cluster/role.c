@@ -53,11 +53,10 @@ static void apiserver(const struct maker *m, struct role *r)
 {
     start_role(m, r, "kube-apiserver");
     r->uid = ROLE_UID_APISERVER;
-    r->socket = ROLE_API_SOCKET;
+    r->socket = ROLE_API_SOCKETS;
     r->health = "https://127.0.0.1:6443/readyz";
     word(r, m->a, "--flag-defaults=secure");
-    word(r, m->a, "--listen-fd=%d", ROLE_PASSED_FD);
-    word(r, m->a, "--bind-address=0.0.0.0");
+    word(r, m->a, "--listen-fd=3,4");
     word(r, m->a, "--secure-port=%d", CLUSTER_API_PORT);
     word(r, m->a, "--advertise-address=%s", m->node_ip);
     word(r, m->a, "--store=%s", m->c->memory_store ? "memory" : "sqlite");
@@ -90,6 +89,8 @@ static void controller_manager(const struct maker *m, struct role *r)
     word(r, m->a, "--cluster-signing-cert-file=%s/kube/controller-manager/ca.crt", m->state);
     word(r, m->a, "--cluster-signing-key-file=%s/kube/controller-manager/ca.key", m->state);
     word(r, m->a, "--service-account-private-key-file=%s/kube/controller-manager/sa.key", m->state);
+    /* Each controller with rights of its own: the program's own user may only ask for their tokens. */
+    word(r, m->a, "--use-service-account-credentials=true");
     word(r, m->a, "--allocate-node-cidrs=true");
     word(r, m->a, "--cluster-cidr=%s", CLUSTER_POD_CIDR);
     word(r, m->a, "--service-cluster-ip-range=%s", CLUSTER_SERVICE_CIDR);
@@ -178,7 +179,7 @@ static void forward(const struct maker *m, struct role *r, size_t i)
     r->program = text(m->a, "%s/bin/coracle", m->state);
     word(r, m->a, "coracle");
     word(r, m->a, "forward");
-    word(r, m->a, "--listen-fd=%d", ROLE_PASSED_FD);
+    word(r, m->a, "--listen-fd=3");
     word(r, m->a, "--to=%s:%u", m->node_ip, m->c->published[i].node);
 }
 

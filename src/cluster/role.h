@@ -19,9 +19,9 @@ enum role_user { ROLE_ROOT = 0, ROLE_UID_APISERVER = 64201, ROLE_UID_CONTROLLER_
 /* In node-1's /run: where the API server logs what may roll back on power loss. The supervisor makes it. */
 #define ROLE_VOLATILE_DIR "/run/kube-apiserver"
 
-/* Which listening socket of the host's a program is handed, as descriptor ROLE_PASSED_FD. */
-enum role_socket { ROLE_NO_SOCKET, ROLE_API_SOCKET, ROLE_PUBLISHED_SOCKET };
-#define ROLE_PASSED_FD 3
+/* Which listening sockets a program is handed, as descriptors 3 and on: the API's of the host and of node-1, or a published port's
+ * of the host. The supervisor keeps them open, so that connections wait while the program restarts. */
+enum role_socket { ROLE_NO_SOCKET, ROLE_API_SOCKETS, ROLE_PUBLISHED_SOCKET };
 
 struct role {
     const char *name; /* "kube-apiserver"; also its log's name */

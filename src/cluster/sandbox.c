@@ -387,6 +387,27 @@ static pid_t enter_and_clone(const struct sandbox *s, const struct sandbox_child
     return pid;
 }
 
+/* Puts the descriptors where the program looks for them: first out of the way, since their places may be taken by one another. */
+static bool pass_descriptors(const struct sandbox_child *child, int *report)
+{
+    int moved[SANDBOX_MAX_PASSED];
+    if (child->n_pass_fds > SANDBOX_MAX_PASSED || (*report = fcntl(*report, F_DUPFD_CLOEXEC, 64)) < 0) {
+        return false;
+    }
+    for (size_t i = 0; i < child->n_pass_fds; i++) {
+        moved[i] = fcntl(child->pass_fds[i], F_DUPFD_CLOEXEC, 64);
+        if (moved[i] < 0) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < child->n_pass_fds; i++) {
+        if (dup2(moved[i], 3 + (int)i) < 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* 'report' is close-on-exec: it closes without a word when the program runs. */
 static NORETURN void become(const struct sandbox_child *child, int report)
 {
@@ -398,12 +419,7 @@ static NORETURN void become(const struct sandbox_child *child, int report)
     int null = open("/dev/null", O_RDONLY);
     bool ok = setsid() >= 0 && null >= 0 && dup2(null, 0) >= 0 && dup2(child->output, 1) >= 0 &&
               dup2(child->output, 2) >= 0 && chdir("/") == 0;
-    if (ok && child->pass_fd >= 0) {
-        int copy = report == child->pass_as ? fcntl(report, F_DUPFD_CLOEXEC, child->pass_as + 1) : report;
-        ok = copy >= 0 && (child->pass_fd == child->pass_as ? fcntl(child->pass_fd, F_SETFD, 0) == 0
-                                                            : dup2(child->pass_fd, child->pass_as) >= 0);
-        report = copy;
-    }
+    ok = ok && pass_descriptors(child, &report);
     if (ok && child->uid) {
         ok = setgroups(0, NULL) == 0 && setresgid(child->uid, child->uid, child->uid) == 0 &&
              setresuid(child->uid, child->uid, child->uid) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;

@@ -45,12 +45,15 @@ void sandbox_kill(struct sandbox *s);
 /* Waits until it is gone, and lets go of it. sandbox_kill() and reaping what was spawned come first. */
 void sandbox_stop(struct sandbox *s);
 
+#define SANDBOX_MAX_PASSED 8
+
 struct sandbox_child {
     const char *program;       /* absolute path inside */
     char *const *argv;         /* argv[0] included, NULL-terminated */
     char *const *env;          /* NULL-terminated */
     int output;                /* becomes stdout and stderr */
-    int pass_fd, pass_as;      /* an open descriptor that is handed in under the number 'pass_as' (>= 3), or -1 */
+    const int *pass_fds;       /* open descriptors that are handed in, as 3, 4, … */
+    size_t n_pass_fds;
     const struct cgroups *cgroups;
     const char *cgroup;        /* of the sandbox */
     uid_t uid;                 /* not 0: without privileges, as this user and group */

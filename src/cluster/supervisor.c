@@ -36,6 +36,7 @@ struct supervisor {
     struct arena arena;
     struct cgroups cgroups;
     struct net_switch net;
+    int node_api_socket; /* in node-1's network, or -1 */
     struct loop_child slirp;
     struct node nodes[CLUSTER_MAX_NODES];
     struct role roles[CLUSTER_MAX_ROLES];
@@ -64,6 +65,17 @@ static PRINTF_LIKE(2, 3) void tell(struct supervisor *s, const char *fmt, ...)
 
 /* ---- nodes ---- */
 
+static void pass_sockets(const struct supervisor *s, struct program *c)
+{
+    c->n_passed_fds = 0;
+    if (c->role->socket == ROLE_API_SOCKETS) {
+        c->passed_fds[c->n_passed_fds++] = s->start->api_socket;
+        c->passed_fds[c->n_passed_fds++] = s->node_api_socket;
+    } else if (c->role->socket == ROLE_PUBLISHED_SOCKET) {
+        c->passed_fds[c->n_passed_fds++] = s->start->published[c->role->published];
+    }
+}
+
 static void node_on_end(struct loop_child *child, int status, void *arg);
 
 /* Everybody by name: nodes have no name server of their own. */
@@ -76,6 +88,15 @@ static void write_hosts(const struct supervisor *s, const struct node *n, struct
         cluster_node_name(i, name);
         buf_printf(b, "%s %s\n", cluster_ip_text(cluster_node_addr(i), ip), name);
     }
+}
+
+/* The API's port in the cluster's own network. It is made here, so that it is there before and between API servers. */
+static bool listen_for_nodes(struct node *n, struct err *err)
+{
+    struct supervisor *s = n->supervisor;
+    fs_closep(&s->node_api_socket);
+    s->node_api_socket = switch_listen(n->sandbox.netns, CLUSTER_API_PORT, err);
+    return s->node_api_socket >= 0;
 }
 
 /* In the node's own /run, for the API server's user. */
@@ -122,7 +143,7 @@ static bool node_start(struct node *n, struct err *err)
     if (!ok) {
         return false;
     }
-    if (n->number == 1 && !make_volatile_dir(n, err)) {
+    if (n->number == 1 && (!make_volatile_dir(n, err) || !listen_for_nodes(n, err))) {
         sandbox_stop(&n->sandbox);
         return false;
     }
@@ -140,6 +161,7 @@ static void node_start_programs(struct node *n)
     struct supervisor *s = n->supervisor;
     for (size_t i = 0; i < s->n_programs; i++) {
         if (s->programs[i].role->node == n->number) {
+            pass_sockets(s, &s->programs[i]);
             program_start(&s->programs[i]);
         }
     }
@@ -333,9 +355,6 @@ static void prepare_programs(struct supervisor *s)
         c->sandbox = &n->sandbox;
         c->cgroups = &s->cgroups;
         memcpy(c->cgroup, n->cgroup, sizeof(c->cgroup));
-        c->passed_fd = r->socket == ROLE_API_SOCKET         ? s->start->api_socket
-                       : r->socket == ROLE_PUBLISHED_SOCKET ? s->start->published[r->published]
-                                                            : -1;
         path_of(c->log_path, "%s/logs/node-%u/%s.log", s->config->place.state, r->node, r->name);
     }
 }
@@ -399,7 +418,7 @@ int supervisor_run(const struct supervisor_start *start)
     /* Large, and there is one a process. */
     static struct supervisor s;
     struct err err;
-    s = (struct supervisor){ .start = start, .config = start->config, .net = { .netns = -1 } };
+    s = (struct supervisor){ .start = start, .config = start->config, .net = { .netns = -1 }, .node_api_socket = -1 };
     s.control.fd = -1;
     arena_init(&s.arena, ARENA_NO_BUDGET);
     log_setup("supervisor", LOG_INFO);

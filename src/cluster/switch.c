@@ -9,24 +9,52 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "net/addr.h"
 
 #define BRIDGE "br0"
 #define SWITCH_ADDR (CLUSTER_NODE_NET + 1)
 
-/* /proc/sys/net shows the network namespace of whoever opens it. */
-static bool let_forward(int netns, struct err *err)
+/* Runs 'fn' inside a network namespace, and comes back. */
+static bool inside(int netns, bool (*fn)(void *arg, struct err *err), void *arg, struct err *err)
 {
     CLEANUP(fs_closep) int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     if (own < 0 || setns(netns, CLONE_NEWNET) < 0) {
-        return err_set_errno(err, errno, "cannot enter the switch");
+        return err_set_errno(err, errno, "cannot enter a network namespace");
     }
-    CLEANUP(fs_closep) int fd = open("/proc/sys/net/ipv4/ip_forward", O_WRONLY | O_CLOEXEC);
-    bool ok = fd >= 0 && write(fd, "1", 1) == 1;
-    int e = errno;
+    bool ok = fn(arg, err);
     if (setns(own, CLONE_NEWNET) < 0) {
         abort(); /* never go on in a namespace that is not ours */
     }
-    return ok || err_set_errno(err, e, "cannot let the switch forward packets");
+    return ok;
+}
+
+/* /proc/sys/net shows the network namespace of whoever opens it. */
+static bool let_forward(void *arg UNUSED, struct err *err)
+{
+    CLEANUP(fs_closep) int fd = open("/proc/sys/net/ipv4/ip_forward", O_WRONLY | O_CLOEXEC);
+    return (fd >= 0 && write(fd, "1", 1) == 1) || err_set_errno(err, errno, "cannot let the switch forward packets");
+}
+
+struct listening {
+    uint16_t port;
+    int fd;
+};
+
+static bool listen_here(void *arg, struct err *err)
+{
+    struct listening *l = arg;
+    struct net_addr any;
+    if (!net_addr_parse_ip(STR("0.0.0.0"), l->port, &any)) {
+        abort();
+    }
+    l->fd = net_listen(&any, 0, err);
+    return l->fd >= 0;
+}
+
+int switch_listen(int node_netns, uint16_t port, struct err *err)
+{
+    struct listening l = { .port = port, .fd = -1 };
+    return inside(node_netns, listen_here, &l, err) ? l.fd : -1;
 }
 
 bool switch_start(struct net_switch *s, struct err *err)
@@ -39,7 +67,7 @@ bool switch_start(struct net_switch *s, struct err *err)
         rtnl_add_address(&s->rtnl, BRIDGE, SWITCH_ADDR, CLUSTER_NODE_PREFIX, err) &&
         rtnl_up(&s->rtnl, BRIDGE, NULL, err) &&
         rtnl_set_blackhole(&s->rtnl, CLUSTER_POD_NET, CLUSTER_POD_PREFIX, err) &&
-        rtnl_set_blackhole(&s->rtnl, CLUSTER_SERVICE_NET, CLUSTER_SERVICE_PREFIX, err) && let_forward(s->netns, err)) {
+        rtnl_set_blackhole(&s->rtnl, CLUSTER_SERVICE_NET, CLUSTER_SERVICE_PREFIX, err) && inside(s->netns, let_forward, NULL, err)) {
         return true;
     }
     switch_stop(s);

@@ -21,6 +21,8 @@ MUST_CHECK bool switch_start(struct net_switch *s, struct err *err);
 MUST_CHECK bool switch_go_online(struct net_switch *s, const char *log_path, struct err *err);
 /* Joins a node's namespace: eth0 with its address there, and its routes. */
 MUST_CHECK bool switch_join(struct net_switch *s, unsigned node, int node_netns, struct err *err);
+/* A listening socket on all addresses of a node, or -1. */
+MUST_CHECK int switch_listen(int node_netns, uint16_t port, struct err *err);
 /* Takes the node's link away. */
 MUST_CHECK bool switch_leave(struct net_switch *s, unsigned node, struct err *err);
 /* The way to a node's pods, from the switch. */

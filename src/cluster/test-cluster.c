@@ -58,7 +58,7 @@ TEST(roles_put_the_control_plane_on_node_1_alone)
         if (strcmp(roles[i].name, "kube-apiserver") == 0) {
             n_api++;
             CHECK_INT(roles[i].node, 1);
-            CHECK_INT(roles[i].socket, ROLE_API_SOCKET);
+            CHECK_INT(roles[i].socket, ROLE_API_SOCKETS);
             CHECK(has_word(&roles[i], "--advertise-address=10.89.0.2"));
             CHECK(has_word(&roles[i], "--store=sqlite"));
             CHECK_STR_C(str_c(roles[i].program), "/var/lib/coracle/x/bin/kube-apiserver");

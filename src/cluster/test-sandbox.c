@@ -46,7 +46,7 @@ static int run(struct host *h, const char *line, char *out, size_t size)
     int p[2], status = -1;
     struct err err;
     CHECK(pipe2(p, O_CLOEXEC) == 0);
-    const struct sandbox_child child = { .program = "/bin/sh", .argv = argv, .env = env, .output = p[1], .pass_fd = -1,
+    const struct sandbox_child child = { .program = "/bin/sh", .argv = argv, .env = env, .output = p[1],
                                          .cgroups = &h->cgroups, .cgroup = h->group };
     pid_t pid = sandbox_spawn(&h->sandbox, &child, &err);
     close(p[1]);
@@ -91,7 +91,7 @@ TEST(sandbox_spawn_says_why_a_program_does_not_run)
     CHECK_OK(start(&h, &err), &err);
     static char name[] = "none";
     char *argv[] = { name, NULL }, *env[] = { NULL };
-    const struct sandbox_child child = { .program = "/no/such/program", .argv = argv, .env = env, .output = 2, .pass_fd = -1,
+    const struct sandbox_child child = { .program = "/no/such/program", .argv = argv, .env = env, .output = 2,
                                          .cgroups = &h.cgroups, .cgroup = h.group };
     CHECK(sandbox_spawn(&h.sandbox, &child, &err) < 0);
     CHECK_STR_C(str_c(err.msg), "cannot run /no/such/program: No such file or directory");

@@ -1,6 +1,7 @@
 /* kube-apiserver: options, store, loop, doors, close. */
 #include "cmd/cmd.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -17,8 +18,8 @@ enum { DRAIN_MS = 5000, RELOAD_MS = 60000 };
 struct options {
     struct apiserver_config cfg;
     struct str bind_address, tls_cert_file, tls_private_key_file, cert_dir, etcd_servers_text;
-    struct flag_strings etcd_servers, enable_admission, disable_admission;
-    int64_t listen_fd, event_ttl_ms, max_token_ms;
+    struct flag_strings listen_fds, etcd_servers, enable_admission, disable_admission;
+    int64_t event_ttl_ms, max_token_ms;
     bool enable_bootstrap_tokens, allow_privileged;
     struct str tls_min_version;
 };
@@ -26,7 +27,7 @@ struct options {
 static const struct flag serving_flags[] = {
     FLAG_INT(struct options, cfg.secure_port, "secure-port", "6443", "The port that is served with TLS"),
     FLAG_STRING(struct options, bind_address, "bind-address", "0.0.0.0", "The address that is listened on"),
-    FLAG_INT(struct options, listen_fd, "listen-fd", "-1", "A listening socket handed in, in place of bind-address and secure-port, or beside them if secure-port is given"),
+    FLAG_STRINGS(struct options, listen_fds, "listen-fd", "", "Listening sockets handed in, in place of bind-address and secure-port"),
     FLAG_STRING(struct options, tls_cert_file, "tls-cert-file", "", "The server's certificate chain (PEM)"),
     FLAG_STRING(struct options, tls_private_key_file, "tls-private-key-file", "", "The key of tls-cert-file (PEM)"),
     FLAG_STRING(struct options, cert_dir, "cert-dir", "/var/run/kubernetes", "Where a self-signed certificate is kept when no tls-cert-file is given"),
@@ -77,9 +78,10 @@ struct main_state {
     struct options *opt;
     struct net_tls_server *tls;
     struct loop_signal term, interrupt;
-    struct loop_timer reload;
+    struct loop_timer reload, accept;
+    int sockets[8];
+    size_t n_sockets;
     bool draining;
-    bool own_socket; /* --secure-port was given: served beside an inherited socket */
 };
 
 static bool read_text(struct str path, struct buf *b, struct err *err)
@@ -230,18 +232,57 @@ static bool complete(struct options *o, struct err *err)
     return true;
 }
 
+/* Whoever comes before the default roles are there would be told "forbidden" and try again much later: so connections wait in
+ * the sockets' queues until the server is ready, which takes milliseconds. */
+static void on_accept(void *arg)
+{
+    struct main_state *m = arg;
+    struct err err;
+    if (!apiserver_is_ready(m->server)) {
+        loop_timer_start(&m->accept, 1);
+        return;
+    }
+    for (size_t i = 0; i < m->n_sockets; i++) {
+        if (!apiserver_listen(m->server, m->sockets[i], m->tls, &err)) {
+            log_error("apiserver: %s", err.msg);
+            loop_stop(m->loop);
+        }
+    }
+}
+
+static bool collect_sockets(struct main_state *m, struct err *err)
+{
+    const struct flag_strings *fds = &m->opt->listen_fds;
+    if (fds->n > ARRAY_SIZE(m->sockets)) {
+        return err_set(err, ERR_INVALID, "--listen-fd takes at most %zu sockets", ARRAY_SIZE(m->sockets));
+    }
+    for (size_t i = 0; i < fds->n; i++) {
+        int32_t fd;
+        if (!str_to_i32(fds->items[i], &fd) || fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+            fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
+            return err_set(err, ERR_INVALID, "--listen-fd: \"%.*s\" is no open socket", STR_ARG(fds->items[i]));
+        }
+        m->sockets[m->n_sockets++] = fd;
+    }
+    if (fds->n == 0) {
+        m->sockets[0] = listen_socket(m->opt, err);
+        m->n_sockets = 1;
+    }
+    return m->sockets[0] >= 0;
+}
+
 static bool start(struct main_state *m, struct err *err)
 {
     if (!complete(m->opt, err) || !load_tls(m, err)) {
         return false;
     }
-    int inherited = (int)m->opt->listen_fd, fd = -1;
-    if ((inherited < 0 || m->own_socket) && (fd = listen_socket(m->opt, err)) < 0) {
+    if (!collect_sockets(m, err)) {
         return false;
     }
     m->server = apiserver_new(m->loop, &m->opt->cfg, err);
-    return m->server && (fd < 0 || apiserver_listen(m->server, fd, m->tls, err)) &&
-           (inherited < 0 || apiserver_listen(m->server, inherited, m->tls, err));
+    loop_timer_init(&m->accept, m->loop, on_accept, m);
+    loop_timer_start(&m->accept, 0);
+    return m->server != NULL;
 }
 
 int kube_apiserver_main(int argc, char **argv)
@@ -261,7 +302,6 @@ int kube_apiserver_main(int argc, char **argv)
     if (status >= 0) {
         return status;
     }
-    m.own_socket = flags_changed(&flags, "secure-port");
     m.loop = loop_new(&err);
     if (!m.loop || loop_signal_start(&m.term, m.loop, SIGTERM, on_signal, &m) < 0 ||
         loop_signal_start(&m.interrupt, m.loop, SIGINT, on_signal, &m) < 0 || !start(&m, &err)) {
@@ -275,6 +315,7 @@ int kube_apiserver_main(int argc, char **argv)
     loop_timer_start(&m.reload, RELOAD_MS);
     loop_run(m.loop);
     loop_timer_stop(&m.reload);
+    loop_timer_stop(&m.accept);
     m.server = apiserver_free(m.server);
     net_tls_server_unref(m.tls);
     loop_free(m.loop);
