@@ -23,6 +23,31 @@ static enum stage_result too_large(struct request *r)
     return STAGE_ERROR;
 }
 
+static void fill_user(struct request *r)
+{
+    const struct auth_user *u = &r->user;
+    struct kind_ctx *k = &r->kctx;
+    k->user_uid = u->uid;
+    k->user_groups = arena_new_n(&r->arena, struct str, u->n_groups);
+    k->user_extra = arena_new_n(&r->arena, struct api_str_list_entry, u->n_extra);
+    for (size_t i = 0; k->user_groups && i < u->n_groups; i++) {
+        k->user_groups[k->n_user_groups++] = u->groups[i];
+    }
+    for (size_t i = 0; k->user_extra && i < u->n_extra; i++) {
+        size_t at = k->n_user_extra++;
+        while (at > 0 && str_cmp(k->user_extra[at - 1].key, u->extra[i].key) > 0) {
+            k->user_extra[at] = k->user_extra[at - 1];
+            at--;
+        }
+        k->user_extra[at].key = u->extra[i].key;
+        k->user_extra[at].value.items = (struct str *)(uintptr_t)u->extra[i].values;
+        k->user_extra[at].value.n = u->extra[i].n_values;
+    }
+    if (k->n_user_extra == 0) {
+        k->user_extra = NULL;
+    }
+}
+
 static void begin_context(struct request *r, enum admission_op op)
 {
     struct meta_v1_object_meta *m = r->obj ? rest_meta(r->rest, r->obj) : NULL;
@@ -32,6 +57,7 @@ static void begin_context(struct request *r, enum admission_op op)
         .errs = &r->errs, .world = &r->srv->world,
     };
     clock_real(&r->kctx.now_sec, &r->kctx.now_nsec);
+    fill_user(r);
     r->attrs = (struct admission_attrs){
         .op = op, .resource = r->rest->hub, .subresource = r->kctx.subresource,
         .ns = r->kctx.ns, .name = r->kctx.name, .type = r->rest->hub->type, .obj = r->obj, .old = r->old, .user = &r->user,
@@ -241,13 +267,13 @@ static enum stage_result prepare_create(struct request *r)
     if (!(ops->flags & KIND_STATUS_ON_CREATE)) {
         clear_status(r->rest, r->obj);
     }
-    if (ops->prepare_create) {
-        ops->prepare_create(&r->kctx, r->obj);
-    }
     m->creation_timestamp = (struct api_time){ .sec = r->kctx.now_sec, .set = true };
     rand_uuid(uid);
     m->uid = arena_str(&r->arena, str_c(uid));
     generate_name(r, m);
+    if (ops->prepare_create) {
+        ops->prepare_create(&r->kctx, r->obj);
+    }
     r->kctx.name = m->name;
     r->attrs.name = m->name;
     return STAGE_DONE;

@@ -2,7 +2,9 @@
 
 #include <stdarg.h>
 
+#include "api/gen/core_v1.h"
 #include "api/json-writer.h"
+#include "api/selector.h"
 
 static void append(struct kind_cells *c, struct str json)
 {
@@ -94,6 +96,65 @@ struct str kind_duration_text(struct arena *a, int64_t s)
 void cell_age(struct kind_cells *c, struct api_time t)
 {
     cell_str(c, t.set ? kind_duration_text(c->arena, c->now_sec - t.sec) : STR("<unknown>"));
+}
+
+void cell_pairs(struct kind_cells *c, const struct api_str_pair *pairs, size_t n)
+{
+    struct str list = STR_EMPTY;
+    for (size_t i = 0; i < n; i++) {
+        list = arena_printf(c->arena, "%.*s%s%.*s=%.*s", STR_ARG(list), i ? "," : "", STR_ARG(pairs[i].key), STR_ARG(pairs[i].value));
+    }
+    cell_str(c, n ? list : STR("<none>"));
+}
+
+void cell_selector(struct kind_cells *c, const struct meta_v1_label_selector *ls)
+{
+    struct selector s;
+    struct err err;
+    if (!ls) {
+        cell_str(c, STR("<none>"));
+        return;
+    }
+    if (!selector_from_label_selector(c->arena, ls, &s, &err)) {
+        cell_str(c, STR("<invalid>"));
+        return;
+    }
+    struct str text = selector_str(c->arena, &s);
+    cell_str(c, str_empty(text) ? STR("<none>") : text);
+}
+
+void cell_containers(struct kind_cells *c, const struct core_v1_pod_spec *spec)
+{
+    struct str names = STR_EMPTY, images = STR_EMPTY;
+    for (size_t i = 0; spec && i < spec->n_containers; i++) {
+        names = arena_printf(c->arena, "%.*s%s%.*s", STR_ARG(names), i ? "," : "", STR_ARG(spec->containers[i].name));
+        images = arena_printf(c->arena, "%.*s%s%.*s", STR_ARG(images), i ? "," : "", STR_ARG(spec->containers[i].image));
+    }
+    cell_str(c, names);
+    cell_str(c, images);
+}
+
+void kind_set_label(struct kind_ctx *ctx, struct meta_v1_object_meta *m, struct str key, struct str value)
+{
+    size_t at = 0;
+    while (at < m->n_labels && str_cmp(m->labels[at].key, key) < 0) {
+        at++;
+    }
+    bool there = at < m->n_labels && str_eq(m->labels[at].key, key);
+    if (there && str_eq(m->labels[at].value, value)) {
+        return;
+    }
+    struct api_str_pair *grown = arena_new_n(ctx->arena, struct api_str_pair, m->n_labels + 1);
+    if (!grown) {
+        return;
+    }
+    if (m->n_labels > 0) {
+        memcpy(grown, m->labels, at * sizeof(*grown));
+        memcpy(grown + at + !there, m->labels + at, (m->n_labels - at) * sizeof(*grown));
+    }
+    grown[at] = (struct api_str_pair){ key, value };
+    m->labels = grown;
+    m->n_labels += !there;
 }
 
 void kind_warn(struct kind_ctx *ctx, const char *fmt, ...)

@@ -23,6 +23,9 @@
 #include "kinds/field-error.h"
 
 struct kind_world;
+struct core_v1_pod_spec;
+struct meta_v1_label_selector;
+struct meta_v1_object_meta;
 
 /* Which rule metadata.name follows (golden errors 001-010). */
 enum kind_name_rule {
@@ -49,6 +52,11 @@ struct kind_ctx {
     struct str subresource;              /* "", "status", "ephemeralcontainers", … */
     struct str ns, name;
     struct str user;    /* name of who asks */
+    struct str user_uid;
+    struct str *user_groups;
+    size_t n_user_groups;
+    struct api_str_list_entry *user_extra; /* sorted by key */
+    size_t n_user_extra;
     int64_t now_sec;    /* wall clock */
     uint32_t now_nsec;
     bool dry_run;
@@ -71,6 +79,9 @@ struct kind_world {
     bool (*has_ip_family)(const struct kind_world *w, struct str family);
 };
 
+/* Sets a label, keeping labels sorted. */
+void kind_set_label(struct kind_ctx *ctx, struct meta_v1_object_meta *m, struct str key, struct str value);
+
 PRINTF_LIKE(2, 3) void kind_warn(struct kind_ctx *ctx, const char *fmt, ...);
 
 /* One row of a table: cells are appended in the order of the kind's columns. */
@@ -89,6 +100,12 @@ void cell_bool(struct kind_cells *c, bool v);
 void cell_null(struct kind_cells *c);
 /* "5m", "3d4h", "<unknown>" when 't' is unset: printers' age. */
 void cell_age(struct kind_cells *c, struct api_time t);
+/* "a=b,c=d" of labels or a selector; "<none>" without any. */
+void cell_pairs(struct kind_cells *c, const struct api_str_pair *pairs, size_t n);
+/* A label selector as text; "<none>" when it is absent or empty. */
+void cell_selector(struct kind_cells *c, const struct meta_v1_label_selector *s);
+/* Names and images of containers, comma-separated: two cells. */
+void cell_containers(struct kind_cells *c, const struct core_v1_pod_spec *spec);
 /* The text of a duration in seconds, as the printers write ages. */
 struct str kind_duration_text(struct arena *a, int64_t seconds);
 

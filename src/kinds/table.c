@@ -2,10 +2,41 @@
 #include "kinds/table.h"
 
 const struct kind_ops *const kind_table[] = {
+    &apps_controller_revision_ops,
+    &apps_daemon_set_ops,
+    &apps_deployment_ops,
+    &apps_replica_set_ops,
+    &apps_stateful_set_ops,
+    &batch_cron_job_ops,
+    &batch_job_ops,
+    &certificates_csr_ops,
+    &coordination_lease_ops,
+    &core_config_map_ops,
+    &core_endpoints_ops,
+    &core_event_ops,
+    &core_namespace_ops,
+    &core_node_ops,
+    &core_persistent_volume_claim_ops,
+    &core_persistent_volume_ops,
+    &core_pod_ops,
+    &core_pod_template_ops,
+    &core_replication_controller_ops,
+    &core_resource_quota_ops,
+    &core_secret_ops,
+    &core_service_account_ops,
+    &core_service_ops,
+    &discovery_endpoint_slice_ops,
+    &policy_pod_disruption_budget_ops,
+    &rbac_cluster_role_binding_ops,
+    &rbac_cluster_role_ops,
+    &rbac_role_binding_ops,
+    &rbac_role_ops,
+    &scheduling_priority_class_ops,
     NULL,
 };
 
 const struct kind_conversion *const kind_conversions[] = {
+    &events_event_conversion,
     NULL,
 };
 

@@ -4,6 +4,38 @@
 
 #include "kinds/kind.h"
 
+extern const struct kind_ops apps_controller_revision_ops;
+extern const struct kind_ops apps_daemon_set_ops;
+extern const struct kind_ops apps_deployment_ops;
+extern const struct kind_ops apps_replica_set_ops;
+extern const struct kind_ops apps_stateful_set_ops;
+extern const struct kind_ops batch_cron_job_ops;
+extern const struct kind_ops batch_job_ops;
+extern const struct kind_ops certificates_csr_ops;
+extern const struct kind_ops coordination_lease_ops;
+extern const struct kind_ops core_config_map_ops;
+extern const struct kind_ops core_endpoints_ops;
+extern const struct kind_ops core_event_ops;
+extern const struct kind_ops core_namespace_ops;
+extern const struct kind_ops core_node_ops;
+extern const struct kind_ops core_persistent_volume_claim_ops;
+extern const struct kind_ops core_persistent_volume_ops;
+extern const struct kind_ops core_pod_ops;
+extern const struct kind_ops core_pod_template_ops;
+extern const struct kind_ops core_replication_controller_ops;
+extern const struct kind_ops core_resource_quota_ops;
+extern const struct kind_ops core_secret_ops;
+extern const struct kind_ops core_service_account_ops;
+extern const struct kind_ops core_service_ops;
+extern const struct kind_ops discovery_endpoint_slice_ops;
+extern const struct kind_ops policy_pod_disruption_budget_ops;
+extern const struct kind_ops rbac_cluster_role_binding_ops;
+extern const struct kind_ops rbac_cluster_role_ops;
+extern const struct kind_ops rbac_role_binding_ops;
+extern const struct kind_ops rbac_role_ops;
+extern const struct kind_ops scheduling_priority_class_ops;
+extern const struct kind_conversion events_event_conversion;
+
 extern const struct kind_ops *const kind_table[];              /* ends with NULL */
 extern const struct kind_conversion *const kind_conversions[]; /* ends with NULL */
 
