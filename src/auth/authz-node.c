@@ -316,6 +316,20 @@ static enum authz_result authorize(struct authz *authz, struct authz_request *r)
     return AUTHZ_NO_OPINION;
 }
 
+/* What a node may do depends on its pods: it cannot be told as rules. Nobody else gets anything from this mode. */
+static bool rules(struct authz *authz, const struct auth_user *user, struct str namespace_,
+                  struct arena *a, struct rbac_rule_set *out, struct err *err)
+{
+    (void)authz;
+    (void)namespace_;
+    (void)a;
+    (void)out;
+    if (auth_user_node(user).ptr) {
+        (void)err_set(err, ERR_UNAVAILABLE, "node authorizer does not support user rule resolution");
+    }
+    return true;
+}
+
 /* ---- lifecycle ---- */
 
 static void node_close(struct authz *authz)
@@ -373,5 +387,6 @@ const struct authz_ops authz_node_ops = {
     .mode = STR_INIT("Node"),
     .open = node_open,
     .authorize = authorize,
+    .rules = rules,
     .free = node_close,
 };
