@@ -192,6 +192,31 @@ void *sequencer_main(void *arg);
 bool sequencer_recover(struct local_store *s, struct err *err);
 void sequencer_deinit(struct local_store *s, bool remove_log);
 
+/* held.c; all on the sequencer */
+extern const struct tree_type held_tree;
+struct str held_key(const struct held *h);
+struct str held_value(const struct held *h); /* absent: deleted */
+struct held *held_get(const struct local_store *s, struct str key);
+/* 'value' absent: deleted. */
+void held_set(struct local_store *s, struct str key, struct str value, int64_t revision, int64_t db_revision, int64_t expires);
+void held_drop(struct local_store *s, struct str key);
+/* Appends to the volatile log: a value; that a durable write of its key is about to be committed; everything. 0 or -errno. */
+int held_log(struct local_store *s, const struct held *h);
+int held_log_supersede(struct local_store *s, const struct op *op);
+int held_log_all(struct local_store *s);
+/* Writes the log anew; the second form when it has grown too long. */
+void held_rewrite_log(struct local_store *s);
+void held_shorten_log(struct local_store *s);
+/* Sends everything that is held back to the committer; and what becomes of it: true when it is on disk. */
+void held_flush(struct local_store *s);
+bool held_forget_flush(struct local_store *s, struct op *op);
+/* Recovery. The first is false when there is no log of the last run, the second when the back end cannot be read. */
+bool held_read_log(struct local_store *s, const char *dir);
+bool held_reconcile(struct local_store *s);
+
+/* pages.c; on the sequencer. Takes over the op. */
+void pages_range(struct local_store *s, struct op *op);
+
 /* committer.c */
 void *committer_main(void *arg);
 

@@ -511,6 +511,7 @@ static struct store *local_open(const struct store_config *cfg, struct backend *
     s->mailbox = m;
     s->base = (struct store){ .ops = &local_ops, .sole_writer = true };
     s->cfg = *cfg;
+    s->cfg.held_back_bytes = cfg->held_back_bytes ? cfg->held_back_bytes : STORE_HELD_BACK_BYTES;
     s->be = be;
     be->ops->meta(be, &s->meta);
     pthread_mutex_init(&s->lock, NULL);

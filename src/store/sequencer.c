@@ -1,4 +1,3 @@
-#include <errno.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -13,161 +12,6 @@
  * the disk), the back end. An entry leaves 'pending' when the sequencer hears that its group is done, so a look into the back
  * end never misses what is not there yet.
  */
-
-/* ---- held-back values ---- */
-
-static struct str held_key(const struct held *h)
-{
-    return str_n(h->bytes, h->key_len);
-}
-
-static struct str held_value(const struct held *h)
-{
-    return h->deleted ? STR_NULL : str_n(h->bytes + h->key_len, h->value_len);
-}
-
-static int held_cmp(const void *item, const void *key)
-{
-    return str_cmp(held_key(item), *(const struct str *)key);
-}
-
-static void held_ref(const void *item)
-{
-    atomic_fetch_add_explicit(&((struct held *)(uintptr_t)item)->refs, 1, memory_order_relaxed);
-}
-
-static void held_unref(const void *item)
-{
-    struct held *h = (struct held *)(uintptr_t)item;
-    if (h && atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) == 1) {
-        free(h);
-    }
-}
-
-static const struct tree_type held_tree = { .cmp = held_cmp, .ref = held_ref, .unref = held_unref };
-
-static size_t held_cost(const struct held *h)
-{
-    return sizeof(*h) + h->key_len + h->value_len + 16;
-}
-
-static struct held *held_get(const struct local_store *s, struct str key)
-{
-    return (struct held *)(uintptr_t)tree_get(&s->held, &key);
-}
-
-static void held_drop(struct local_store *s, struct str key)
-{
-    struct held *h = (struct held *)(uintptr_t)tree_remove(&s->held, &key);
-    if (h) {
-        s->held_bytes -= held_cost(h);
-        held_unref(h);
-    }
-}
-
-static void held_set(struct local_store *s, struct str key, struct str value, int64_t revision, int64_t db_revision,
-                     int64_t expires)
-{
-    if (!value.ptr && !db_revision) {
-        held_drop(s, key); /* came and went without the disk having heard of it */
-        return;
-    }
-    struct held *h = malloc(sizeof(*h) + key.len + value.len);
-    if (!h) {
-        abort();
-    }
-    *h = (struct held){
-        .deleted = !value.ptr,
-        .revision = revision,
-        .db_revision = db_revision,
-        .expires = expires,
-        .key_len = (uint32_t)key.len,
-        .value_len = (uint32_t)value.len,
-    };
-    atomic_init(&h->refs, 1);
-    memcpy(h->bytes, key.ptr, key.len);
-    if (value.len) {
-        memcpy(h->bytes + key.len, value.ptr, value.len);
-    }
-    struct str own = held_key(h);
-    struct held *old = (struct held *)(uintptr_t)tree_put(&s->held, &own, h);
-    s->held_bytes += held_cost(h);
-    if (old) {
-        s->held_bytes -= held_cost(old);
-        held_unref(old);
-    }
-}
-
-static int log_held(struct local_store *s, const struct held *h)
-{
-    struct volatile_record r = {
-        .kind = h->deleted ? VOLATILE_DELETE : VOLATILE_PUT,
-        .key = held_key(h),
-        .value = held_value(h),
-        .revision = h->revision,
-        .db_revision = h->db_revision,
-        .expires = h->expires,
-    };
-    return volatile_log_append(&s->vlog, &r);
-}
-
-static int log_all_held(struct local_store *s)
-{
-    struct tree_iter it;
-    const struct held *h;
-    int r = 0;
-    tree_iter_init(&it, &s->held, NULL, false);
-    while (r == 0 && (h = tree_iter_next(&it))) {
-        r = log_held(s, h);
-    }
-    return r;
-}
-
-/* Told to the log before a durable write of a key with a held-back value may be committed: see on_record(). */
-static int log_supersede(struct local_store *s, const struct op *op)
-{
-    struct volatile_record r = {
-        .kind = op->value.ptr ? VOLATILE_SUPERSEDED : VOLATILE_DELETED,
-        .key = op->key,
-        .revision = op->revision,
-    };
-    return volatile_log_append(&s->vlog, &r);
-}
-
-/* What the log must hold: the held-back values, and which of them are about to be superseded. */
-static int log_all(struct local_store *s)
-{
-    size_t pos = 0;
-    struct str key;
-    void *op;
-    int r = log_all_held(s);
-    while (r == 0 && map_next(&s->pending, &pos, &key, &op)) {
-        if (held_get(s, key)) {
-            r = log_supersede(s, op);
-        }
-    }
-    return r;
-}
-
-static void rewrite_log(struct local_store *s)
-{
-    int r = volatile_log_rewrite_begin(&s->vlog);
-    if (r == 0) {
-        r = log_all(s);
-        int e = volatile_log_rewrite_end(&s->vlog, r == 0);
-        r = r ? r : e;
-    }
-    if (r < 0) {
-        log_warning("store: cannot shorten the volatile log: %s; it goes on growing", strerror(-r));
-    }
-}
-
-static void shorten_log(struct local_store *s)
-{
-    if (s->vlog.fd >= 0 && s->vlog.bytes > STORE_VOLATILE_LOG_BYTES && s->vlog.bytes > 2 * s->held_bytes) {
-        rewrite_log(s);
-    }
-}
 
 /* ---- expiry ---- */
 
@@ -200,26 +44,11 @@ static void forget_write(struct local_store *s, struct op *op)
         struct volatile_record r = { .kind = VOLATILE_FORGET, .key = op->key, .revision = op->revision };
         held_drop(s, op->key);
         if (volatile_log_append(&s->vlog, &r) < 0) {
-            rewrite_log(s);
+            held_rewrite_log(s);
         }
     } else {
-        (void)!log_held(s, h); /* it was not superseded after all */
+        (void)!held_log(s, h); /* it was not superseded after all */
     }
-}
-
-static bool forget_flush(struct local_store *s, struct op *op)
-{
-    struct held *h = held_get(s, op->key);
-    if (op->status != STORE_OK) {
-        if (h) {
-            h->db_revision = op->db_revision;
-        }
-        return false;
-    }
-    if (h && h->revision == op->revision) {
-        held_drop(s, op->key);
-    }
-    return true;
 }
 
 /* Takes over the ops. */
@@ -230,14 +59,14 @@ static void forget(struct local_store *s, struct list *done)
     while ((n = list_pop_front(done))) {
         struct op *op = LIST_ENTRY(n, struct op, link);
         if (op->kind == OP_FLUSH) {
-            flushed |= forget_flush(s, op);
+            flushed |= held_forget_flush(s, op);
         } else {
             forget_write(s, op);
         }
         op_unref(op);
     }
     if (flushed) {
-        rewrite_log(s);
+        held_rewrite_log(s);
     }
 }
 
@@ -425,7 +254,7 @@ static void write_volatile(struct local_store *s, struct op *op, const struct ke
         op_unref(op);
     }
     pthread_mutex_unlock(&s->lock);
-    shorten_log(s);
+    held_shorten_log(s);
 }
 
 /* Takes over the op. */
@@ -461,7 +290,7 @@ static void do_write(struct local_store *s, struct op *op)
     op->db_revision = st.db_revision;
     op->expires = op->ttl_s ? clock_real_s() + op->ttl_s : 0;
     if (!is_volatile) {
-        if (held_get(s, op->key) && log_supersede(s, op) < 0) {
+        if (held_get(s, op->key) && held_log_supersede(s, op) < 0) {
             log_warning("store: the volatile log has no room: after a crash %.*s may roll back", STR_ARG(op->key));
         }
         join_group(s, op);
@@ -477,154 +306,6 @@ static void do_write(struct local_store *s, struct op *op)
     }
 }
 
-static void flush_held(struct local_store *s)
-{
-    struct tree_iter it;
-    const struct held *ch;
-    struct list ops, *n;
-    list_init(&ops);
-    tree_iter_init(&it, &s->held, NULL, false);
-    while ((ch = tree_iter_next(&it))) {
-        struct held *h = (struct held *)(uintptr_t)ch;
-        int64_t then = h->deleted ? 0 : h->revision;
-        if (h->db_revision == then) {
-            continue; /* on its way already */
-        }
-        struct op *op = op_new(OP_FLUSH, NULL, held_key(h), held_value(h), STR_NULL);
-        op->sequenced = true;
-        op->revision = h->revision;
-        op->db_revision = h->db_revision;
-        op->expires = h->expires;
-        h->db_revision = then;
-        list_push_back(&ops, &op->link);
-    }
-    pthread_mutex_lock(&s->lock);
-    if (s->group_n == 0) {
-        pthread_cond_signal(&s->com_cond);
-    }
-    while ((n = list_pop_front(&ops))) {
-        list_push_back(&s->group, n);
-        s->group_n++;
-    }
-    pthread_mutex_unlock(&s->lock);
-}
-
-/* ---- pages ---- */
-
-struct page_reader {
-    struct local_store *s;
-    struct page *page;
-    struct str end;
-    uint32_t limit;
-    struct tree_iter held;
-    const struct held *next_held; /* not yet given */
-};
-
-static struct page *page_new(void)
-{
-    struct page *p = calloc(1, sizeof(*p));
-    if (!p) {
-        abort();
-    }
-    buf_init(&p->bytes, 4 * (size_t)STORE_MAX_VALUE + STORE_PAGE_BYTES);
-    return p;
-}
-
-static struct page_item *page_add(struct page *p, struct str key, uint32_t limit)
-{
-    if (p->n >= (limit ? MIN(limit, STORE_PAGE_ITEMS) : STORE_PAGE_ITEMS) || p->bytes.len >= STORE_PAGE_BYTES) {
-        p->more = true;
-        return NULL;
-    }
-    if (p->n == p->capacity) {
-        p->capacity = p->capacity ? p->capacity * 2 : 16;
-        p->items = reallocarray(p->items, p->capacity, sizeof(*p->items));
-        if (!p->items) {
-            abort();
-        }
-    }
-    struct page_item *it = &p->items[p->n++];
-    *it = (struct page_item){ .key = p->bytes.len, .key_len = key.len };
-    buf_append(&p->bytes, key);
-    return it;
-}
-
-static void page_text(struct page *p, struct str s, size_t *ret_at, size_t *ret_len)
-{
-    *ret_at = p->bytes.len;
-    *ret_len = s.len;
-    buf_append(&p->bytes, s);
-}
-
-static bool page_row(struct page_reader *r, struct str key, struct str value, int64_t revision)
-{
-    struct page_item *it = page_add(r->page, key, r->limit);
-    if (!it) {
-        return false;
-    }
-    it->revision = revision;
-    page_text(r->page, value, &it->value, &it->value_len);
-    return true;
-}
-
-static void next_held(struct page_reader *r)
-{
-    r->next_held = tree_iter_next(&r->held);
-    if (r->next_held && r->end.ptr && str_cmp(held_key(r->next_held), r->end) >= 0) {
-        r->next_held = NULL;
-    }
-}
-
-/* Gives what is held back of keys before 'key' (absent: all). False when the page is full. */
-static bool give_held_before(struct page_reader *r, struct str key)
-{
-    while (r->next_held && (!key.ptr || str_cmp(held_key(r->next_held), key) < 0)) {
-        const struct held *h = r->next_held;
-        if (!h->deleted && !page_row(r, held_key(h), held_value(h), h->revision)) {
-            return false;
-        }
-        next_held(r);
-    }
-    return true;
-}
-
-static bool on_row(void *arg, struct str key, struct str value, int64_t revision)
-{
-    struct page_reader *r = arg;
-    if (!give_held_before(r, key)) {
-        return false;
-    }
-    const struct held *h = r->next_held;
-    if (!h || !str_eq(held_key(h), key)) {
-        return page_row(r, key, value, revision);
-    }
-    bool ok = h->revision < revision ? page_row(r, key, value, revision)
-                                     : h->deleted || page_row(r, key, held_value(h), h->revision);
-    if (ok) {
-        next_held(r);
-    }
-    return ok;
-}
-
-static void do_range(struct local_store *s, struct op *op)
-{
-    struct page_reader r = { .s = s, .page = page_new(), .end = op->end, .limit = op->limit };
-    pthread_mutex_lock(&s->lock);
-    op->revision = s->revision;
-    pthread_mutex_unlock(&s->lock);
-    tree_iter_init(&r.held, &s->held, &op->key, false);
-    next_held(&r);
-    op->page = r.page;
-    if (s->be->ops->range(s->be, op->key, op->end, on_row, &r) != BACKEND_OK || buf_failed(&r.page->bytes)) {
-        op->status = STORE_E_IO;
-    } else if (!r.page->more) {
-        (void)!give_held_before(&r, STR_NULL);
-    }
-    pthread_mutex_lock(&s->lock);
-    local_answer_ordered(s, op);
-    pthread_mutex_unlock(&s->lock);
-}
-
 /* ---- the thread ---- */
 
 static void do_op(struct local_store *s, struct op *op)
@@ -634,7 +315,7 @@ static void do_op(struct local_store *s, struct op *op)
         do_write(s, op);
         break;
     case OP_RANGE:
-        do_range(s, op);
+        pages_range(s, op);
         break;
     case OP_REVISION:
     case OP_FLUSH:
@@ -715,8 +396,8 @@ void *sequencer_main(void *arg)
             do_op(s, LIST_ENTRY(n, struct op, link));
         }
         expire(s);
-        if (s->held_bytes > STORE_HELD_BACK_BYTES) {
-            flush_held(s);
+        if (s->held_bytes > s->cfg.held_back_bytes) {
+            held_flush(s);
         }
         pthread_mutex_lock(&s->lock);
         /* A group that is full enough: let the committer catch up. */
@@ -726,7 +407,7 @@ void *sequencer_main(void *arg)
     }
     s->flush_failed = false;
     pthread_mutex_unlock(&s->lock);
-    flush_held(s);
+    held_flush(s);
     pthread_mutex_lock(&s->lock);
     s->sequencer_ended = true;
     pthread_cond_signal(&s->com_cond);
@@ -735,53 +416,6 @@ void *sequencer_main(void *arg)
 }
 
 /* ---- start and end ---- */
-
-/*
- * A durable write of a key with a held-back value was announced before it was committed; whether it was, nobody knows yet.
- *   VOLATILE_DELETED     dropped in any case: if the delete was not committed it was not acknowledged either, and is made now
- *   VOLATILE_SUPERSEDED  the row on disk tells (reconcile_held): a newer one wins
- *   VOLATILE_FORGET      it was committed
- */
-static void on_record(void *arg, const struct volatile_record *r)
-{
-    struct local_store *s = arg;
-    struct held *h = held_get(s, r->key);
-    if (r->kind == VOLATILE_SUPERSEDED) {
-        return;
-    }
-    if (r->kind == VOLATILE_FORGET) {
-        held_drop(s, r->key);
-        return;
-    }
-    if (r->kind == VOLATILE_DELETED) {
-        if (h) {
-            held_set(s, r->key, STR_NULL, r->revision, h->db_revision, 0);
-        }
-        return;
-    }
-    held_set(s, r->key, r->kind == VOLATILE_PUT ? r->value : STR_NULL, r->revision, r->db_revision, r->expires);
-}
-
-/* What is on disk may be newer than what was held back, and be gone when it was deleted durably. */
-static bool reconcile_held(struct local_store *s)
-{
-    struct tree all = tree_pin(&s->held);
-    struct tree_iter it;
-    const struct held *h;
-    bool ok = true;
-    tree_iter_init(&it, &all, NULL, false);
-    while (ok && (h = tree_iter_next(&it))) {
-        int64_t on_disk;
-        ok = s->be->ops->get(s->be, held_key(h), NULL, &on_disk) == BACKEND_OK;
-        if (on_disk >= h->revision || (on_disk == 0 && h->db_revision != 0)) {
-            held_drop(s, held_key(h));
-        } else if (ok && on_disk != h->db_revision) {
-            held_set(s, held_key(h), held_value(h), h->revision, on_disk, h->expires);
-        }
-    }
-    tree_deinit(&all);
-    return ok;
-}
 
 static void on_expiring(void *arg, struct str key, int64_t revision, int64_t expires)
 {
@@ -815,7 +449,7 @@ static bool begin_run(struct local_store *s, struct err *err)
         if (!volatile_log_create(&s->vlog, dir, s->meta.id, s->meta.run + 1, err)) {
             return false;
         }
-        int r = log_all_held(s);
+        int r = held_log_all(s);
         if (r < 0) {
             return err_set_errno(err, -r, "cannot write the volatile log in %s", dir);
         }
@@ -846,8 +480,8 @@ bool sequencer_recover(struct local_store *s, struct err *err)
     s->revision = s->meta.clean ? s->meta.reserved : s->meta.reserved + 1;
     if (!s->meta.clean) {
         const char *dir = s->cfg.volatile_dir;
-        if (dir && volatile_log_read(dir, s->meta.id, s->meta.run, on_record, s)) {
-            if (!reconcile_held(s)) {
+        if (dir && held_read_log(s, dir)) {
+            if (!held_reconcile(s)) {
                 return err_set(err, ERR_IO, "cannot read store %s", s->cfg.path);
             }
             log_info("store: %s was not closed; %zu volatile values were brought back from %s", s->cfg.path,

@@ -46,8 +46,8 @@ static const char *const write_sql[WRITE_N] = {
     [WRITE_BEGIN] = "BEGIN IMMEDIATE",
     [WRITE_COMMIT] = "COMMIT",
     [WRITE_ROLLBACK] = "ROLLBACK",
-    [WRITE_PUT] = "INSERT INTO kv (key, rev, expires, value) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key) DO UPDATE "
-                  "SET rev = excluded.rev, expires = excluded.expires, value = excluded.value",
+    [WRITE_PUT] = ("INSERT INTO kv (key, rev, expires, value) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (key) DO UPDATE "
+                   "SET rev = excluded.rev, expires = excluded.expires, value = excluded.value"),
     [WRITE_DELETE] = "DELETE FROM kv WHERE key = ?1",
     [WRITE_RESERVE] = "UPDATE meta SET reserved = ?1",
     [WRITE_BEGIN_RUN] = "UPDATE meta SET run = ?1, clean = 0, reserved = ?2",

@@ -68,6 +68,7 @@ struct store_config {
     const char *volatile_dir; /* a folder in tmpfs for the volatile log; NULL: volatile writes do not survive kill -9 */
     store_fatal_fn *on_fatal; /* NULL: logs the reason and _exit(1) */
     void *fatal_arg;
+    size_t held_back_bytes;   /* volatile values held back from disk at most; 0: the default of limits.h */
     bool no_sync;             /* tests and throw-away clusters: nothing is fsynced */
 };
 

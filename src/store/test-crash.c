@@ -130,7 +130,22 @@ static struct found read_all(struct fixture *f)
     return found;
 }
 
-static void crash_rounds(int rounds, unsigned max_ms)
+/* One that dies as soon as it has opened the store: the crash after the crash. */
+static void die_after_opening(struct fixture *f)
+{
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        loop_free(f->loop);
+        f->loop = loop_new(NULL);
+        _exit(fixture_try_open(f, &(struct err){ 0 }) ? 0 : 1);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void crash_rounds(int rounds, unsigned max_ms, size_t held_back_bytes)
 {
     struct fixture *f = fixture_new(true);
     struct known known[KEYS] = { 0 };
@@ -138,6 +153,7 @@ static void crash_rounds(int rounds, unsigned max_ms)
     int64_t newest = 0;
     size_t acknowledged = 0;
     f->sync = true;
+    f->held_back_bytes = held_back_bytes;
     for (int round = 0; round < rounds; round++) {
         int fds[2];
         CHECK_INT(pipe(fds), 0);
@@ -181,6 +197,9 @@ static void crash_rounds(int rounds, unsigned max_ms)
         int status;
         waitpid(pid, &status, 0);
         CHECK(WIFSIGNALED(status));
+        for (uint64_t again = rand_below(3); again > 0; again--) {
+            die_after_opening(f);
+        }
         fixture_open(f);
         CHECK(store_revision_seen(f->store) >= newest);
         struct found found = read_all(f);
@@ -204,10 +223,20 @@ static void crash_rounds(int rounds, unsigned max_ms)
     fixture_end(f);
 }
 
-TEST(killed_at_random_moments_it_loses_nothing_that_was_acknowledged)
+static int rounds(int usual)
 {
     const char *long_form = getenv("CORACLE_CRASH_ROUNDS");
-    crash_rounds(long_form ? (int)strtol(long_form, NULL, 10) : 12, 150);
+    return long_form ? (int)strtol(long_form, NULL, 10) : usual;
+}
+
+TEST(killed_at_random_moments_it_loses_nothing_that_was_acknowledged)
+{
+    crash_rounds(rounds(10), 150, 0);
+}
+
+TEST(killed_while_it_writes_out_what_was_held_back_it_loses_nothing)
+{
+    crash_rounds(rounds(10), 150, 1000);
 }
 
 /* In a mount namespace of its own with a tiny tmpfs as the store's disk. */

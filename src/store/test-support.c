@@ -48,6 +48,7 @@ bool fixture_try_open(struct fixture *f, struct err *err)
         .on_fatal = on_fatal,
         .fatal_arg = f,
         .no_sync = !f->sync,
+        .held_back_bytes = f->held_back_bytes,
     };
     f->store = f->sqlite ? store_open_sqlite(&cfg, err) : store_open_memory(&cfg, err);
     if (!f->store) {

@@ -11,6 +11,7 @@ struct fixture {
     bool sqlite;
     bool with_volatile_log;
     bool sync; /* fsync for real */
+    size_t held_back_bytes;
     char dir[64], path[96];
     struct loop *loop;
     struct store *store;
