@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "base/test.h"
 #include "net/test-certs.h"
 #include "net/test-server.h"
@@ -34,12 +35,14 @@ static void on_ended(struct loop_child *child UNUSED, int status, void *arg)
     c->ended = 1;
 }
 
+/* The folder of certificates of this run; other runs at the same time have their own. */
+static char dir[64];
+
 /* Runs a shell command while the loop turns; what it prints is returned. '$U' is the server's URL, '$D' a folder with ca.pem,
  * client.pem (with key), late.pem, mallory.pem. Skips the test when 'program' is not installed. */
 static struct str run(struct test_server *t, const char *program, const char *command)
 {
     static struct command c;
-    static char dir[64];
     char path[128], url[64], port[16];
     (void)snprintf(path, sizeof(path), "/usr/bin/%s", program);
     if (access(path, X_OK) < 0) {
@@ -97,7 +100,10 @@ static struct str run(struct test_server *t, const char *program, const char *co
 
 static void remove_files(void)
 {
-    (void)!system("rm -rf /tmp/coracle-test-net-??????");
+    struct err err;
+    if (dir[0] && !fs_remove_tree(dir, &err)) {
+        printf("%s\n", err.msg);
+    }
 }
 
 __attribute__((constructor)) static void at_end(void)
