@@ -402,7 +402,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags UNUSED, int32_t
     return 0;
 }
 
-static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code UNUSED, void *arg)
+static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *arg)
 {
     struct http_conn *c = arg;
     struct h2 *h = c->proto;
@@ -416,6 +416,9 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code U
     }
     if (s->body && s->body->unread.len > 0) {
         (void)nghttp2_session_consume_connection(session, s->body->unread.len);
+    }
+    if (code == NGHTTP2_NO_ERROR && s->responded && (s->no_body || s->left == 0)) {
+        s->dead = s->ended = true; /* an answer without a body was complete with its headers: nothing was cut off */
     }
     http_stream_detach(s);
     if (c->n_streams == 0) {

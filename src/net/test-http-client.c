@@ -419,6 +419,41 @@ TEST(client_certificate_is_shown_and_renewed)
     stop(&f);
 }
 
+TEST(a_server_certificate_is_no_client_certificate)
+{
+    struct fixture f;
+    struct seen s = { 0 };
+    struct err err;
+    const struct test_pki *pki = test_pki();
+    start(&f, TLS_AUTO, NULL, NULL);
+    struct net_tls_client_config c = { .ca_pem = str_c(pki->ca.cert_pem), .identity = test_identity(&pki->server),
+                                       .alpn = NET_ALPN_H2 };
+    CHECK_OK(net_tls_client_reload(f.tls, &c, &err), &err);
+    get(&f, &s, "/who");
+    CHECK(str_starts(str_c(s.body), STR("bad ")));
+    CHECK(str_find(str_c(s.body), STR("purpose")) > 0);
+    stop(&f);
+}
+
+TEST(an_intermediate_ca_in_the_bundle_is_an_anchor)
+{
+    struct test_cert root = { 0 }, inter = { 0 }, leaf = { 0 };
+    struct fixture f;
+    struct err err;
+    start(&f, TLS_AUTO, NULL, NULL);
+    test_cert_make(&root, &(struct test_cert_spec){ .cn = "root", .ca = true }, NULL);
+    test_cert_make(&inter, &(struct test_cert_spec){ .cn = "inter", .ca = true }, &root);
+    test_cert_make(&leaf, &(struct test_cert_spec){ .cn = "leaf", .san = "IP:127.0.0.1", .eku = "serverAuth" }, &inter);
+    struct net_tls_server_config sc = { .identity = test_identity(&leaf), .alpn = NET_ALPN_H2 };
+    CHECK_OK(net_tls_server_reload(f.server.tls, &sc, &err), &err);
+    expect_tls_failure(&f, &(struct net_tls_client_config){ .ca_pem = str_c(inter.cert_pem) }, "127.0.0.1", NULL);
+    expect_tls_failure(&f, &(struct net_tls_client_config){ .ca_pem = str_c(root.cert_pem) }, "127.0.0.1", "issuer certificate");
+    test_cert_free(&root);
+    test_cert_free(&inter);
+    test_cert_free(&leaf);
+    stop(&f);
+}
+
 TEST(client_upgrades_on_a_connection_of_its_own)
 {
     for (enum kind k = 0; k < KINDS; k++) {

@@ -206,6 +206,8 @@ static SSL_CTX *new_context(const SSL_METHOD *method, int min_version)
     SSL_CTX_set_read_ahead(ctx, 1);
     SSL_CTX_set_max_cert_list(ctx, MAX_CERT_LIST);
     SSL_CTX_set_verify_depth(ctx, NET_MAX_CHAIN);
+    /* Every certificate of a CA bundle is an anchor, an intermediate one too: as Go's, which clusters were built with. */
+    (void)X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
     char groups[] = "X25519:P-256:P-384"; /* the macro wants it writable */
     if (!SSL_CTX_set_min_proto_version(ctx, min_version) || !SSL_CTX_set_ciphersuites(ctx, CIPHERS_13) ||
         !SSL_CTX_set_cipher_list(ctx, CIPHERS_12) || !SSL_CTX_set1_groups_list(ctx, groups)) {
