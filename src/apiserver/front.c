@@ -139,8 +139,10 @@ void request_free(struct request *r)
     }
     list_remove(&r->link);
     request_unload(r);
-    http_stream_set_ops(r->http, NULL, NULL);
-    http_stream_release(r->http);
+    if (!r->handed_over) {
+        http_stream_set_ops(r->http, NULL, NULL);
+        http_stream_release(r->http);
+    }
     arena_deinit(&r->arena);
     free(r);
 }

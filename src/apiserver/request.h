@@ -52,6 +52,7 @@ struct request {
     struct rest *rest;
     const struct api_subresource *sub; /* NULL: the object itself */
     bool counted;                      /* in srv->n_in_flight */
+    bool handed_over;                  /* the stream's reference went to an upgrade proxy */
 
     /* stage_wait_rv */
     struct watch_cache_wait rv_wait;

@@ -52,6 +52,11 @@ static const struct stage finalize_stages[] = { STAGE(negotiate_object), STAGE(o
 static const struct stage review_stages[] = { STAGE(negotiate_plain), STAGE(options_create), STAGE(body), STAGE(decode), STAGE(review),
     STAGES_END };
 
+static const struct stage log_stages[] = { STAGE(negotiate_plain), STAGE(load_found), STAGE(pod_log), STAGES_END };
+static const struct stage pod_stream_stages[] = { STAGE(load_found), STAGE(begin_connect), STAGE(admit), STAGE(admit_validate),
+    STAGE(pod_stream), STAGES_END };
+static const struct stage proxy_stages[] = { STAGE(begin_connect), STAGE(admit), STAGE(admit_validate), STAGE(proxy), STAGES_END };
+
 /* Upstream's order of rules: the first row that fits. NULL means any. */
 static const struct route {
     const char *group, *resource, *sub, *verb;
@@ -62,6 +67,11 @@ static const struct route {
     { "", "pods", "eviction", "create", eviction_stages },
     { "", "serviceaccounts", "token", "create", token_stages },
     { "", "namespaces", "finalize", "update", finalize_stages },
+    { "", "pods", "log", "get", log_stages },
+    { "", "pods", "exec", NULL, pod_stream_stages },
+    { "", "pods", "attach", NULL, pod_stream_stages },
+    { "", "pods", "portforward", NULL, pod_stream_stages },
+    { "", NULL, "proxy", NULL, proxy_stages },
     { "authentication.k8s.io", NULL, "", "create", review_stages },
     { "authorization.k8s.io", NULL, "", "create", review_stages },
     { NULL, NULL, "scale", "get", scale_get_stages },

@@ -5,6 +5,7 @@
 #include "apiserver/admission.h"
 #include "apiserver/discovery.h"
 #include "apiserver/feeds.h"
+#include "apiserver/kubelet.h"
 #include "apiserver/openapi.h"
 #include "apiserver/request.h"
 #include "apiserver/service-alloc.h"
@@ -25,7 +26,8 @@ void apiserver_config_defaults(struct apiserver_config *c)
     *c = (struct apiserver_config){
         .store = STR("memory"), .advertise_address = STR("127.0.0.1"), .secure_port = 6443,
         .service_cluster_ip_range = STR("10.0.0.0/24"), .service_node_port_range = STR("30000-32767"), .anonymous_auth = true,
-        .extend_token_expiration = true, .event_ttl_s = 3600,
+        .extend_token_expiration = true,
+        .kubelet_preferred_address_types = STR("Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP"), .event_ttl_s = 3600,
         .authorization_modes = { .items = modes, .n = 1 }, .service_account_issuers = { .items = issuers, .n = 1 },
     };
 }
@@ -192,6 +194,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->node_graph = node_graph_free(s->node_graph);
     s->discovery = discovery_free(s->discovery);
     s->openapi = openapi_free(s->openapi);
+    s->kubelets = kubelet_pool_free(s->kubelets);
     s->sa_key = pki_key_unref(s->sa_key);
     if (s->sa_keys) {
         jwt_keyset_deinit(s->sa_keys);

@@ -56,6 +56,8 @@ stage_fn stage_eviction_begin, stage_eviction_budget;
 stage_fn stage_token_begin, stage_token_request;
 stage_fn stage_finalize_begin;
 stage_fn stage_review;      /* TokenReview, SubjectAccessReview and their kin */
-stage_fn stage_component_statuses;
+stage_fn stage_pod_log, stage_pod_stream; /* [sub-pod.c] */
+stage_fn stage_proxy;                      /* [sub-proxy.c] */
+stage_fn stage_begin_connect;              /* [connect.c] admission of CONNECT */
 
 #endif
