@@ -94,6 +94,7 @@ static bool spawn(struct program *c, struct err *err)
         .cgroups = c->cgroups,
         .cgroup = c->cgroup,
         .uid = (uid_t)c->role->uid,
+        .confinement = &c->role->confinement,
     };
     c->pid = sandbox_spawn(c->sandbox, &child, err);
     return c->pid > 0;

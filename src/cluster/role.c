@@ -53,6 +53,10 @@ static void apiserver(const struct maker *m, struct role *r)
 {
     start_role(m, r, "kube-apiserver");
     r->uid = ROLE_UID_APISERVER;
+    r->confinement = (struct confinement){
+        .read = { text(m->a, "%s/bin", m->state), text(m->a, "%s/kube/apiserver", m->state) },
+        .write = { text(m->a, "%s/store", m->state), ROLE_VOLATILE_DIR },
+    };
     r->socket = ROLE_API_SOCKETS;
     r->health = "https://127.0.0.1:6443/readyz";
     word(r, m->a, "--flag-defaults=secure");
@@ -80,6 +84,9 @@ static void controller_manager(const struct maker *m, struct role *r)
 {
     start_role(m, r, "kube-controller-manager");
     r->uid = ROLE_UID_CONTROLLER_MANAGER;
+    r->confinement = (struct confinement){
+        .read = { text(m->a, "%s/bin", m->state), text(m->a, "%s/kube/controller-manager", m->state) },
+    };
     r->health = "https://127.0.0.1:10257/healthz";
     word(r, m->a, "--flag-defaults=secure");
     word(r, m->a, "--bind-address=127.0.0.1");
@@ -103,6 +110,9 @@ static void scheduler(const struct maker *m, struct role *r)
 {
     start_role(m, r, "kube-scheduler");
     r->uid = ROLE_UID_SCHEDULER;
+    r->confinement = (struct confinement){
+        .read = { text(m->a, "%s/bin", m->state), text(m->a, "%s/kube/scheduler", m->state) },
+    };
     r->health = "https://127.0.0.1:10259/healthz";
     word(r, m->a, "--flag-defaults=secure");
     word(r, m->a, "--bind-address=127.0.0.1");

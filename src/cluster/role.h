@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "cluster/config.h"
+#include "cluster/confine.h"
 #include "cluster/machine.h"
 
 #define ROLE_MAX_WORDS 64
@@ -30,6 +31,7 @@ struct role {
     char *argv[ROLE_MAX_WORDS + 1];
     size_t n_argv;
     enum role_user uid;
+    struct confinement confinement; /* of a role without privileges */
     enum role_socket socket;
     size_t published;   /* which one, for ROLE_PUBLISHED_SOCKET */
     bool once;          /* ends by itself; done when its status is 0 */

@@ -422,7 +422,12 @@ static NORETURN void become(const struct sandbox_child *child, int report)
     ok = ok && pass_descriptors(child, &report);
     if (ok && child->uid) {
         ok = setgroups(0, NULL) == 0 && setresgid(child->uid, child->uid, child->uid) == 0 &&
-             setresuid(child->uid, child->uid, child->uid) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+             setresuid(child->uid, child->uid, child->uid) == 0;
+    }
+    if (ok && child->uid && (!confine_files(child->confinement, &err) || !confine_calls(&err))) {
+        ssize_t ignored = write(report, err.msg, strlen(err.msg));
+        (void)ignored;
+        _exit(127);
     }
     if (ok) {
         execve(child->program, child->argv, child->env);

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "cluster/cgroup.h"
+#include "cluster/confine.h"
 
 struct sandbox_path {
     const char *path; /* absolute, outside and inside */
@@ -56,7 +57,8 @@ struct sandbox_child {
     size_t n_pass_fds;
     const struct cgroups *cgroups;
     const char *cgroup;        /* of the sandbox */
-    uid_t uid;                 /* not 0: without privileges, as this user and group */
+    uid_t uid;                 /* not 0: without privileges, as this user and group, and confined */
+    const struct confinement *confinement; /* for 'uid' that is not 0 */
 };
 
 /* Starts a program inside. It is a child of the caller. Returns its pid, or -1 with a reason. */

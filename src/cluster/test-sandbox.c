@@ -36,8 +36,8 @@ static void stop(struct host *h)
     CHECK_OK(fs_remove_tree(h->dir, &err), &err);
 }
 
-/* Runs a shell line inside; returns its exit status and what it printed. */
-static int run(struct host *h, const char *line, char *out, size_t size)
+/* Runs a shell line inside, as a confined user unless 'uid' is 0; returns its exit status and what it printed. */
+static int run_as(struct host *h, uid_t uid, const struct confinement *confinement, const char *line, char *out, size_t size)
 {
     static char sh[] = "sh", c[] = "-c", path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
     char text[1024];
@@ -47,7 +47,8 @@ static int run(struct host *h, const char *line, char *out, size_t size)
     struct err err;
     CHECK(pipe2(p, O_CLOEXEC) == 0);
     const struct sandbox_child child = { .program = "/bin/sh", .argv = argv, .env = env, .output = p[1],
-                                         .cgroups = &h->cgroups, .cgroup = h->group };
+                                         .cgroups = &h->cgroups, .cgroup = h->group, .uid = uid,
+                                         .confinement = confinement };
     pid_t pid = sandbox_spawn(&h->sandbox, &child, &err);
     close(p[1]);
     CHECK_OK(pid > 0, &err);
@@ -60,6 +61,11 @@ static int run(struct host *h, const char *line, char *out, size_t size)
     close(p[0]);
     CHECK(waitpid(pid, &status, 0) == pid);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int run(struct host *h, const char *line, char *out, size_t size)
+{
+    return run_as(h, 0, NULL, line, out, size);
 }
 
 TEST(sandbox_is_a_host_of_its_own_and_leaves_nothing)
@@ -82,6 +88,26 @@ TEST(sandbox_is_a_host_of_its_own_and_leaves_nothing)
     CHECK_INT(run(&h, "cd /sys/fs/cgroup; test -d memory && cd memory; mkdir pods && rmdir pods", out, sizeof(out)), 0);
     stop(&h);
     CHECK(access(h.dir, F_OK) < 0);
+}
+
+TEST(confined_program_sees_its_own_files_and_makes_no_namespaces)
+{
+    struct host h = { 0 };
+    struct err err;
+    char out[4096];
+    const struct confinement c = { .read = { "/var/readable" }, .write = { "/var/writable" } };
+    CHECK_OK(start(&h, &err), &err);
+    CHECK_INT(run(&h, "cd /var && mkdir readable writable other && echo x >readable/x && echo y >other/y && chmod 644 */* && "
+                      "chown 64201 writable && chmod 777 /var", out, sizeof(out)), 0);
+    CHECK_INT(run_as(&h, 64201, &c, "id -u; id -g; cat /var/readable/x; echo z >/var/writable/z && cat /var/writable/z", out, sizeof(out)),
+              0);
+    CHECK_STR_C(str_c(out), "64201\n64201\nx\nz\n");
+    CHECK_INT(run_as(&h, 64201, &c, "grep -h '^CapEff\\|^NoNewPrivs\\|^Seccomp:' /proc/self/status", out, sizeof(out)), 0);
+    CHECK_STR_C(str_c(out), "CapEff:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n");
+    CHECK(run_as(&h, 64201, &c, "cat /var/other/y 2>/dev/null", out, sizeof(out)) != 0);
+    CHECK(run_as(&h, 64201, &c, "touch /var/new 2>/dev/null || touch /var/readable/new 2>/dev/null", out, sizeof(out)) != 0);
+    CHECK(run_as(&h, 64201, &c, "unshare -Ur true 2>/dev/null", out, sizeof(out)) != 0);
+    stop(&h);
 }
 
 TEST(sandbox_spawn_says_why_a_program_does_not_run)
