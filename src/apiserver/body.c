@@ -203,6 +203,10 @@ static bool decode_json(struct request *r, const struct body_type *want, struct 
                         struct api_problems *problems, void *obj)
 {
     struct err err = { 0 };
+    if (!json_check(r->body, JSON_DEPTH_MAX, &err)) {
+        struct str why = arena_printf(&r->arena, "couldn't get version/kind; json parse error: %s", err.msg);
+        return unrecognized(r, want->kind, why);
+    }
     if (!api_peek_type_meta(&r->arena, r->body, tm, &err)) {
         return unrecognized(r, want->kind, str_c(err.msg));
     }
@@ -243,7 +247,7 @@ static bool decode_protobuf(struct request *r, const struct body_type *want, str
         return unrecognized(r, want->kind, STR("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"));
     }
     if (!api_pb_envelope(r->body, &env, &err)) {
-        return unrecognized(r, want->kind, str_c(err.msg));
+        return unrecognized(r, want->kind, STR("unexpected EOF"));
     }
     tm->api_version = env.api_version;
     tm->kind = env.kind;

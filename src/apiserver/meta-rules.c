@@ -16,6 +16,10 @@ static bool check_name(enum kind_name_rule rule, struct str s, struct names_errs
 {
     switch (rule) {
     case KIND_NAME_LABEL:
+        if (str_find_char(s, '.') >= 0) {
+            n->msg[n->n++] = "must not contain dots";
+            return false;
+        }
         return names_dns1123_label(s, n);
     case KIND_NAME_LABEL_1035:
         return names_dns1035_label(s, n);

@@ -33,7 +33,7 @@ static const struct {
       "{\"metadata\":{\"name\":\"rb\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"view\"}}" },
     { "/apis/rbac.authorization.k8s.io/v1/namespaces/err/roles",
       "{\"metadata\":{\"name\":\"rbacadmin\"},\"rules\":[{\"apiGroups\":[\"rbac.authorization.k8s.io\"],\"resources\":[\"roles\",\"rolebindings\"],"
-      "\"verbs\":[\"create\",\"get\",\"update\"]}]}" },
+      "\"verbs\":[\"create\",\"get\",\"update\"]},{\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"],\"verbs\":[\"get\"]}]}" },
     { "/apis/rbac.authorization.k8s.io/v1/namespaces/err/rolebindings",
       "{\"metadata\":{\"name\":\"bob\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"rbacadmin\"},"
       "\"subjects\":[{\"kind\":\"User\",\"name\":\"bob\"}]}" },
@@ -132,6 +132,17 @@ static bool replay(struct test_server *t, const char *golden, const char *name, 
     for (uint32_t i = 0; h && i < h->n; i++) {
         headers = arena_printf(&a, "%.*s%.*s: %.*s\r\n", STR_ARG(headers), STR_ARG(h->members[i].key), STR_ARG(h->members[i].value.s));
     }
+    if (strstr(name, "annotation-too-long") || strstr(name, "configmap-over-1MiB")) {
+        /* Bodies of a size: only their note was kept. */
+        bool annotation = strstr(name, "annotation") != NULL;
+        size_t len = annotation ? 262145 : 1100000;
+        char *big = arena_alloc(&a, len);
+        CHECK(big != NULL);
+        memset(big, 'v', len);
+        body = arena_printf(&a, annotation ? "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"x\",\"annotations\":{\"a\":\"%.*s\"}}}"
+                                           : "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"x\"},\"data\":{\"a\":\"%.*s\"}}",
+                            (int)len, big);
+    }
     if (strstr(name, "body-too-large")) {
         char *big = arena_alloc(&a, 3200100);
         CHECK(big != NULL);
@@ -172,7 +183,7 @@ static int by_name(const void *a, const void *b)
 }
 
 /* How many of the captured cases agree; raise it when more do. Custom resources, quotas and pod security come later. */
-enum { AGREE_AT_LEAST = 255 };
+enum { AGREE_AT_LEAST = 268 };
 
 TEST(captured_errors_are_answered_alike)
 {

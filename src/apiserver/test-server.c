@@ -191,7 +191,7 @@ struct test_answer test_request(struct test_server *t, struct arena *a, struct s
         }
         r.body = arena_str(a, buf_str(&plain));
     }
-    if (str_eq_nocase(test_header(&r, "connection"), STR("close"))) {
+    if (r.status == 413 || str_eq_nocase(test_header(&r, "connection"), STR("close"))) {
         reconnect(t);
     }
     return r;
