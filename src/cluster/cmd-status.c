@@ -57,12 +57,11 @@ static bool print_table(const struct cluster_config *c, const struct status *s)
         if (strcmp(l->state, "done") == 0) {
             continue;
         }
-        uint64_t kb = status_pss_kb(l->pid);
         struct str address = address_of(l->health_url);
-        total += kb;
+        total += l->pss_kb;
         healthy = healthy && strcmp(l->health, "ok") == 0;
         print_age(l->seconds, age);
-        snprintf(memory, sizeof(memory), "%.1f MB", (double)kb / 1024);
+        snprintf(memory, sizeof(memory), "%.1f MB", (double)l->pss_kb / 1024);
         snprintf(pid, sizeof(pid), "%d", (int)l->pid);
         printf("%-24s %-8s %-18s %-32.*s %8s %10s %9u %6s\n", l->name, l->node, l->health, STR_ARG(address),
                l->pid > 0 ? pid : "-", memory, l->restarts, age);
@@ -95,6 +94,7 @@ static int run(int argc, char **argv)
         fprintf(stderr, "Error: %s\n", err.msg);
     } else {
         status_probe(&c.place, &s);
+        status_measure(&s);
         status = print_table(&c, &s) ? 0 : 2;
     }
     arena_deinit(&a);

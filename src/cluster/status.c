@@ -1,5 +1,6 @@
 #include "cluster/status.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -54,6 +55,7 @@ bool status_read(const struct place *place, struct arena *a, struct status *ret,
         l->last_status = (int)number(&line);
         l->log_path = field(&line, a);
         l->health[0] = '\0';
+        l->pss_kb = 0;
     }
     buf_deinit(&b);
     return ok;
@@ -189,14 +191,13 @@ void status_probe(const struct place *place UNUSED, struct status *s)
     }
 }
 
-uint64_t status_pss_kb(pid_t pid)
+static uint64_t pss_of(const char *pid)
 {
-    char path[64];
+    char path[PATH_MAX];
     struct buf b;
     uint64_t kb = 0;
     buf_init(&b, 65536);
-    snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
-    if (pid > 0 && fs_read(path, 65536, &b, NULL)) {
+    if (fs_read(path_of(path, "/proc/%s/smaps_rollup", pid), 65536, &b, NULL)) {
         struct str s = buf_str(&b);
         ptrdiff_t at = str_find(s, STR("\nPss:"));
         struct str rest = str_sub(s, at < 0 ? s.len : (size_t)at + 5, s.len), line, value, unit;
@@ -208,6 +209,44 @@ uint64_t status_pss_kb(pid_t pid)
     }
     buf_deinit(&b);
     return kb;
+}
+
+/* Field 6 of /proc/PID/stat: the session, which each program began with itself. */
+static pid_t session_of(const char *pid)
+{
+    char path[PATH_MAX];
+    struct buf b;
+    int32_t session = 0;
+    buf_init(&b, 8192);
+    if (fs_read(path_of(path, "/proc/%s/stat", pid), 4096, &b, NULL)) {
+        struct str s = buf_str(&b), field = STR_NULL;
+        ptrdiff_t at = str_rfind_char(s, ')');
+        struct str rest = str_sub(s, at < 0 ? s.len : (size_t)at + 2, s.len);
+        for (int i = 3; i <= 6 && str_split(&rest, ' ', &field); i++) {
+        }
+        if (!str_to_i32(field, &session)) {
+            session = 0;
+        }
+    }
+    buf_deinit(&b);
+    return session;
+}
+
+void status_measure(struct status *s)
+{
+    DIR *d = opendir("/proc");
+    struct dirent *e;
+    while (d && (e = readdir(d))) {
+        pid_t session = e->d_name[0] >= '1' && e->d_name[0] <= '9' ? session_of(e->d_name) : 0;
+        for (size_t i = 0; session > 0 && i < s->n; i++) {
+            if (s->lines[i].pid == session) {
+                s->lines[i].pss_kb += pss_of(e->d_name);
+            }
+        }
+    }
+    if (d) {
+        closedir(d);
+    }
 }
 
 void status_print_tail(const char *log_path, unsigned lines, FILE *out)

@@ -12,6 +12,7 @@ struct status_line {
     unsigned restarts;
     uint64_t seconds;
     int last_status;
+    uint64_t pss_kb;
     char health[80]; /* filled by status_probe(): "ok", or what is wrong */
 };
 
@@ -24,8 +25,9 @@ struct status {
 MUST_CHECK bool status_read(const struct place *place, struct arena *a, struct status *ret, struct err *err);
 /* Asks every program with a health URL, inside its node, and fills 'health'; waits at most a second for each. */
 void status_probe(const struct place *place, struct status *s);
-/* Proportional memory of a process in KiB (its share of shared pages counts as a part), or 0. */
-uint64_t status_pss_kb(pid_t pid);
+/* Fills 'pss_kb': the proportional memory (PSS) of each program and of what it started in its own session: the kubelet's server,
+ * containerd's shims; containers have sessions of their own. */
+void status_measure(struct status *s);
 /* Prints the last lines of a log to 'out', indented. */
 void status_print_tail(const char *log_path, unsigned lines, FILE *out);
 
