@@ -4,7 +4,6 @@
  *   status   one line for each component: name, node, pid, state, restarts, seconds since its start, health URL, last status,
  *            log file; separated by tabs
  *   nodes    one line for each node: name, address, pid of its first process
- *   route N CIDR   the pods of node N have these addresses; answers nothing, or the reason why not
  *   stop     ends the cluster; the connection closes when all is gone
  */
 #ifndef CLUSTER_CONTROL_H

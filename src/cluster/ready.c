@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "cluster/control.h"
 #include "cluster/status.h"
 
 #define POLL_MS 10
@@ -77,24 +76,8 @@ static bool condition_is(const struct val *object, const char *type)
     return false;
 }
 
-/* Tells the supervisor which pods are where: "route 1 10.244.0.0/24". */
-static bool route_pods(const struct cluster_config *c, unsigned node, struct str cidr, struct err *err)
-{
-    char request[80];
-    struct buf reply;
-    buf_init(&reply, 4096);
-    snprintf(request, sizeof(request), "route %u %.*s", node, STR_ARG(cidr));
-    bool ok = control_ask(&c->place, request, 5000, &reply, err);
-    if (ok && !str_empty(str_trim(buf_str(&reply)))) {
-        ok = err_set(err, ERR_IO, "%.*s", STR_ARG(str_trim(buf_str(&reply))));
-    }
-    buf_deinit(&reply);
-    return ok;
-}
-
 /* How many of our nodes are as they should be; 'why' says what the first other one lacks. */
-static unsigned count_ready(const struct cluster_config *c, const struct val *list, bool routed[CLUSTER_MAX_NODES],
-                            struct err *why)
+static unsigned count_ready(const struct cluster_config *c, const struct val *list, struct err *why)
 {
     unsigned n = 0;
     const struct val *items = val_get(list, STR("items"));
@@ -107,14 +90,11 @@ static unsigned count_ready(const struct cluster_config *c, const struct val *li
                 found = &items->items[i];
             }
         }
-        struct str cidr = VAL_STR_AT(found, "spec", "podCIDR");
         if (!found) {
             (void)err_set(why, ERR_UNAVAILABLE, "%s is not registered", name);
-        } else if (str_empty(cidr)) {
+        } else if (str_empty(VAL_STR_AT(found, "spec", "podCIDR"))) {
             (void)err_set(why, ERR_UNAVAILABLE, "%s has no podCIDR", name);
-        } else if (!routed[node - 1] && !route_pods(c, node, cidr, why)) {
-            continue;
-        } else if (!(routed[node - 1] = true) || !condition_is(found, "Ready")) {
+        } else if (!condition_is(found, "Ready")) {
             (void)err_set(why, ERR_UNAVAILABLE, "%s is not Ready", name);
         } else {
             n++;
@@ -126,14 +106,13 @@ static unsigned count_ready(const struct cluster_config *c, const struct val *li
 bool ready_nodes(const struct cluster_config *c, struct session *s, uint64_t until_ms, struct err *err)
 {
     unsigned tries = 0;
-    bool routed[CLUSTER_MAX_NODES] = { false };
     for (;;) {
         struct arena a;
         struct val list;
         struct err why = { .code = ERR_NONE };
         arena_init(&a, 16 << 20);
         bool ok = session_ask(s, "GET", "/api/v1/nodes", STR_NULL, &a, &list, NULL, &why) &&
-                  count_ready(c, &list, routed, &why) == c->n_nodes;
+                  count_ready(c, &list, &why) == c->n_nodes;
         arena_deinit(&a);
         if (ok) {
             return true;

@@ -1,6 +1,5 @@
 #include "cluster/supervisor.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,8 +11,8 @@
 #include "base/log.h"
 #include "cluster/program.h"
 #include "cluster/control.h"
+#include "cluster/routes.h"
 #include "cluster/switch.h"
-#include "net/addr.h"
 
 /* How long components may take to end by themselves. */
 #define STOP_GRACE_MS 3000
@@ -36,6 +35,7 @@ struct supervisor {
     struct arena arena;
     struct cgroups cgroups;
     struct net_switch net;
+    struct routes *routes;
     int node_api_socket; /* in node-1's network, or -1 */
     struct loop_child slirp;
     struct node nodes[CLUSTER_MAX_NODES];
@@ -258,27 +258,13 @@ static void begin_stop(void *arg)
     }
     s->stopping = true;
     log_info("stopping");
+    s->routes = routes_free(s->routes); /* its watch would keep the apiserver from ending */
     for (size_t i = 0; i < s->n_programs; i++) {
         program_stop(&s->programs[i], false);
         s->programs[i].started_ms = loop_now_ms(s->loop); /* from here on: since it was told to end */
     }
     loop_timer_init(&s->stop, s->loop, check_stopped, s);
     loop_timer_start(&s->stop, 1);
-}
-
-/* "1 10.244.0.0/24": the pods of node-1. Returns false with the reason. */
-static bool route(struct supervisor *s, struct str words, struct err *err)
-{
-    struct str node, cidr, net, bits;
-    struct net_addr addr;
-    uint64_t number, prefix;
-    if (!str_cut(words, ' ', &node, &cidr) || !str_cut(cidr, '/', &net, &bits) || !str_to_u64(node, &number) ||
-        !str_to_u64(bits, &prefix) || number < 1 || number > s->config->n_nodes || prefix < 8 || prefix > 32 ||
-        !net_addr_parse_ip(net, 0, &addr) || addr.sa.sa_family != AF_INET ||
-        (ntohl(addr.in4.sin_addr.s_addr) ^ CLUSTER_POD_NET) >> (32 - CLUSTER_POD_PREFIX) != 0) {
-        return err_set(err, ERR_INVALID, "cannot route \"%.*s\"", STR_ARG(words));
-    }
-    return switch_route_pods(&s->net, (unsigned)number, ntohl(addr.in4.sin_addr.s_addr), (unsigned)prefix, err);
 }
 
 static bool answer(void *arg, struct str request, struct buf *reply)
@@ -288,11 +274,6 @@ static bool answer(void *arg, struct str request, struct buf *reply)
         write_status(s, reply);
     } else if (str_eq_c(request, "nodes")) {
         write_nodes(s, reply);
-    } else if (str_starts(request, STR("route "))) {
-        struct err err;
-        if (!route(s, str_sub(request, 6, request.len), &err)) {
-            buf_printf(reply, "%s\n", err.msg);
-        }
     } else if (str_eq_c(request, "stop")) {
         begin_stop(s);
         return false;
@@ -384,6 +365,10 @@ static bool start_all(struct supervisor *s, struct err *err)
     for (unsigned i = 0; i < s->config->n_nodes; i++) {
         node_start_programs(&s->nodes[i]);
     }
+    s->routes = routes_new(s->loop, s->config, &s->net, err);
+    if (!s->routes) {
+        return false;
+    }
     loop_timer_init(&s->trim, s->loop, trim_logs, s);
     loop_timer_start(&s->trim, TRIM_EVERY_MS);
     return true;
@@ -394,6 +379,7 @@ static void end_all(struct supervisor *s)
     char top[CLUSTER_CGROUP_SIZE];
     struct err err;
     s->stopping = true;
+    s->routes = routes_free(s->routes);
     for (unsigned i = 0; i < s->config->n_nodes; i++) {
         loop_timer_stop(&s->nodes[i].again);
         loop_child_stop(&s->nodes[i].init);
