@@ -13,12 +13,22 @@ bool resource_has_verb(const struct api_resource *r, struct str verb)
     return false;
 }
 
-/* Of a resource that is served in several versions the stored one stands for all. */
-static bool counts(const struct api_resource *r)
+/* Of a resource that is served in several versions the first stands for all: metadata is the same in each. */
+static bool is_first_version(const struct api_resource *r)
 {
-    return r->default_on && str_eq(r->version, r->storage_version) && resource_has_verb(r, STR("list")) &&
-           resource_has_verb(r, STR("watch")) && resource_has_verb(r, STR("delete")) &&
-           !(str_eq(r->group, STR("events.k8s.io"))) && !(str_eq(r->group, STR("")) && str_eq(r->resource, STR("events")));
+    for (const struct api_resource *o = api_resources; o < r; o++) {
+        if (o->default_on && str_eq(o->group, r->group) && str_eq(o->resource, r->resource)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool resource_is_collected(const struct api_resource *r)
+{
+    bool events = str_eq(r->resource, STR("events")); /* they go by themselves */
+    return r->default_on && is_first_version(r) && !events && resource_has_verb(r, STR("list")) &&
+           resource_has_verb(r, STR("watch")) && resource_has_verb(r, STR("delete"));
 }
 
 void all_resources_init(struct all_resources *all, struct informers *informers, informer_event_fn *on_event,
@@ -32,7 +42,7 @@ void all_resources_init(struct all_resources *all, struct informers *informers, 
         abort();
     }
     for (size_t i = 0; i < api_n_resources; i++) {
-        if (!counts(&api_resources[i])) {
+        if (!resource_is_collected(&api_resources[i])) {
             continue;
         }
         struct informer_spec spec = { .resource = &api_resources[i], .fields = fields };

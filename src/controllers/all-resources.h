@@ -18,6 +18,8 @@ struct all_resources {
 
 /* Is the verb among the resource's? */
 bool resource_has_verb(const struct api_resource *r, struct str verb);
+/* Is it one of the resources that are watched here? */
+bool resource_is_collected(const struct api_resource *r);
 /* Asks for all informers; 'data_of' (may be NULL) gives each listener its data. */
 void all_resources_init(struct all_resources *all, struct informers *informers, informer_event_fn *on_event,
                         void *(*data_of)(void *ctx, size_t index), void *ctx);
