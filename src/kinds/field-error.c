@@ -115,7 +115,7 @@ static struct str quoted(struct arena *a, struct str s)
 }
 
 /* "<what>: <value>: <detail>", leaving out what is empty. */
-static struct str body_of(struct arena *a, const char *what, struct str value, const char *detail, va_list ap)
+static PRINTF_LIKE(4, 0) struct str body_of(struct arena *a, const char *what, struct str value, const char *detail, va_list ap)
 {
     struct str d = *detail ? arena_vprintf(a, detail, ap) : STR_EMPTY;
     if (str_empty(d)) {
