@@ -19,7 +19,7 @@ UP ?=
 DOWN ?=
 T ?=
 
-.PHONY: all packages-build packages-run packages-test up down test test-long bench fuzz clean
+.PHONY: all packages-build packages-run packages-test packages-fuzz up down test test-long bench fuzz clean
 
 all: packages-build
 	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
@@ -29,6 +29,8 @@ packages-build:
 	@tools/packages build
 packages-run:
 	@tools/packages build run
+packages-fuzz:
+	@tools/packages build fuzz
 packages-test:
 	@tools/packages build run test
 
@@ -58,7 +60,7 @@ bench: packages-run
 	@tools/link-programs $(RELEASE) build/bin
 	@bench/run build/bin
 
-fuzz: packages-test
+fuzz: packages-fuzz
 	@CC=clang tools/build $(FUZZ) $(JOBS) -Dbuildtype=debug -Doptimization=1 -Dfuzz=true \
 	    -Db_sanitize=address,undefined -Db_lundef=false -Dc_args=-fsanitize=fuzzer-no-link
 	@tools/run-fuzzers $(FUZZ) $(FUZZ_SECONDS) $(T)
