@@ -31,7 +31,8 @@ struct client {
     struct buf token; /* "Bearer …" of token_file or client_set_token() */
     uint64_t token_read_ms;
     uint64_t timeout_ms;
-    /* The token bucket as the time at which it was, or will be, full (options qps and burst); 0 ns: unlimited. */
+    /* The token bucket as the time at which it was, or will be, full (options qps and burst); 0 ns:
+     * unlimited. */
     uint64_t token_ns, burst_ns, full_ns;
     struct list calls;
 };
@@ -80,12 +81,13 @@ static char *text_of(struct str s)
 /* ---- the client ---- */
 
 /* Takes "https://host:port/prefix" apart. */
-static bool parse_server(struct arena *a, struct str server, bool *ret_tls, struct str *ret_host, uint16_t *ret_port,
-                         struct str *ret_prefix, struct err *err)
+static bool parse_server(struct arena *a, struct str server, bool *ret_tls, struct str *ret_host,
+                         uint16_t *ret_port, struct str *ret_prefix, struct err *err)
 {
     bool tls = str_starts(server, STR("https://"));
     if (!tls && !str_starts(server, STR("http://"))) {
-        return err_set(err, ERR_BAD_REQUEST, "server \"%.*s\" is no URL that begins with https://", STR_ARG(server));
+        return err_set(err, ERR_BAD_REQUEST, "server \"%.*s\" is no URL that begins with https://",
+                       STR_ARG(server));
     }
     struct str rest = str_sub(server, tls ? 8 : 7, SIZE_MAX), host_port, path;
     if (!str_cut(rest, '/', &host_port, &path)) {
@@ -96,7 +98,8 @@ static bool parse_server(struct arena *a, struct str server, bool *ret_tls, stru
     }
     *ret_port = tls ? 443 : 80;
     if (!net_split_host_port(host_port, ret_host, ret_port) || str_empty(*ret_host)) {
-        return err_set(err, ERR_BAD_REQUEST, "server \"%.*s\" has no host or a bad port", STR_ARG(server));
+        return err_set(err, ERR_BAD_REQUEST, "server \"%.*s\" has no host or a bad port",
+                       STR_ARG(server));
     }
     *ret_tls = tls;
     *ret_host = arena_str(a, *ret_host);
@@ -139,8 +142,8 @@ static bool connect_http(struct client *c, const struct client_config *config, s
     return http != NULL;
 }
 
-struct client *client_new(struct loop *loop, const struct client_config *config, const struct client_options *options,
-                          struct err *err)
+struct client *client_new(struct loop *loop, const struct client_config *config,
+                          const struct client_options *options, struct err *err)
 {
     struct client *c = calloc(1, sizeof(*c));
     if (!c) {
@@ -150,7 +153,8 @@ struct client *client_new(struct loop *loop, const struct client_config *config,
     list_init(&c->calls);
     arena_init(&c->strings, ARENA_NO_BUDGET);
     buf_init(&c->token, CLIENT_TOKEN_MAX);
-    c->user_agent = arena_str(&c->strings, str_c(options->user_agent ? options->user_agent : "coracle"));
+    c->user_agent =
+        arena_str(&c->strings, str_c(options->user_agent ? options->user_agent : "coracle"));
     c->timeout_ms = options->timeout_ms ? options->timeout_ms : 30000;
     if (options->qps > 0) {
         c->token_ns = (uint64_t)(1e9 / options->qps);
@@ -163,7 +167,8 @@ struct client *client_new(struct loop *loop, const struct client_config *config,
     } else if (!str_empty(config->username)) {
         struct buf b;
         buf_init(&b, 8192);
-        base64_encode(&b, arena_printf(&c->strings, "%.*s:%.*s", STR_ARG(config->username), STR_ARG(config->password)));
+        base64_encode(&b, arena_printf(&c->strings, "%.*s:%.*s", STR_ARG(config->username),
+                                       STR_ARG(config->password)));
         c->authorization = arena_printf(&c->strings, "Basic %.*s", STR_ARG(buf_str(&b)));
         buf_deinit(&b);
     }
@@ -274,7 +279,8 @@ static void call_end(struct client_call *call, struct client_answer *answer)
     void *data = call->data;
     struct arena a;
     arena_init(&a, CLIENT_ARENA_MAX);
-    /* 'done' may free the client, and with it every call in its list: this one must not be there any more. */
+    /* 'done' may free the client, and with it every call in its list: this one must not be there
+     * any more. */
     list_remove(&call->link);
     loop_timer_stop(&call->timer);
     if (done) {
@@ -287,7 +293,9 @@ static void call_end(struct client_call *call, struct client_answer *answer)
 
 static void call_fail(struct client_call *call, const struct err *err)
 {
-    struct client_answer answer = { .err = err, .http_status = call->status, .body = buf_str(&call->answer) };
+    struct client_answer answer = { .err = err,
+                                    .http_status = call->status,
+                                    .body = buf_str(&call->answer) };
     call_end(call, &answer);
 }
 
@@ -340,12 +348,13 @@ static void on_body(struct http_call *h UNUSED, struct str bytes, void *arg)
 static void status_error(const struct client_call *call, struct arena *a, struct err *err)
 {
     struct meta_v1_status s = { 0 };
-    if (api_decode_json(a, &meta_v1_status_type, buf_str(&call->answer), NULL, &s, NULL) && !str_empty(s.message)) {
+    if (api_decode_json(a, &meta_v1_status_type, buf_str(&call->answer), NULL, &s, NULL) &&
+        !str_empty(s.message)) {
         err_set(err, err_code_of(s.reason, call->status), "%.*s", STR_ARG(s.message));
         return;
     }
-    err_set(err, err_code_of(STR_NULL, call->status), "%s %s was answered %d %s", call->method, call->target,
-            call->status, http_status_text(call->status));
+    err_set(err, err_code_of(STR_NULL, call->status), "%s %s was answered %d %s", call->method,
+            call->target, call->status, http_status_text(call->status));
 }
 
 static void call_succeed(struct client_call *call)
@@ -355,12 +364,13 @@ static void call_succeed(struct client_call *call)
     struct client_answer answer = { .http_status = call->status, .body = buf_str(&call->answer) };
     arena_init(&a, CLIENT_ARENA_MAX);
     if (buf_failed(&call->answer)) {
-        err_set(&err, ERR_TOO_LARGE, "%s %s was answered with more than %u bytes", call->method, call->target,
-                CLIENT_ANSWER_MAX);
+        err_set(&err, ERR_TOO_LARGE, "%s %s was answered with more than %u bytes", call->method,
+                call->target, CLIENT_ANSWER_MAX);
         answer.err = &err;
     } else if (call->kind == CALL_DECODED && answer.body.len) {
         struct api_type_meta tm = { 0 };
-        bool status = api_peek_type_meta(&a, answer.body, &tm, &err) && str_eq(tm.kind, STR("Status"));
+        bool status =
+            api_peek_type_meta(&a, answer.body, &tm, &err) && str_eq(tm.kind, STR("Status"));
         answer.type = status ? &meta_v1_status_type : call->type;
         void *object = arena_alloc(&a, answer.type->size);
         if (object && api_decode_json(&a, answer.type, answer.body, NULL, object, &err)) {
@@ -374,7 +384,8 @@ static void call_succeed(struct client_call *call)
     arena_deinit(&a);
 }
 
-static void on_end(struct http_call *h UNUSED, const struct http_headers *trailers UNUSED, void *arg)
+static void on_end(struct http_call *h UNUSED, const struct http_headers *trailers UNUSED,
+                   void *arg)
 {
     struct client_call *call = arg;
     call->http = NULL;
@@ -383,15 +394,18 @@ static void on_end(struct http_call *h UNUSED, const struct http_headers *traile
         return;
     }
     uint64_t after_s;
-    if ((call->status == 429 || call->status == 503) && str_to_u64(str_c(call->retry_after), &after_s) &&
-        after_s < 600 && call_again(call, MAX(after_s * 1000, (uint64_t)50))) {
+    if ((call->status == 429 || call->status == 503) &&
+        str_to_u64(str_c(call->retry_after), &after_s) && after_s < 600 &&
+        call_again(call, MAX(after_s * 1000, (uint64_t)50))) {
         return;
     }
     struct err err;
     struct arena a;
     arena_init(&a, CLIENT_ARENA_MAX);
     status_error(call, &a, &err);
-    struct client_answer answer = { .err = &err, .http_status = call->status, .body = buf_str(&call->answer),
+    struct client_answer answer = { .err = &err,
+                                    .http_status = call->status,
+                                    .body = buf_str(&call->answer),
                                     .retry_after = str_c(call->retry_after) };
     call_end(call, &answer);
     arena_deinit(&a);
@@ -463,8 +477,8 @@ static void call_start(struct client_call *call)
     call->http = http_client_start(c->connections->http, &config, &call_ops, call);
 }
 
-static struct client_call *call_new(struct client *c, struct str method, struct str target, enum call_kind kind,
-                                    client_done_fn *done, void *data)
+static struct client_call *call_new(struct client *c, struct str method, struct str target,
+                                    enum call_kind kind, client_done_fn *done, void *data)
 {
     struct client_call *call = calloc(1, sizeof(*call));
     if (!call) {
@@ -537,8 +551,9 @@ static void target_path(struct buf *b, const struct client *c, const struct clie
     }
 }
 
-static struct client_call *call_on(struct client *c, const struct client_target *t, struct str method,
-                                   enum call_kind kind, client_done_fn *done, void *data)
+static struct client_call *call_on(struct client *c, const struct client_target *t,
+                                   struct str method, enum call_kind kind, client_done_fn *done,
+                                   void *data)
 {
     struct buf path;
     buf_init(&path, 65536);
@@ -548,18 +563,20 @@ static struct client_call *call_on(struct client *c, const struct client_target 
     return call;
 }
 
-struct client_call *client_send(struct client *c, const struct client_target *t, const struct client_request *r,
-                                client_done_fn *done, void *data)
+struct client_call *client_send(struct client *c, const struct client_target *t,
+                                const struct client_request *r, client_done_fn *done, void *data)
 {
     struct client_call *call = call_on(c, t, r->method, CALL_DECODED, done, data);
-    call->type = r->answer_type ? r->answer_type : t->answer_type ? t->answer_type : t->resource->type;
+    call->type = r->answer_type   ? r->answer_type
+                 : t->answer_type ? t->answer_type
+                                  : t->resource->type;
     call_set_body(call, r->content_type, r->body);
     call_begin(call, t->timeout_ms ? t->timeout_ms : c->timeout_ms);
     return call;
 }
 
-struct client_call *client_stream(struct client *c, const struct client_target *t, client_data_fn *on_data,
-                                  client_done_fn *done, void *data)
+struct client_call *client_stream(struct client *c, const struct client_target *t,
+                                  client_data_fn *on_data, client_done_fn *done, void *data)
 {
     struct client_call *call = call_on(c, t, STR("GET"), CALL_STREAM, done, data);
     call->on_data = on_data;
@@ -567,8 +584,9 @@ struct client_call *client_stream(struct client *c, const struct client_target *
     return call;
 }
 
-struct client_call *client_raw(struct client *c, struct str method, struct str path, struct str content_type,
-                               struct str body, client_done_fn *done, void *data)
+struct client_call *client_raw(struct client *c, struct str method, struct str path,
+                               struct str content_type, struct str body, client_done_fn *done,
+                               void *data)
 {
     struct buf target;
     buf_init(&target, 65536);
@@ -581,7 +599,8 @@ struct client_call *client_raw(struct client *c, struct str method, struct str p
     return call;
 }
 
-struct client_call *client_get(struct client *c, const struct client_target *t, client_done_fn *done, void *data)
+struct client_call *client_get(struct client *c, const struct client_target *t,
+                               client_done_fn *done, void *data)
 {
     struct client_request r = { .method = STR("GET") };
     if (!t->name.len && !t->answer_type) {
@@ -590,17 +609,17 @@ struct client_call *client_get(struct client *c, const struct client_target *t, 
     return client_send(c, t, &r, done, data);
 }
 
-static struct client_call *send_object(struct client *c, const struct client_target *t, struct str method,
-                                       const struct api_type *type, const void *object, client_done_fn *done,
-                                       void *data)
+static struct client_call *send_object(struct client *c, const struct client_target *t,
+                                       struct str method, const struct api_type *type,
+                                       const void *object, client_done_fn *done, void *data)
 {
     struct buf body;
     struct api_json_encode e = { 0 };
     char api_version[256];
     if (type == t->resource->type) {
         const struct api_resource *r = t->resource;
-        snprintf(api_version, sizeof(api_version), "%.*s%s%.*s", STR_ARG(r->group), str_empty(r->group) ? "" : "/",
-                 STR_ARG(r->version));
+        snprintf(api_version, sizeof(api_version), "%.*s%s%.*s", STR_ARG(r->group),
+                 str_empty(r->group) ? "" : "/", STR_ARG(r->version));
         e.kind = r->kind;
         e.api_version = str_c(api_version);
     }
@@ -608,21 +627,25 @@ static struct client_call *send_object(struct client *c, const struct client_tar
     if (!api_encode_json(&body, type, object, &e, NULL)) {
         abort(); /* an object of ours beyond 64 MiB */
     }
-    struct client_request r = { .method = method, .content_type = STR("application/json"), .body = buf_str(&body) };
+    struct client_request r = { .method = method,
+                                .content_type = STR("application/json"),
+                                .body = buf_str(&body) };
     r.answer_type = t->answer_type ? t->answer_type : type;
     struct client_call *call = client_send(c, t, &r, done, data);
     buf_deinit(&body);
     return call;
 }
 
-struct client_call *client_create(struct client *c, const struct client_target *t, const struct api_type *body_type,
-                                  const void *object, client_done_fn *done, void *data)
+struct client_call *client_create(struct client *c, const struct client_target *t,
+                                  const struct api_type *body_type, const void *object,
+                                  client_done_fn *done, void *data)
 {
-    return send_object(c, t, STR("POST"), body_type ? body_type : t->resource->type, object, done, data);
+    return send_object(c, t, STR("POST"), body_type ? body_type : t->resource->type, object, done,
+                       data);
 }
 
-struct client_call *client_update(struct client *c, const struct client_target *t, const void *object,
-                                  client_done_fn *done, void *data)
+struct client_call *client_update(struct client *c, const struct client_target *t,
+                                  const void *object, client_done_fn *done, void *data)
 {
     return send_object(c, t, STR("PUT"), t->resource->type, object, done, data);
 }
@@ -638,21 +661,26 @@ struct str client_patch_content_type(enum client_patch_type type)
     return content_types[type];
 }
 
-struct client_call *client_patch(struct client *c, const struct client_target *t, enum client_patch_type type,
-                                 struct str patch, client_done_fn *done, void *data)
+struct client_call *client_patch(struct client *c, const struct client_target *t,
+                                 enum client_patch_type type, struct str patch,
+                                 client_done_fn *done, void *data)
 {
-    struct client_request r = { .method = STR("PATCH"), .content_type = client_patch_content_type(type), .body = patch };
+    struct client_request r = { .method = STR("PATCH"),
+                                .content_type = client_patch_content_type(type),
+                                .body = patch };
     return client_send(c, t, &r, done, data);
 }
 
 struct str client_delete_body(struct arena *a, const struct client_delete_options *options)
 {
-    struct meta_v1_delete_options o = { .kind = STR_INIT("DeleteOptions"), .api_version = STR_INIT("v1") };
+    struct meta_v1_delete_options o = { .kind = STR_INIT("DeleteOptions"),
+                                        .api_version = STR_INIT("v1") };
     struct meta_v1_preconditions preconditions = { 0 };
     struct buf b;
     if (options->uid.len || options->resource_version.len) {
         preconditions.uid = options->uid.len ? options->uid : STR_NULL;
-        preconditions.resource_version = options->resource_version.len ? options->resource_version : STR_NULL;
+        preconditions.resource_version =
+            options->resource_version.len ? options->resource_version : STR_NULL;
         o.preconditions = &preconditions;
     }
     if (options->grace_seconds >= 0) {
@@ -670,12 +698,14 @@ struct str client_delete_body(struct arena *a, const struct client_delete_option
 }
 
 struct client_call *client_delete(struct client *c, const struct client_target *t,
-                                  const struct client_delete_options *options, client_done_fn *done, void *data)
+                                  const struct client_delete_options *options, client_done_fn *done,
+                                  void *data)
 {
     static const struct client_delete_options none = { .grace_seconds = -1 };
     struct arena a;
     arena_init(&a, 1 << 20);
-    struct client_request r = { .method = STR("DELETE"), .content_type = STR("application/json"),
+    struct client_request r = { .method = STR("DELETE"),
+                                .content_type = STR("application/json"),
                                 .body = client_delete_body(&a, options ? options : &none) };
     struct client_call *call = client_send(c, t, &r, done, data);
     arena_deinit(&a);

@@ -75,7 +75,8 @@ struct actions {
 
 /* ---- what a reconciler says ---- */
 
-static struct action *action_new(struct actions *a, enum action_kind kind, const struct api_resource *r)
+static struct action *action_new(struct actions *a, enum action_kind kind,
+                                 const struct api_resource *r)
 {
     struct action *x = arena_new(&a->arena, struct action);
     if (!x) {
@@ -93,11 +94,13 @@ static struct action *action_new(struct actions *a, enum action_kind kind, const
 /* "apps/v1", or "v1" for core. */
 static struct str api_version(struct actions *a, const struct api_resource *r)
 {
-    return str_empty(r->group) ? r->version
-                               : arena_printf(&a->arena, "%.*s/%.*s", STR_ARG(r->group), STR_ARG(r->version));
+    return str_empty(r->group)
+               ? r->version
+               : arena_printf(&a->arena, "%.*s/%.*s", STR_ARG(r->group), STR_ARG(r->version));
 }
 
-static struct str encode(struct actions *a, const struct api_type *type, const void *obj, const struct api_resource *r)
+static struct str encode(struct actions *a, const struct api_type *type, const void *obj,
+                         const struct api_resource *r)
 {
     struct buf b;
     struct api_json_encode e = { 0 };
@@ -114,9 +117,11 @@ static struct str encode(struct actions *a, const struct api_type *type, const v
     return text;
 }
 
-static void set_request(struct action *x, struct str method, struct str content_type, struct str body)
+static void set_request(struct action *x, struct str method, struct str content_type,
+                        struct str body)
 {
-    x->request = (struct client_request){ .method = method, .content_type = content_type, .body = body };
+    x->request =
+        (struct client_request){ .method = method, .content_type = content_type, .body = body };
 }
 
 void act_create(struct actions *a, const struct api_resource *r, struct str ns, const void *obj)
@@ -127,7 +132,8 @@ void act_create(struct actions *a, const struct api_resource *r, struct str ns, 
     set_request(x, STR("POST"), STR("application/json"), encode(a, r->type, obj, r));
 }
 
-static void update(struct actions *a, const struct api_resource *r, const char *subresource, const void *obj)
+static void update(struct actions *a, const struct api_resource *r, const char *subresource,
+                   const void *obj)
 {
     const struct meta_v1_object_meta *m = meta_of(r->type, obj);
     struct action *x = action_new(a, ACTION_CALL, r);
@@ -143,13 +149,14 @@ void act_update(struct actions *a, const struct api_resource *r, const void *obj
     update(a, r, NULL, obj);
 }
 
-void act_update_sub(struct actions *a, const struct api_resource *r, const char *subresource, const void *obj)
+void act_update_sub(struct actions *a, const struct api_resource *r, const char *subresource,
+                    const void *obj)
 {
     update(a, r, subresource, obj);
 }
 
-void act_patch(struct actions *a, const struct api_resource *r, struct str ns, struct str name, const char *subresource,
-               enum client_patch_type type, struct str patch)
+void act_patch(struct actions *a, const struct api_resource *r, struct str ns, struct str name,
+               const char *subresource, enum client_patch_type type, struct str patch)
 {
     struct action *x = action_new(a, ACTION_CALL, r);
     x->target.ns = arena_str(&a->arena, ns);
@@ -170,10 +177,11 @@ void act_post_sub(struct actions *a, const struct api_resource *r, struct str ns
     set_request(x, STR("POST"), STR("application/json"), encode(a, body_type, body, NULL));
 }
 
-void act_delete(struct actions *a, const struct api_resource *r, struct str ns, struct str name, struct str uid,
-                const struct client_delete_options *options)
+void act_delete(struct actions *a, const struct api_resource *r, struct str ns, struct str name,
+                struct str uid, const struct client_delete_options *options)
 {
-    struct client_delete_options o = options ? *options : (struct client_delete_options){ .grace_seconds = -1 };
+    struct client_delete_options o =
+        options ? *options : (struct client_delete_options){ .grace_seconds = -1 };
     struct action *x = action_new(a, ACTION_DELETE, r);
     x->target.ns = arena_str(&a->arena, ns);
     x->target.name = arena_str(&a->arena, name);
@@ -190,7 +198,8 @@ void act_barrier(struct actions *a)
     action_new(a, ACTION_BARRIER, NULL);
 }
 
-void act_require_absent(struct actions *a, const struct api_resource *r, struct str ns, struct str name, struct str uid)
+void act_require_absent(struct actions *a, const struct api_resource *r, struct str ns,
+                        struct str name, struct str uid)
 {
     act_barrier(a);
     struct action *x = action_new(a, ACTION_REQUIRE_ABSENT, r);
@@ -222,13 +231,15 @@ void act_fail(struct actions *a, const char *fmt, ...)
     va_start(ap, fmt);
     struct str text = arena_vprintf(&a->arena, fmt, ap);
     va_end(ap);
-    log_warning("%s %.*s: %.*s; it is tried again", a->controller->ops->name, STR_ARG(a->key), STR_ARG(text));
+    log_warning("%s %.*s: %.*s; it is tried again", a->controller->ops->name, STR_ARG(a->key),
+                STR_ARG(text));
     a->failed = true;
 }
 
 /* The object may be gone when the event is written: its names are copied. */
-static struct action_event *event_new(struct actions *a, const struct api_resource *r, const void *obj,
-                                      const char *type, const char *reason, struct str text)
+static struct action_event *event_new(struct actions *a, const struct api_resource *r,
+                                      const void *obj, const char *type, const char *reason,
+                                      struct str text)
 {
     struct action_event *e = arena_new(&a->arena, struct action_event);
     if (!e) {
@@ -252,8 +263,8 @@ static struct action_event *event_new(struct actions *a, const struct api_resour
 static void event_write(struct actions *a, const struct action_event *e, const char *more)
 {
     if (e && a->controller->events) {
-        event_record(a->controller->events, &e->subject, e->type, e->reason, "%.*s%s%s", STR_ARG(e->text),
-                     more ? ": " : "", more ? more : "");
+        event_record(a->controller->events, &e->subject, e->type, e->reason, "%.*s%s%s",
+                     STR_ARG(e->text), more ? ": " : "", more ? more : "");
     }
 }
 
@@ -263,8 +274,8 @@ static struct action *last_action(struct actions *a)
     return CONTAINER_OF(a->last, struct action, next);
 }
 
-void act_event(struct actions *a, const struct api_resource *r, const void *obj, const char *type, const char *reason,
-               const char *fmt, ...)
+void act_event(struct actions *a, const struct api_resource *r, const void *obj, const char *type,
+               const char *reason, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -272,8 +283,8 @@ void act_event(struct actions *a, const struct api_resource *r, const void *obj,
     va_end(ap);
 }
 
-void act_event_after(struct actions *a, const struct api_resource *r, const void *obj, const char *type,
-                     const char *reason, const char *fmt, ...)
+void act_event_after(struct actions *a, const struct api_resource *r, const void *obj,
+                     const char *type, const char *reason, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -281,12 +292,13 @@ void act_event_after(struct actions *a, const struct api_resource *r, const void
     va_end(ap);
 }
 
-void act_event_on_failure(struct actions *a, const struct api_resource *r, const void *obj, const char *type,
-                          const char *reason, const char *fmt, ...)
+void act_event_on_failure(struct actions *a, const struct api_resource *r, const void *obj,
+                          const char *type, const char *reason, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    last_action(a)->on_failure = event_new(a, r, obj, type, reason, arena_vprintf(&a->arena, fmt, ap));
+    last_action(a)->on_failure =
+        event_new(a, r, obj, type, reason, arena_vprintf(&a->arena, fmt, ap));
     va_end(ap);
 }
 
@@ -345,9 +357,10 @@ static void on_answer(void *data, const struct client_answer *answer)
     x->call = NULL;
     a->n_running--;
     if (answer->err && answer->err->code != x->tolerate) {
-        bool conflict = answer->err->code == ERR_CONFLICT || answer->err->code == ERR_ALREADY_EXISTS;
-        log_at(conflict ? LOG_DEBUG : LOG_WARNING, "%s %.*s: %s; it is tried again", c->ops->name, STR_ARG(a->key),
-               answer->err->msg);
+        bool conflict =
+            answer->err->code == ERR_CONFLICT || answer->err->code == ERR_ALREADY_EXISTS;
+        log_at(conflict ? LOG_DEBUG : LOG_WARNING, "%s %.*s: %s; it is tried again", c->ops->name,
+               STR_ARG(a->key), answer->err->msg);
         a->failed = true;
         event_write(a, x->on_failure, answer->err->msg);
     } else if (x->kind == ACTION_DELETE && (answer->err || answer->type != x->resource->type)) {
@@ -355,11 +368,13 @@ static void on_answer(void *data, const struct client_answer *answer)
     } else if (x->kind == ACTION_DELETE && !answer->err) {
         /* The object as it was deleted, or as it now waits for its finalizers or its grace. */
         const struct meta_v1_object_meta *m = meta_of(answer->type, answer->object);
-        bool waits = m->deletion_timestamp.set && (m->n_finalizers || m->deletion_grace_period_seconds > 0);
+        bool waits =
+            m->deletion_timestamp.set && (m->n_finalizers || m->deletion_grace_period_seconds > 0);
         if (waits) {
             informers_absorb(c->informers, x->resource, answer->object);
         } else {
-            informers_absorb_delete(c->informers, x->resource, x->target.ns, x->target.name, x->uid);
+            informers_absorb_delete(c->informers, x->resource, x->target.ns, x->target.name,
+                                    x->uid);
         }
     } else if (x->kind == ACTION_REQUIRE_ABSENT) {
         if (!answer->err && answer->object && answer->type == x->resource->type &&
@@ -385,7 +400,8 @@ static void pass_step(struct actions *a)
             return;
         }
         if (a->failed) {
-            a->next = NULL; /* what failed decides first; the next pass says anew what is to be done */
+            a->next =
+                NULL; /* what failed decides first; the next pass says anew what is to be done */
             break;
         }
         a->next = x->next;
@@ -440,8 +456,8 @@ void controller_dry_run(struct controller *c, struct str key, int64_t now, struc
             buf_append_c(out, "--\n");
             continue;
         }
-        buf_printf(out, "%.*s %.*s %.*s", STR_ARG(x->request.method), STR_ARG(x->resource->resource),
-                   STR_ARG(x->target.ns));
+        buf_printf(out, "%.*s %.*s %.*s", STR_ARG(x->request.method),
+                   STR_ARG(x->resource->resource), STR_ARG(x->target.ns));
         if (x->target.name.len) {
             buf_printf(out, "/%.*s", STR_ARG(x->target.name));
         }
@@ -450,7 +466,8 @@ void controller_dry_run(struct controller *c, struct str key, int64_t now, struc
         }
         buf_printf(out, " %.*s\n", STR_ARG(x->request.body));
         if (x->after) {
-            buf_printf(out, "  event %s %s: %.*s\n", x->after->type, x->after->reason, STR_ARG(x->after->text));
+            buf_printf(out, "  event %s %s: %.*s\n", x->after->type, x->after->reason,
+                       STR_ARG(x->after->text));
         }
     }
     if (a->failed) {
@@ -486,8 +503,8 @@ static void on_timer(void *arg)
     work(arg);
 }
 
-struct controller *controller_new(const struct controller_ops *ops, struct client *client, struct informers *informers,
-                                  struct event_recorder *events)
+struct controller *controller_new(const struct controller_ops *ops, struct client *client,
+                                  struct informers *informers, struct event_recorder *events)
 {
     struct controller *c = calloc(1, sizeof(*c));
     if (!c) {
@@ -510,8 +527,7 @@ struct controller *controller_free(struct controller *c)
     if (!c) {
         return NULL;
     }
-    LIST_FOREACH(&c->passes, struct actions, link, a)
-    {
+    LIST_FOREACH(&c->passes, struct actions, link, a) {
         pass_free(a);
     }
     loop_timer_stop(&c->timer);
@@ -545,7 +561,8 @@ void controller_enqueue_obj(struct controller *c, const struct api_type *type, c
 {
     char key[600]; /* namespace (63), '/', name (253) as validation bounds them, with room */
     const struct meta_v1_object_meta *m = meta_of(type, obj);
-    snprintf(key, sizeof(key), "%.*s%s%.*s", STR_ARG(m->namespace), m->namespace.len ? "/" : "", STR_ARG(m->name));
+    snprintf(key, sizeof(key), "%.*s%s%.*s", STR_ARG(m->namespace), m->namespace.len ? "/" : "",
+             STR_ARG(m->name));
     controller_enqueue(c, str_c(key));
 }
 
@@ -570,7 +587,8 @@ static void on_event(void *data, const void *old, const void *obj)
     controller_enqueue_obj(w->controller, w->type, obj ? obj : old);
 }
 
-struct informer *controller_watch(struct controller *c, struct informers *informers, const struct informer_spec *spec)
+struct informer *controller_watch(struct controller *c, struct informers *informers,
+                                  const struct informer_spec *spec)
 {
     struct watch *w = calloc(1, sizeof(*w));
     if (!w) {

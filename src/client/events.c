@@ -19,7 +19,8 @@
 #define SOURCE_REFILL_S 300
 #define KNOWN_MOST 4096
 
-/* One thing that is remembered by key: an event that was written, a group of similar ones, or an object's allowance. */
+/* One thing that is remembered by key: an event that was written, a group of similar ones, or an
+ * object's allowance. */
 struct known {
     struct list lru;
     char *key;
@@ -145,11 +146,13 @@ struct event_subject event_subject_of(const struct api_resource *r, const void *
     };
 }
 
-/* A token of the object's allowance: SOURCE_BURST at once, one more every SOURCE_REFILL_S seconds. */
-static bool allowed(struct event_recorder *r, struct arena *a, const struct event_subject *s, int64_t now)
+/* A token of the object's allowance: SOURCE_BURST at once, one more every SOURCE_REFILL_S seconds.
+ */
+static bool allowed(struct event_recorder *r, struct arena *a, const struct event_subject *s,
+                    int64_t now)
 {
-    struct known *k = known_of(r, arena_printf(a, "allow/%.*s/%.*s/%.*s/%.*s", STR_ARG(s->kind), STR_ARG(s->ns),
-                                               STR_ARG(s->name), STR_ARG(s->uid)));
+    struct known *k = known_of(r, arena_printf(a, "allow/%.*s/%.*s/%.*s/%.*s", STR_ARG(s->kind),
+                                               STR_ARG(s->ns), STR_ARG(s->name), STR_ARG(s->uid)));
     int64_t full = MAX(k->full_s, now) + SOURCE_REFILL_S;
     if (full - now > (int64_t)SOURCE_BURST * SOURCE_REFILL_S) {
         return false;
@@ -172,13 +175,15 @@ static void on_written(void *data, const struct client_answer *answer)
     pending_free(p);
 }
 
-static void write_event(struct event_recorder *r, struct arena *a, struct known *k, const struct event_subject *s,
-                        const char *type, const char *reason, struct str message)
+static void write_event(struct event_recorder *r, struct arena *a, struct known *k,
+                        const struct event_subject *s, const char *type, const char *reason,
+                        struct str message)
 {
     struct api_time now = { .set = true };
     clock_real(&now.sec, &now.nsec);
     const struct api_resource *events = api_resource_find(STR(""), STR("v1"), STR("events"));
-    struct client_target t = { .resource = events, .ns = str_empty(s->ns) ? STR("default") : s->ns };
+    struct client_target t = { .resource = events,
+                               .ns = str_empty(s->ns) ? STR("default") : s->ns };
     struct pending *p = calloc(1, sizeof(*p));
     if (!p) {
         abort();
@@ -226,8 +231,8 @@ static void write_event(struct event_recorder *r, struct arena *a, struct known 
     p->call = client_create(r->client, &t, NULL, &e, on_written, p);
 }
 
-void event_record(struct event_recorder *r, const struct event_subject *s, const char *type, const char *reason,
-                  const char *fmt, ...)
+void event_record(struct event_recorder *r, const struct event_subject *s, const char *type,
+                  const char *reason, const char *fmt, ...)
 {
     struct arena a;
     va_list ap;
@@ -238,10 +243,11 @@ void event_record(struct event_recorder *r, const struct event_subject *s, const
     message = str_sub(message, 0, 1024); /* Event validation: at most 1024 bytes */
 
     int64_t now = clock_real_s();
-    struct str similar = arena_printf(&a, "similar/%.*s/%.*s/%.*s/%.*s/%s/%s", STR_ARG(s->kind), STR_ARG(s->ns),
-                                      STR_ARG(s->name), STR_ARG(s->uid), type, reason);
-    struct str exact = arena_printf(&a, "%.*s/%.*s/%.*s/%.*s", STR_ARG(similar), STR_ARG(s->field_path), STR_ARG(s->uid),
-                                    STR_ARG(message));
+    struct str similar =
+        arena_printf(&a, "similar/%.*s/%.*s/%.*s/%.*s/%s/%s", STR_ARG(s->kind), STR_ARG(s->ns),
+                     STR_ARG(s->name), STR_ARG(s->uid), type, reason);
+    struct str exact = arena_printf(&a, "%.*s/%.*s/%.*s/%.*s", STR_ARG(similar),
+                                    STR_ARG(s->field_path), STR_ARG(s->uid), STR_ARG(message));
     struct known *group = known_of(r, similar);
     if (now - group->window_s > SIMILAR_WINDOW_S) {
         group->window_s = now;
@@ -257,7 +263,8 @@ void event_record(struct event_recorder *r, const struct event_subject *s, const
     if (allowed(r, &a, s, now)) {
         write_event(r, &a, known_of(r, exact), s, type, reason, message);
     } else {
-        log_debug("event %s about %.*s/%.*s is over its allowance", reason, STR_ARG(s->ns), STR_ARG(s->name));
+        log_debug("event %s about %.*s/%.*s is over its allowance", reason, STR_ARG(s->ns),
+                  STR_ARG(s->name));
     }
     arena_deinit(&a);
 }

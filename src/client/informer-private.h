@@ -1,4 +1,5 @@
-/* Shared inside the room: the informer's parts that its reflector (list and watch) and the controller runtime use. */
+/* Shared inside the room: the informer's parts that its reflector (list and watch) and the
+ * controller runtime use. */
 #ifndef CLIENT_INFORMER_PRIVATE_H
 #define CLIENT_INFORMER_PRIVATE_H
 
@@ -47,9 +48,10 @@ struct informers {
 };
 
 /* As informers_get(), and 'data' (from malloc()) is freed with the set. */
-struct informer *informers_get_owned(struct informers *s, const struct informer_spec *spec, informer_event_fn *on_event,
-                                     void *data);
-/* Puts in an object of the resource's type if it is newer than what is there; 'from_list': the list under way named it. */
+struct informer *informers_get_owned(struct informers *s, const struct informer_spec *spec,
+                                     informer_event_fn *on_event, void *data);
+/* Puts in an object of the resource's type if it is newer than what is there; 'from_list': the list
+ * under way named it. */
 void informer_store(struct informer *i, const void *obj, bool from_list);
 /* Removes what is not newer than 'rv'. */
 void informer_drop(struct informer *i, struct str ns, struct str name, uint64_t rv);
@@ -58,9 +60,10 @@ void informer_list_ends(struct informer *i, uint64_t rv);
 void informers_announce(void *arg);
 /* Tells the user, in a task, once everything is synced. */
 void informers_check_synced(struct informers *s);
-/* A write of ours was answered with this object (whole): every informer of the resource takes its fields of it. */
+/* A write of ours was answered with this object (whole): every informer of the resource takes its
+ * fields of it. */
 void informers_absorb(struct informers *s, const struct api_resource *resource, const void *obj);
-void informers_absorb_delete(struct informers *s, const struct api_resource *resource, struct str ns, struct str name,
-                             struct str uid);
+void informers_absorb_delete(struct informers *s, const struct api_resource *resource,
+                             struct str ns, struct str name, struct str uid);
 
 #endif

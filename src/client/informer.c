@@ -9,7 +9,8 @@
 #include "net/loop.h"
 
 /*
- * A cached object: this header, the root struct right behind it, then what it points at, all in one arena.
+ * A cached object: this header, the root struct right behind it, then what it points at, all in one
+ * arena.
  */
 struct cached {
     struct arena arena;
@@ -34,7 +35,8 @@ static struct cached *cached_of(const void *obj)
 static struct cached *cached_new(const struct api_type *type, const void *obj)
 {
     struct arena a;
-    /* The strings of a projection are short: an arena of small chunks keeps its waste below a few hundred bytes. */
+    /* The strings of a projection are short: an arena of small chunks keeps its waste below a few
+     * hundred bytes. */
     arena_init_chunk(&a, ARENA_NO_BUDGET, CACHED_ROOT + type->size + 512);
     struct cached *c = arena_alloc(&a, CACHED_ROOT + type->size);
     if (!c || !api_copy_into(&a, type, obj, (char *)c + CACHED_ROOT, true)) {
@@ -83,7 +85,8 @@ static int compare_key(const struct meta_v1_object_meta *m, struct str ns, struc
 }
 
 /* The place of the key, or where it would stand. */
-static size_t vec_place(const struct vec *v, const struct api_type *type, struct str ns, struct str name, bool *ret_found)
+static size_t vec_place(const struct vec *v, const struct api_type *type, struct str ns,
+                        struct str name, bool *ret_found)
 {
     size_t lo = 0, hi = v->n;
     *ret_found = false;
@@ -180,8 +183,7 @@ static void index_emit_remove(void *ctx, struct str key)
 
 static void indexes_change(struct informer *i, struct cached *c, bool add)
 {
-    LIST_FOREACH(&i->indexes, struct informer_index, link, x)
-    {
+    LIST_FOREACH(&i->indexes, struct informer_index, link, x) {
         struct index_change ch = { .x = x, .c = c };
         x->keys(x->type, object_of(c), add ? index_emit_add : index_emit_remove, &ch);
     }
@@ -189,8 +191,7 @@ static void indexes_change(struct informer *i, struct cached *c, bool add)
 
 struct informer_index *informer_index(struct informer *i, const char *name, informer_index_fn *keys)
 {
-    LIST_FOREACH(&i->indexes, struct informer_index, link, known)
-    {
+    LIST_FOREACH(&i->indexes, struct informer_index, link, known) {
         if (strcmp(known->name, name) == 0) {
             return known;
         }
@@ -250,8 +251,7 @@ static void discard(struct informers *s, struct cached *c)
 
 static void tell(struct informer *i, const void *old, const void *obj)
 {
-    LIST_FOREACH(&i->listeners, struct informer_listener, link, l)
-    {
+    LIST_FOREACH(&i->listeners, struct informer_listener, link, l) {
         l->fn(l->data, old, obj);
     }
 }
@@ -308,7 +308,8 @@ void informer_drop(struct informer *i, struct str ns, struct str name, uint64_t 
 
 void informer_list_ends(struct informer *i, uint64_t rv)
 {
-    /* Backwards, as removal moves what is behind. Listeners may look, but nobody changes the vector meanwhile. */
+    /* Backwards, as removal moves what is behind. Listeners may look, but nobody changes the vector
+     * meanwhile. */
     for (size_t at = i->objects->n; at-- > 0;) {
         const struct cached *c = i->objects->items[at];
         if (c->seen != i->list_round && c->rv <= rv) {
@@ -333,7 +334,8 @@ void informer_forget(struct informer *i, struct str ns, struct str name, struct 
     bool found;
     const struct api_type *type = i->resource->type;
     size_t at = vec_place(i->objects, type, ns, name, &found);
-    if (found && (str_empty(uid) || str_eq(meta_of(type, object_of(i->objects->items[at]))->uid, uid))) {
+    if (found &&
+        (str_empty(uid) || str_eq(meta_of(type, object_of(i->objects->items[at]))->uid, uid))) {
         remove_at(i, at);
     }
 }
@@ -458,15 +460,15 @@ static struct informer *informer_new(struct informers *s, const struct informer_
     return i;
 }
 
-struct informer *informers_get(struct informers *s, const struct informer_spec *spec, informer_event_fn *on_event,
-                               void *data)
+struct informer *informers_get(struct informers *s, const struct informer_spec *spec,
+                               informer_event_fn *on_event, void *data)
 {
     struct informer *found = NULL;
     assert(!s->started && spec->resource);
-    LIST_FOREACH(&s->all, struct informer, link, i)
-    {
+    LIST_FOREACH(&s->all, struct informer, link, i) {
         if (i->resource == spec->resource && same_text(i->ns, spec->ns) &&
-            same_text(i->label_selector, spec->label_selector) && same_text(i->field_selector, spec->field_selector)) {
+            same_text(i->label_selector, spec->label_selector) &&
+            same_text(i->field_selector, spec->field_selector)) {
             found = i;
         }
     }
@@ -486,8 +488,8 @@ struct informer *informers_get(struct informers *s, const struct informer_spec *
     return found;
 }
 
-struct informer *informers_get_owned(struct informers *s, const struct informer_spec *spec, informer_event_fn *on_event,
-                                     void *data)
+struct informer *informers_get_owned(struct informers *s, const struct informer_spec *spec,
+                                     informer_event_fn *on_event, void *data)
 {
     struct informer *i = informers_get(s, spec, on_event, data);
     LIST_ENTRY(i->listeners.prev, struct informer_listener, link)->owned = true;
@@ -499,8 +501,7 @@ void informers_start(struct informers *s, void (*on_synced)(void *data), void *d
     s->started = true;
     s->on_synced = on_synced;
     s->data = data;
-    LIST_FOREACH(&s->all, struct informer, link, i)
-    {
+    LIST_FOREACH(&s->all, struct informer, link, i) {
         reflector_start(&i->reflector);
     }
     informers_check_synced(s);
@@ -509,7 +510,8 @@ void informers_start(struct informers *s, void (*on_synced)(void *data), void *d
 bool informers_synced(const struct informers *s)
 {
     for (const struct list *n = s->all.next; n != &s->all; n = n->next) {
-        const struct informer *i = (const void *)((const char *)n - offsetof(struct informer, link));
+        const struct informer *i =
+            (const void *)((const char *)n - offsetof(struct informer, link));
         if (!i->reflector.synced) {
             return false;
         }
@@ -537,19 +539,17 @@ void informers_check_synced(struct informers *s)
 
 void informers_absorb(struct informers *s, const struct api_resource *resource, const void *obj)
 {
-    LIST_FOREACH(&s->all, struct informer, link, i)
-    {
+    LIST_FOREACH(&s->all, struct informer, link, i) {
         if (i->resource == resource) {
             reflector_absorb(&i->reflector, obj);
         }
     }
 }
 
-void informers_absorb_delete(struct informers *s, const struct api_resource *resource, struct str ns, struct str name,
-                             struct str uid)
+void informers_absorb_delete(struct informers *s, const struct api_resource *resource,
+                             struct str ns, struct str name, struct str uid)
 {
-    LIST_FOREACH(&s->all, struct informer, link, i)
-    {
+    LIST_FOREACH(&s->all, struct informer, link, i) {
         if (i->resource == resource) {
             informer_forget(i, ns, name, uid);
         }
@@ -559,12 +559,10 @@ void informers_absorb_delete(struct informers *s, const struct api_resource *res
 static void informer_free(struct informer *i)
 {
     reflector_deinit(&i->reflector);
-    LIST_FOREACH(&i->indexes, struct informer_index, link, x)
-    {
+    LIST_FOREACH(&i->indexes, struct informer_index, link, x) {
         index_free(x);
     }
-    LIST_FOREACH(&i->listeners, struct informer_listener, link, l)
-    {
+    LIST_FOREACH(&i->listeners, struct informer_listener, link, l) {
         if (l->owned) {
             free(l->data);
         }
@@ -594,8 +592,7 @@ struct informers *informers_free(struct informers *s)
     if (!s) {
         return NULL;
     }
-    LIST_FOREACH(&s->all, struct informer, link, i)
-    {
+    LIST_FOREACH(&s->all, struct informer, link, i) {
         informer_free(i);
     }
     loop_task_cancel(&s->collect);

@@ -59,7 +59,8 @@ static bool read_pem(struct reading *r, const struct val *v, const char *what, s
     struct str data = val_get_str(v, arena_printf(r->a, "%s-data", what));
     struct str path = val_get_str(v, str_c(what));
     if (data.len) {
-        return base64_decode(r->a, data, ret) || err_set(r->err, ERR_BAD_REQUEST, "%s-data is not base64", what);
+        return base64_decode(r->a, data, ret) ||
+               err_set(r->err, ERR_BAD_REQUEST, "%s-data is not base64", what);
     }
     return !path.len || read_file(r->a, file_path(r, path), ret, r->err);
 }
@@ -90,7 +91,8 @@ static bool read_user(struct reading *r, const struct val *user, struct client_c
     static const char *const refused[] = { "exec", "auth-provider", "as", "as-uid", "as-groups" };
     for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
         if (val_get(user, str_c(refused[i]))) {
-            return err_set(r->err, ERR_BAD_REQUEST, "users[].user.%s is not supported: use certificates or a token",
+            return err_set(r->err, ERR_BAD_REQUEST,
+                           "users[].user.%s is not supported: use certificates or a token",
                            refused[i]);
         }
     }
@@ -106,8 +108,8 @@ static bool read_user(struct reading *r, const struct val *user, struct client_c
            read_pem(r, user, "client-key", &c->client_key_pem);
 }
 
-bool kubeconfig_parse(struct arena *a, struct str yaml, const char *dir, struct str context, struct client_config *ret,
-                      struct err *err)
+bool kubeconfig_parse(struct arena *a, struct str yaml, const char *dir, struct str context,
+                      struct client_config *ret, struct err *err)
 {
     struct val root;
     struct reading r = { .a = a, .dir = dir, .err = err };
@@ -124,16 +126,20 @@ bool kubeconfig_parse(struct arena *a, struct str yaml, const char *dir, struct 
     }
     const struct val *ctx = named(val_get(&root, STR("contexts")), context, "context");
     if (!ctx) {
-        return err_set(err, ERR_BAD_REQUEST, "the kubeconfig has no context \"%.*s\"", STR_ARG(context));
+        return err_set(err, ERR_BAD_REQUEST, "the kubeconfig has no context \"%.*s\"",
+                       STR_ARG(context));
     }
-    struct str cluster_name = val_get_str(ctx, STR("cluster")), user_name = val_get_str(ctx, STR("user"));
+    struct str cluster_name = val_get_str(ctx, STR("cluster")),
+               user_name = val_get_str(ctx, STR("user"));
     const struct val *cluster = named(val_get(&root, STR("clusters")), cluster_name, "cluster");
     const struct val *user = named(val_get(&root, STR("users")), user_name, "user");
     if (!cluster) {
-        return err_set(err, ERR_BAD_REQUEST, "the kubeconfig has no cluster \"%.*s\"", STR_ARG(cluster_name));
+        return err_set(err, ERR_BAD_REQUEST, "the kubeconfig has no cluster \"%.*s\"",
+                       STR_ARG(cluster_name));
     }
     if (user_name.len && !user) {
-        return err_set(err, ERR_BAD_REQUEST, "the kubeconfig has no user \"%.*s\"", STR_ARG(user_name));
+        return err_set(err, ERR_BAD_REQUEST, "the kubeconfig has no user \"%.*s\"",
+                       STR_ARG(user_name));
     }
     if (!read_cluster(&r, cluster, &c) || (user && !read_user(&r, user, &c))) {
         return false;
@@ -144,7 +150,8 @@ bool kubeconfig_parse(struct arena *a, struct str yaml, const char *dir, struct 
     return true;
 }
 
-bool kubeconfig_read(struct arena *a, const char *path, struct str context, struct client_config *ret, struct err *err)
+bool kubeconfig_read(struct arena *a, const char *path, struct str context,
+                     struct client_config *ret, struct err *err)
 {
     struct str text;
     char dir[PATH_MAX];
@@ -162,8 +169,9 @@ bool kubeconfig_in_cluster(struct arena *a, struct client_config *ret, struct er
     const char *host = getenv("KUBERNETES_SERVICE_HOST"), *port = getenv("KUBERNETES_SERVICE_PORT");
     struct client_config c = { 0 };
     if (!host || !*host || !port || !*port) {
-        return err_set(err, ERR_BAD_REQUEST,
-                       "not in a pod (KUBERNETES_SERVICE_HOST and _PORT are unset): give --kubeconfig");
+        return err_set(
+            err, ERR_BAD_REQUEST,
+            "not in a pod (KUBERNETES_SERVICE_HOST and _PORT are unset): give --kubeconfig");
     }
     bool v6 = strchr(host, ':') != NULL;
     c.server = arena_printf(a, "https://%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
@@ -196,7 +204,8 @@ static void write_data(struct buf *b, const char *indent, const char *key, struc
     }
 }
 
-bool kubeconfig_write(const char *path, struct str name, const struct client_config *c, struct err *err)
+bool kubeconfig_write(const char *path, struct str name, const struct client_config *c,
+                      struct err *err)
 {
     struct buf b;
     buf_init(&b, CLIENT_FILE_MAX);
@@ -210,7 +219,8 @@ bool kubeconfig_write(const char *path, struct str name, const struct client_con
     write_field(&b, "  ", "name", name);
     buf_append_c(&b, "contexts:\n- context:\n");
     write_field(&b, "    ", "cluster", name);
-    write_field(&b, "    ", "namespace", str_eq(c->namespace, STR("default")) ? STR_NULL : c->namespace);
+    write_field(&b, "    ", "namespace",
+                str_eq(c->namespace, STR("default")) ? STR_NULL : c->namespace);
     write_field(&b, "    ", "user", name);
     write_field(&b, "  ", "name", name);
     write_field(&b, "", "current-context", name);

@@ -1,6 +1,6 @@
 /*
- * Where the apiserver is and who we are: read from a kubeconfig file (v1 Config, "Organizing Cluster Access Using kubeconfig
- * Files"), or from the service account that a pod has mounted.
+ * Where the apiserver is and who we are: read from a kubeconfig file (v1 Config, "Organizing
+ * Cluster Access Using kubeconfig Files"), or from the service account that a pod has mounted.
  */
 #ifndef CLIENT_KUBECONFIG_H
 #define CLIENT_KUBECONFIG_H
@@ -17,19 +17,21 @@ struct client_config {
     struct str token;      /* bearer token, or absent */
     struct str token_file; /* read again when it changes (bound tokens rotate); absent: none */
     struct str username, password;
-    struct str namespace;  /* of the context; "default" when the file names none */
+    struct str namespace; /* of the context; "default" when the file names none */
 };
 
-/* Reads 'path'; 'context' absent takes current-context. File references are read at once (relative to the file's folder).
- * Everything lives in 'a'. exec and auth-provider plugins are refused by name. */
-MUST_CHECK bool kubeconfig_read(struct arena *a, const char *path, struct str context, struct client_config *ret,
-                                struct err *err);
+/* Reads 'path'; 'context' absent takes current-context. File references are read at once (relative
+ * to the file's folder). Everything lives in 'a'. exec and auth-provider plugins are refused by
+ * name. */
+MUST_CHECK bool kubeconfig_read(struct arena *a, const char *path, struct str context,
+                                struct client_config *ret, struct err *err);
 /* The same from text; 'dir' is where relative file names start. */
-MUST_CHECK bool kubeconfig_parse(struct arena *a, struct str yaml, const char *dir, struct str context,
-                                 struct client_config *ret, struct err *err);
+MUST_CHECK bool kubeconfig_parse(struct arena *a, struct str yaml, const char *dir,
+                                 struct str context, struct client_config *ret, struct err *err);
 /* From KUBERNETES_SERVICE_HOST and _PORT and /var/run/secrets/kubernetes.io/serviceaccount. */
 MUST_CHECK bool kubeconfig_in_cluster(struct arena *a, struct client_config *ret, struct err *err);
 /* Writes one cluster, user and context named 'name' as a kubeconfig, credentials embedded. */
-MUST_CHECK bool kubeconfig_write(const char *path, struct str name, const struct client_config *c, struct err *err);
+MUST_CHECK bool kubeconfig_write(const char *path, struct str name, const struct client_config *c,
+                                 struct err *err);
 
 #endif

@@ -19,8 +19,8 @@ struct leader {
     struct loop_timer timer;
     struct client_call *call; /* at most one is under way */
     bool leading, stopped;
-    uint64_t asked_ms;      /* when the call under way was sent */
-    uint64_t renewed_ms;    /* when the last successful renewal was sent: our lease counts from then */
+    uint64_t asked_ms;   /* when the call under way was sent */
+    uint64_t renewed_ms; /* when the last successful renewal was sent: our lease counts from then */
 
     /* The record as last seen, and since when it has not changed, by our own clock. */
     struct arena arena; /* of 'lease' and of the options' strings' copies */
@@ -55,7 +55,8 @@ static uint64_t retry_jittered(const struct leader *l)
 
 static void leader_lost(struct leader *l, const char *why)
 {
-    log_error("leader election: %.*s/%.*s lost: %s", STR_ARG(l->options.ns), STR_ARG(l->options.name), why);
+    log_error("leader election: %.*s/%.*s lost: %s", STR_ARG(l->options.ns),
+              STR_ARG(l->options.name), why);
     l->leading = false;
     l->stopped = true;
     loop_timer_stop(&l->timer);
@@ -98,8 +99,8 @@ static void on_written(void *data, const struct client_answer *answer)
     leader_wait(l, l->options.retry_ms);
     if (!l->leading) {
         l->leading = true;
-        log_info("leader election: %.*s holds %.*s/%.*s", STR_ARG(l->options.identity), STR_ARG(l->options.ns),
-                 STR_ARG(l->options.name));
+        log_info("leader election: %.*s holds %.*s/%.*s", STR_ARG(l->options.identity),
+                 STR_ARG(l->options.ns), STR_ARG(l->options.name));
         l->on_started(l->data);
     }
 }
@@ -121,8 +122,9 @@ static void leader_write(struct leader *l, bool release)
     arena_init(&a, ARENA_NO_BUDGET);
     struct api_time now = { .set = true };
     clock_real(&now.sec, &now.nsec);
-    struct coordination_v1_lease *lease =
-        l->lease ? api_copy(&a, &coordination_v1_lease_type, l->lease) : arena_new(&a, struct coordination_v1_lease);
+    struct coordination_v1_lease *lease = l->lease
+                                              ? api_copy(&a, &coordination_v1_lease_type, l->lease)
+                                              : arena_new(&a, struct coordination_v1_lease);
     struct coordination_v1_lease_spec *spec = &lease->spec;
     lease->metadata.namespace = l->options.ns;
     lease->metadata.name = l->options.name;
@@ -196,8 +198,9 @@ static void leader_ask(struct leader *l)
     l->call = client_get(l->client, &t, on_read, l);
 }
 
-struct leader *leader_new(struct client *c, const struct leader_options *o, void (*on_started)(void *data),
-                          void (*on_stopped)(void *data), void *data)
+struct leader *leader_new(struct client *c, const struct leader_options *o,
+                          void (*on_started)(void *data), void (*on_stopped)(void *data),
+                          void *data)
 {
     struct leader *l = calloc(1, sizeof(*l));
     if (!l) {

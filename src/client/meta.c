@@ -12,7 +12,8 @@ static size_t meta_offset(const struct api_type *type)
 
 const struct meta_v1_object_meta *meta_of(const struct api_type *type, const void *obj)
 {
-    return (const struct meta_v1_object_meta *)(const void *)((const char *)obj + meta_offset(type));
+    return (const struct meta_v1_object_meta *)(const void *)((const char *)obj +
+                                                              meta_offset(type));
 }
 
 struct meta_v1_object_meta *meta_of_mut(const struct api_type *type, void *obj)

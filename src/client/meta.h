@@ -10,7 +10,8 @@ const struct meta_v1_object_meta *meta_of(const struct api_type *type, const voi
 struct meta_v1_object_meta *meta_of_mut(const struct api_type *type, void *obj);
 /* The owner reference with controller: true, or NULL. */
 const struct meta_v1_owner_reference *meta_controller_of(const struct meta_v1_object_meta *m);
-/* Decimal resourceVersion as a number (KEP-5504: comparable within a resource); 0 when absent or not a number. */
+/* Decimal resourceVersion as a number (KEP-5504: comparable within a resource); 0 when absent or
+ * not a number. */
 uint64_t meta_rv(const struct meta_v1_object_meta *m);
 /* A label's or annotation's value, or absent. */
 struct str meta_label(const struct meta_v1_object_meta *m, struct str key);

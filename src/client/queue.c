@@ -28,7 +28,8 @@ struct queue {
     struct heap delayed;
     struct list ready;
     size_t n_waiting;
-    /* The bucket as the time at which it was, or will be, full: one token is 1/BUCKET_PER_S seconds. */
+    /* The bucket as the time at which it was, or will be, full: one token is 1/BUCKET_PER_S
+     * seconds. */
     uint64_t bucket_full_ms;
 };
 
@@ -140,7 +141,9 @@ static uint64_t bucket_wait_ms(struct queue *q, uint64_t now_ms)
 void queue_add_backoff(struct queue *q, struct str key, uint64_t now_ms)
 {
     struct item *it = item_of(q, key);
-    uint64_t delay = it->failures >= 28 ? BACKOFF_MOST_MS : MIN((uint64_t)BACKOFF_FIRST_MS << it->failures, (uint64_t)BACKOFF_MOST_MS);
+    uint64_t delay = it->failures >= 28 ? BACKOFF_MOST_MS
+                                        : MIN((uint64_t)BACKOFF_FIRST_MS << it->failures,
+                                              (uint64_t)BACKOFF_MOST_MS);
     it->failures++;
     item_schedule(q, it, now_ms, now_ms + MAX(delay, bucket_wait_ms(q, now_ms)));
 }

@@ -61,7 +61,8 @@ void reflector_start(struct reflector *r)
         size_t n = i->n_dropped ? i->n_dropped : i->n_fields;
         r->mask = api_mask_new(&r->arena, i->resource->type, (const char *const *)paths, n, &err);
         if (!r->mask) {
-            log_error("informer of %.*s: %s; it keeps all fields", STR_ARG(i->resource->resource), err.msg);
+            log_error("informer of %.*s: %s; it keeps all fields", STR_ARG(i->resource->resource),
+                      err.msg);
         }
     }
     reflector_next(r);
@@ -112,14 +113,17 @@ static void watch_error(struct reflector *r, struct arena *a, struct str object)
     }
     const struct api_resource *res = r->informer->resource;
     if (s.code == 410 || str_eq(s.reason, STR("Expired")) || str_eq(s.reason, STR("Gone"))) {
-        log_debug("informer of %.*s: %.*s; listing again", STR_ARG(res->resource), STR_ARG(s.message));
+        log_debug("informer of %.*s: %.*s; listing again", STR_ARG(res->resource),
+                  STR_ARG(s.message));
         r->expired = true;
     } else {
-        log_warning("informer of %.*s: the watch was ended: %.*s", STR_ARG(res->resource), STR_ARG(s.message));
+        log_warning("informer of %.*s: the watch was ended: %.*s", STR_ARG(res->resource),
+                    STR_ARG(s.message));
     }
 }
 
-/* A bookmark says how far the watch is, and whether the initial list is complete: only its metadata counts. */
+/* A bookmark says how far the watch is, and whether the initial list is complete: only its metadata
+ * counts. */
 static void watch_bookmark(struct reflector *r, struct arena *a, struct str object)
 {
     struct meta_v1_partial_object_metadata mark = { 0 };
@@ -129,7 +133,8 @@ static void watch_bookmark(struct reflector *r, struct arena *a, struct str obje
     struct str rv = mark.metadata.resource_version;
     if (r->state == REFLECT_WATCH) {
         set_text(&r->rv, rv);
-    } else if (str_eq(meta_annotation(&mark.metadata, STR("k8s.io/initial-events-end")), STR("true"))) {
+    } else if (str_eq(meta_annotation(&mark.metadata, STR("k8s.io/initial-events-end")),
+                      STR("true"))) {
         list_is_complete(r, rv);
     }
     r->progress = true;
@@ -189,8 +194,8 @@ static void watch_line(struct reflector *r, struct str line)
         }
     }
     if (more < 0 || !type.ptr || !object.ptr) {
-        log_error("informer of %.*s: a line of the watch cannot be read: %s", STR_ARG(r->informer->resource->resource),
-                  err.msg);
+        log_error("informer of %.*s: a line of the watch cannot be read: %s",
+                  STR_ARG(r->informer->resource->resource), err.msg);
     } else {
         watch_event(r, &a, type, object);
     }
@@ -205,8 +210,9 @@ static void on_watch_data(void *data, struct str bytes)
         if (r->line.len) {
             buf_append(&r->line, head);
             if (buf_failed(&r->line)) {
-                log_error("informer of %.*s: a line of the watch is longer than %u bytes: it is dropped",
-                          STR_ARG(r->informer->resource->resource), CLIENT_WATCH_LINE_MAX);
+                log_error(
+                    "informer of %.*s: a line of the watch is longer than %u bytes: it is dropped",
+                    STR_ARG(r->informer->resource->resource), CLIENT_WATCH_LINE_MAX);
                 relist(r);
             } else {
                 watch_line(r, buf_str(&r->line));
@@ -224,13 +230,15 @@ static void on_watch_end(void *data, const struct client_answer *answer)
 {
     struct reflector *r = data;
     r->call = NULL;
-    /* A line's memory is given back between watches: most lines are short and one may have been long. */
+    /* A line's memory is given back between watches: most lines are short and one may have been
+     * long. */
     buf_deinit(&r->line);
     buf_init(&r->line, CLIENT_WATCH_LINE_MAX);
     if (answer->err) {
         enum err_code code = answer->err->code;
         if (r->state == REFLECT_LIST_STREAM &&
-            (code == ERR_INVALID || code == ERR_BAD_REQUEST || code == ERR_FORBIDDEN) && answer->http_status) {
+            (code == ERR_INVALID || code == ERR_BAD_REQUEST || code == ERR_FORBIDDEN) &&
+            answer->http_status) {
             r->no_stream_list = true;
             loop_timer_start(&r->timer, 0);
             return;
@@ -258,7 +266,8 @@ static void on_page(void *data, const struct client_answer *answer)
     const struct api_type *lt = i->resource->list_type;
     r->call = NULL;
     if (answer->err) {
-        log_warning("informer of %.*s: cannot list: %s", STR_ARG(i->resource->resource), answer->err->msg);
+        log_warning("informer of %.*s: cannot list: %s", STR_ARG(i->resource->resource),
+                    answer->err->msg);
         relist(r);
         r->failures++;
         r->progress = false;
@@ -271,7 +280,8 @@ static void on_page(void *data, const struct client_answer *answer)
     lm = (const void *)((const char *)answer->object + (f ? offset : 0));
     f = api_field_find(lt, STR("items"), &offset);
     const char *items = *(const char *const *)(const void *)((const char *)answer->object + offset);
-    size_t n = *(const size_t *)(const void *)((const char *)answer->object + offset + sizeof(void *));
+    size_t n =
+        *(const size_t *)(const void *)((const char *)answer->object + offset + sizeof(void *));
     for (size_t k = 0; f && k < n; k++) {
         reflector_absorb(r, items + k * i->resource->type->size);
     }
@@ -297,7 +307,8 @@ void reflector_absorb(struct reflector *r, const void *obj)
         }
         return;
     }
-    /* Cut down to the fields by way of JSON: this is one object a write, and the decoder knows masks. */
+    /* Cut down to the fields by way of JSON: this is one object a write, and the decoder knows
+     * masks. */
     struct arena a;
     struct buf text;
     struct err err;

@@ -1,9 +1,11 @@
 /*
- * A reflector keeps one informer equal to the server: a list, then a watch from its resourceVersion, for ever.
+ * A reflector keeps one informer equal to the server: a list, then a watch from its
+ * resourceVersion, for ever.
  *
- * It asks for the list as a stream (sendInitialEvents, KEP-3157: constant memory on both sides) and falls back to pages where
- * the server does not know that. A watch that ends is taken up again from the last resourceVersion (bookmarks move it on);
- * 410 or 400 "Expired" leads to a new list. Failures are retried after 0.8 s doubling to 30 s with jitter, as client-go.
+ * It asks for the list as a stream (sendInitialEvents, KEP-3157: constant memory on both sides) and
+ * falls back to pages where the server does not know that. A watch that ends is taken up again from
+ * the last resourceVersion (bookmarks move it on); 410 or 400 "Expired" leads to a new list.
+ * Failures are retried after 0.8 s doubling to 30 s with jitter, as client-go.
  */
 #ifndef CLIENT_REFLECTOR_H
 #define CLIENT_REFLECTOR_H
@@ -18,7 +20,7 @@ struct informer;
 
 struct reflector {
     struct informer *informer;
-    struct arena arena; /* of the mask */
+    struct arena arena;          /* of the mask */
     const struct api_mask *mask; /* NULL: everything */
     struct client_call *call;
     struct loop_timer timer;
@@ -28,9 +30,9 @@ struct reflector {
     bool progress;       /* the call under way brought something: back-off starts anew */
     bool expired;        /* the watch under way told 410 */
     unsigned failures;
-    char *rv;            /* where the next watch starts; NULL: list first */
-    char *next_page;     /* continue token */
-    struct buf line;     /* a watch's unfinished line */
+    char *rv;        /* where the next watch starts; NULL: list first */
+    char *next_page; /* continue token */
+    struct buf line; /* a watch's unfinished line */
 };
 
 void reflector_init(struct reflector *r, struct informer *i);

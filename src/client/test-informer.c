@@ -3,7 +3,8 @@
 #include "api/gen/core_v1.h"
 #include "base/test.h"
 
-/* A set of informers on a client that never gets to call anything: the tests put objects in by hand. */
+/* A set of informers on a client that never gets to call anything: the tests put objects in by
+ * hand. */
 struct fixture {
     struct loop *loop;
     struct client *client;
@@ -47,7 +48,8 @@ static void fixture_deinit(struct fixture *f)
     loop_free(f->loop);
 }
 
-static void put_pod(struct fixture *f, const char *name, const char *uid, const char *rv, const char *node)
+static void put_pod(struct fixture *f, const char *name, const char *uid, const char *rv,
+                    const char *node)
 {
     struct core_v1_pod pod = { 0 };
     pod.metadata.namespace = STR("default");

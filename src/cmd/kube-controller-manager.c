@@ -24,10 +24,12 @@ struct options {
 
 static const struct flag flags[] = {
     FLAG_STRINGS(struct options, controllers, "controllers", "*",
-                 "Controllers to run: '*' all that are on by default, 'name' this one, '-name' not this one"),
+                 "Controllers to run: '*' all that are on by default, 'name' this one, '-name' not "
+                 "this one"),
     FLAG_STRING(struct options, root_ca_file, "root-ca-file", "",
                 "CA bundle published in every namespace as ConfigMap kube-root-ca.crt"),
-    FLAG_STRING(struct options, service_account_private_key_file, "service-account-private-key-file", "",
+    FLAG_STRING(struct options, service_account_private_key_file,
+                "service-account-private-key-file", "",
                 "Key that signs the tokens of Secrets of type kubernetes.io/service-account-token"),
     FLAG_STRING(struct options, cluster_cidr, "cluster-cidr", "",
                 "Address range of pods, from which nodes get theirs with --allocate-node-cidrs"),
@@ -36,7 +38,8 @@ static const struct flag flags[] = {
     FLAG_STRING(struct options, cluster_name, "cluster-name", "kubernetes", "Name of the cluster"),
     FLAG_BOOL(struct options, allocate_node_cidrs, "allocate-node-cidrs", "false",
               "Give every node an address range for its pods"),
-    FLAG_INT32(struct options, node_cidr_mask, "node-cidr-mask-size", "24", "Size of a node's address range, in bits"),
+    FLAG_INT32(struct options, node_cidr_mask, "node-cidr-mask-size", "24",
+               "Size of a node's address range, in bits"),
     FLAG_DURATION(struct options, node_monitor_grace_ms, "node-monitor-grace-period", "50s",
                   "A node whose kubelet was silent for so long is unknown"),
     FLAG_DURATION(struct options, node_startup_grace_ms, "node-startup-grace-period", "1m",
@@ -51,14 +54,15 @@ static const struct flag flags[] = {
                 "Key of --cluster-signing-cert-file"),
     FLAG_DURATION(struct options, signing_duration_ms, "cluster-signing-duration", "8760h",
                   "Longest life of a signed certificate"),
-    FLAG_BOOL(struct options, use_service_account_credentials, "use-service-account-credentials", "false",
-              "Give each controller the rights of its own service account in kube-system"),
+    FLAG_BOOL(struct options, use_service_account_credentials, "use-service-account-credentials",
+              "false", "Give each controller the rights of its own service account in kube-system"),
 };
 
 struct state {
     struct options options;
-    struct arena arena; /* of the files */
-    struct client *anonymous; /* with --use-service-account-credentials: what the running controllers' clients share */
+    struct arena arena;       /* of the files */
+    struct client *anonymous; /* with --use-service-account-credentials: what the running
+                                 controllers' clients share */
     struct running *running;
     size_t n;
     bool synced;
@@ -101,7 +105,8 @@ static bool check_names(const struct flag_strings *list, struct err *err)
             known = known || str_eq_c(name, controllers_table[k]->name);
         }
         if (!known) {
-            return err_set(err, ERR_BAD_REQUEST, "--controllers: there is no controller \"%.*s\"", STR_ARG(name));
+            return err_set(err, ERR_BAD_REQUEST, "--controllers: there is no controller \"%.*s\"",
+                           STR_ARG(name));
         }
     }
     return true;
@@ -136,7 +141,8 @@ static bool configure(struct state *s, struct err *err)
     if (o->allocate_node_cidrs && !o->cluster_cidr.len) {
         return err_set(err, ERR_BAD_REQUEST, "--allocate-node-cidrs needs --cluster-cidr");
     }
-    return check_names(&o->controllers, err) && read_file(s, o->root_ca_file, &c->root_ca_pem, err) &&
+    return check_names(&o->controllers, err) &&
+           read_file(s, o->root_ca_file, &c->root_ca_pem, err) &&
            read_file(s, o->cluster_signing_cert_file, &c->signing_cert_pem, err) &&
            read_file(s, o->cluster_signing_key_file, &c->signing_key_pem, err);
 }
@@ -166,7 +172,8 @@ static void run_controller(struct state *s, struct component *c, const struct co
     r->ops = ops;
     if (s->anonymous) {
         r->client = client_share(s->anonymous);
-        r->credentials = credentials_new(component_client(c), r->client, ops->service_account, on_credentials, r);
+        r->credentials = credentials_new(component_client(c), r->client, ops->service_account,
+                                         on_credentials, r);
     } else {
         r->may_start = true;
     }
@@ -182,7 +189,8 @@ static bool start(struct component *c, void *data, struct err *err)
     if (!s->running) {
         abort();
     }
-    if (s->options.use_service_account_credentials && !(s->anonymous = component_anonymous_client(c, err))) {
+    if (s->options.use_service_account_credentials &&
+        !(s->anonymous = component_anonymous_client(c, err))) {
         return false;
     }
     for (size_t i = 0; i < controllers_n; i++) {
@@ -222,13 +230,17 @@ int kube_controller_manager_main(int argc, char **argv)
 {
     static struct state state;
     static struct component_options options;
-    static const struct component_spec spec = { .name = "kube-controller-manager", .secure_port = 10257,
+    static const struct component_spec spec = { .name = "kube-controller-manager",
+                                                .secure_port = 10257,
                                                 .leader_name = "kube-controller-manager" };
-    const struct flag_section sections[] = { { "Controllers", flags, ARRAY_SIZE(flags), &state.options },
+    const struct flag_section sections[] = { { "Controllers", flags, ARRAY_SIZE(flags),
+                                               &state.options },
                                              component_flag_section(&options) };
-    const struct flag_program program = { "kube-controller-manager",
-                                          "Runs the control loops that bring the cluster to the state its objects tell.",
-                                          sections, ARRAY_SIZE(sections) };
+    const struct flag_program program = {
+        "kube-controller-manager",
+        "Runs the control loops that bring the cluster to the state its objects tell.", sections,
+        ARRAY_SIZE(sections)
+    };
     struct flag_result result;
     struct err err;
     int status = flags_main(&program, argc, argv, &result);
@@ -236,7 +248,8 @@ int kube_controller_manager_main(int argc, char **argv)
         return status;
     }
     arena_init(&state.arena, 16u << 20);
-    struct component *c = configure(&state, &err) ? component_new(&spec, &options, &result, &err) : NULL;
+    struct component *c =
+        configure(&state, &err) ? component_new(&spec, &options, &result, &err) : NULL;
     if (!c) {
         log_error("%s", err.msg);
         arena_deinit(&state.arena);

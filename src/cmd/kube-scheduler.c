@@ -12,7 +12,8 @@ static const struct flag flags[] = {
     FLAG_STRING(struct options, scheduler_name, "scheduler-name", "default-scheduler",
                 "Pods whose spec.schedulerName is this are scheduled"),
     FLAG_INT32(struct options, percentage_of_nodes, "percentage-of-nodes-to-score", "0",
-               "How many of a large cluster's nodes are looked at before one is chosen; 0 adapts to the size"),
+               "How many of a large cluster's nodes are looked at before one is chosen; 0 adapts "
+               "to the size"),
 };
 
 struct state {
@@ -47,11 +48,14 @@ int kube_scheduler_main(int argc, char **argv)
 {
     static struct state state;
     static struct component_options options;
-    static const struct component_spec spec = { .name = "kube-scheduler", .secure_port = 10259,
+    static const struct component_spec spec = { .name = "kube-scheduler",
+                                                .secure_port = 10259,
                                                 .leader_name = "kube-scheduler" };
-    const struct flag_section sections[] = { { "Scheduling", flags, ARRAY_SIZE(flags), &state.options },
-                                             component_flag_section(&options) };
-    const struct flag_program program = { "kube-scheduler", "Chooses a node for each pod that has none.", sections,
+    const struct flag_section sections[] = {
+        { "Scheduling", flags, ARRAY_SIZE(flags), &state.options }, component_flag_section(&options)
+    };
+    const struct flag_program program = { "kube-scheduler",
+                                          "Chooses a node for each pod that has none.", sections,
                                           ARRAY_SIZE(sections) };
     struct flag_result result;
     struct err err;

@@ -54,14 +54,16 @@ static const struct flag component_flags[] = {
                   "How long to wait between tries"),
     FLAG_STRING(struct component_options, lease_name, "leader-elect-resource-name", "",
                 "Name of the Lease; empty takes the component's own"),
-    FLAG_STRING(struct component_options, lease_namespace, "leader-elect-resource-namespace", "kube-system",
-                "Namespace of the Lease"),
+    FLAG_STRING(struct component_options, lease_namespace, "leader-elect-resource-namespace",
+                "kube-system", "Namespace of the Lease"),
     FLAG_STRING(struct component_options, bind_address, "bind-address", "0.0.0.0",
                 "The address on which --secure-port is served"),
     FLAG_INT32(struct component_options, secure_port, "secure-port", "-1",
-               "The port for health and metrics over HTTPS; 0 serves nothing, -1 takes the component's default"),
-    FLAG_STRING(struct component_options, tls_cert_file, "tls-cert-file", "",
-                "Certificate of the secure port (PEM, with intermediates); empty makes a self-signed one"),
+               "The port for health and metrics over HTTPS; 0 serves nothing, -1 takes the "
+               "component's default"),
+    FLAG_STRING(
+        struct component_options, tls_cert_file, "tls-cert-file", "",
+        "Certificate of the secure port (PEM, with intermediates); empty makes a self-signed one"),
     FLAG_STRING(struct component_options, tls_private_key_file, "tls-private-key-file", "",
                 "Private key of --tls-cert-file"),
     FLAG_STRING(struct component_options, client_ca_file, "client-ca-file", "",
@@ -70,7 +72,8 @@ static const struct flag component_flags[] = {
 
 struct flag_section component_flag_section(struct component_options *options)
 {
-    return (struct flag_section){ "Component", component_flags, ARRAY_SIZE(component_flags), options };
+    return (struct flag_section){ "Component", component_flags, ARRAY_SIZE(component_flags),
+                                  options };
 }
 
 /* A client with the configured credentials, or with none. */
@@ -97,11 +100,13 @@ static struct client *make_client(struct component *c, bool anonymous, struct er
             config.client_cert_pem = config.client_key_pem = STR_NULL;
             config.token = config.token_file = config.username = config.password = STR_NULL;
         }
-        snprintf(user_agent, sizeof(user_agent), "%s/v1.36.0 (linux) coracle/%s", c->spec->name, CORACLE_VERSION);
+        snprintf(user_agent, sizeof(user_agent), "%s/v1.36.0 (linux) coracle/%s", c->spec->name,
+                 CORACLE_VERSION);
         struct client_options o = {
             .user_agent = user_agent,
             .qps = c->options.kube_api_qps > 0 ? c->options.kube_api_qps : c->spec->qps,
-            .burst = (unsigned)(c->options.kube_api_burst > 0 ? c->options.kube_api_burst : c->spec->burst),
+            .burst = (unsigned)(c->options.kube_api_burst > 0 ? c->options.kube_api_burst
+                                                              : c->spec->burst),
         };
         client = client_new(c->loop, &config, &o, err);
     }
@@ -137,7 +142,8 @@ static void on_signal(void *arg)
     component_exit(c, 0);
 }
 
-struct component *component_new(const struct component_spec *spec, const struct component_options *options,
+struct component *component_new(const struct component_spec *spec,
+                                const struct component_options *options,
                                 const struct flag_result *flags UNUSED, struct err *err)
 {
     struct component *c = calloc(1, sizeof(*c));
@@ -186,7 +192,8 @@ static void start_work(void *arg)
 
 static void on_leader_lost(void *arg)
 {
-    /* What is under way may still write: only the end of the process makes sure that nothing does. */
+    /* What is under way may still write: only the end of the process makes sure that nothing does.
+     */
     component_exit(arg, 1);
 }
 
@@ -217,7 +224,8 @@ static bool serve_health(struct component *c, struct err *err)
     return true;
 }
 
-int component_run(struct component *c, bool (*start)(struct component *c, void *data, struct err *err),
+int component_run(struct component *c,
+                  bool (*start)(struct component *c, void *data, struct err *err),
                   void (*stop)(void *data), void *data)
 {
     struct err err;
@@ -233,7 +241,8 @@ int component_run(struct component *c, bool (*start)(struct component *c, void *
         if (c->spec->leader_name && c->options.leader_elect) {
             struct leader_options o = {
                 .ns = c->options.lease_namespace,
-                .name = c->options.lease_name.len ? c->options.lease_name : str_c(c->spec->leader_name),
+                .name =
+                    c->options.lease_name.len ? c->options.lease_name : str_c(c->spec->leader_name),
                 .identity = str_c(c->identity),
                 .lease_ms = (uint32_t)c->options.lease_ms,
                 .renew_deadline_ms = (uint32_t)c->options.renew_deadline_ms,
@@ -290,7 +299,8 @@ void component_on_synced(struct component *c, void (*fn)(void *data), void *data
     c->on_synced_data = data;
 }
 
-void component_add_check(struct component *c, const char *name, bool (*check)(void *data, struct err *err), void *data)
+void component_add_check(struct component *c, const char *name,
+                         bool (*check)(void *data, struct err *err), void *data)
 {
     struct health_check check_of = { .name = name, .check = check, .data = data };
     assert(c->n_checks < HEALTH_CHECKS_MAX);

@@ -1,11 +1,10 @@
 /*
  * The life of a component's main. See README.md.
  *
- *     static const struct component_spec spec = { .name = "kube-scheduler", .secure_port = 10259, .leader_name = … };
- *     const struct flag_section sections[] = { …, component_flag_section(&options), … };
- *     …
- *     struct component *c = component_new(&spec, &options, &flags, &err);
- *     return component_run(c, start, state);
+ *     static const struct component_spec spec = { .name = "kube-scheduler", .secure_port = 10259,
+ * .leader_name = … }; const struct flag_section sections[] = { …, component_flag_section(&options),
+ * … }; … struct component *c = component_new(&spec, &options, &flags, &err); return
+ * component_run(c, start, state);
  */
 #ifndef COMPONENT_COMPONENT_H
 #define COMPONENT_COMPONENT_H
@@ -41,14 +40,18 @@ struct component_spec {
 };
 
 /* Makes loop, client and recorder. 'flags' tells which flags were given. NULL with a reason. */
-struct component *component_new(const struct component_spec *spec, const struct component_options *options,
+struct component *component_new(const struct component_spec *spec,
+                                const struct component_options *options,
                                 const struct flag_result *flags, struct err *err);
-/* Serves health, elects, calls 'start' once, and runs until SIGTERM or SIGINT (0), or until leadership is lost (1). 'stop' (may be
- * NULL) is called before the end in both cases. Frees the component. Returns the exit status. */
-int component_run(struct component *c, bool (*start)(struct component *c, void *data, struct err *err),
+/* Serves health, elects, calls 'start' once, and runs until SIGTERM or SIGINT (0), or until
+ * leadership is lost (1). 'stop' (may be NULL) is called before the end in both cases. Frees the
+ * component. Returns the exit status. */
+int component_run(struct component *c,
+                  bool (*start)(struct component *c, void *data, struct err *err),
                   void (*stop)(void *data), void *data);
 
-/* Where the apiserver is, without credentials: a client whose requests carry tokens of their own (client_share()). */
+/* Where the apiserver is, without credentials: a client whose requests carry tokens of their own
+ * (client_share()). */
 MUST_CHECK struct client *component_anonymous_client(struct component *c, struct err *err);
 struct loop *component_loop(const struct component *c);
 struct client *component_client(const struct component *c);
@@ -58,7 +61,8 @@ struct informers *component_informers(const struct component *c);
 /* Called once all informers are synced. */
 void component_on_synced(struct component *c, void (*fn)(void *data), void *data);
 /* A further check of /healthz and /readyz: 'check' returns false with the reason. At most 8. */
-void component_add_check(struct component *c, const char *name, bool (*check)(void *data, struct err *err), void *data);
+void component_add_check(struct component *c, const char *name,
+                         bool (*check)(void *data, struct err *err), void *data);
 /* Ends component_run() with this status, for a failure that cannot be mended. */
 void component_exit(struct component *c, int status);
 const char *component_hostname(const struct component *c);

@@ -42,8 +42,10 @@ static void reply_line(struct http_stream *s, int status, const char *text)
     buf_deinit(&b);
 }
 
-/* /healthz, /livez, /readyz: "ok", or every check with its reason when one fails or ?verbose asks. */
-static void reply_health(struct health_server *h, struct http_stream *s, const struct http_target *t)
+/* /healthz, /livez, /readyz: "ok", or every check with its reason when one fails or ?verbose asks.
+ */
+static void reply_health(struct health_server *h, struct http_stream *s,
+                         const struct http_target *t)
 {
     struct buf b;
     bool ok = true, verbose = http_param_get(t, STR("verbose")).ptr != NULL;
@@ -120,7 +122,8 @@ static void on_request(struct http_stream *s, void *arg)
         reply_line(s, 400, "bad request target\n");
     } else if (!str_eq(r->method, STR("GET")) && !str_eq(r->method, STR("HEAD"))) {
         reply_line(s, 405, "only GET is served here\n");
-    } else if (str_eq(t.path, STR("/healthz")) || str_eq(t.path, STR("/livez")) || str_eq(t.path, STR("/readyz"))) {
+    } else if (str_eq(t.path, STR("/healthz")) || str_eq(t.path, STR("/livez")) ||
+               str_eq(t.path, STR("/readyz"))) {
         reply_health(h, s, &t);
     } else if (str_eq(t.path, STR("/metrics"))) {
         reply_metrics(s);
@@ -146,7 +149,8 @@ static bool read_pem(struct arena *a, struct str path, struct str *ret, struct e
 }
 
 /* A certificate for this process alone, as the originals make when none is given. */
-static bool self_signed(struct arena *a, const char *hostname, struct net_tls_identity *ret, struct err *err)
+static bool self_signed(struct arena *a, const char *hostname, struct net_tls_identity *ret,
+                        struct err *err)
 {
     const struct str dns[] = { str_c(hostname), STR("localhost") }, ips[] = { STR("127.0.0.1") };
     struct pki_cert_spec spec = {
@@ -157,7 +161,8 @@ static bool self_signed(struct arena *a, const char *hostname, struct net_tls_id
         .not_after = clock_real_s() + SELF_SIGNED_DAYS * 86400L,
     };
     CLEANUP(pki_key_unrefp) struct pki_key *key = pki_key_generate(PKI_KEY_P256, 0, err);
-    CLEANUP(pki_cert_unrefp) struct pki_cert *cert = key ? pki_cert_self_sign(key, &spec, err) : NULL;
+    CLEANUP(pki_cert_unrefp)
+    struct pki_cert *cert = key ? pki_cert_self_sign(key, &spec, err) : NULL;
     struct buf b;
     if (!cert) {
         return false;
@@ -181,9 +186,10 @@ static struct net_tls_server *make_tls(const struct health_server_config *c, str
     struct net_tls_server_config t = { .alpn = NET_ALPN_H1 | NET_ALPN_H2 };
     struct net_tls_server *tls = NULL;
     arena_init(&a, 8u << 20);
-    bool ok = c->tls_cert_file.len ? read_pem(&a, c->tls_cert_file, &t.identity.cert_pem, err) &&
-                                         read_pem(&a, c->tls_private_key_file, &t.identity.key_pem, err)
-                                   : self_signed(&a, c->hostname, &t.identity, err);
+    bool ok = c->tls_cert_file.len
+                  ? read_pem(&a, c->tls_cert_file, &t.identity.cert_pem, err) &&
+                        read_pem(&a, c->tls_private_key_file, &t.identity.key_pem, err)
+                  : self_signed(&a, c->hostname, &t.identity, err);
     if (ok && c->client_ca_file.len) {
         ok = read_pem(&a, c->client_ca_file, &t.client_ca_pem, err);
     }
@@ -196,7 +202,8 @@ static struct net_tls_server *make_tls(const struct health_server_config *c, str
 
 /* ---- life ---- */
 
-struct health_server *health_server_new(struct loop *l, const struct health_server_config *config, struct err *err)
+struct health_server *health_server_new(struct loop *l, const struct health_server_config *config,
+                                        struct err *err)
 {
     struct net_tls_server *tls = NULL;
     struct net_addr addr;
@@ -206,7 +213,8 @@ struct health_server *health_server_new(struct loop *l, const struct health_serv
     }
     struct http_server_config http = { .on_request = on_request, .arg = h };
     if (!net_addr_parse_ip(config->bind_address, config->port, &addr)) {
-        err_set(err, ERR_BAD_REQUEST, "bind address \"%.*s\" is no IP address", STR_ARG(config->bind_address));
+        err_set(err, ERR_BAD_REQUEST, "bind address \"%.*s\" is no IP address",
+                STR_ARG(config->bind_address));
         return health_server_free(h);
     }
     if (!config->plain && !(tls = make_tls(config, err))) {

@@ -13,7 +13,8 @@ bool resource_has_verb(const struct api_resource *r, struct str verb)
     return false;
 }
 
-/* Of a resource that is served in several versions the first stands for all: metadata is the same in each. */
+/* Of a resource that is served in several versions the first stands for all: metadata is the same
+ * in each. */
 static bool is_first_version(const struct api_resource *r)
 {
     for (const struct api_resource *o = api_resources; o < r; o++) {
@@ -31,10 +32,12 @@ bool resource_is_collected(const struct api_resource *r)
            resource_has_verb(r, STR("watch")) && resource_has_verb(r, STR("delete"));
 }
 
-void all_resources_init(struct all_resources *all, struct informers *informers, informer_event_fn *on_event,
-                        void *(*data_of)(void *ctx, size_t index), void *ctx)
+void all_resources_init(struct all_resources *all, struct informers *informers,
+                        informer_event_fn *on_event, void *(*data_of)(void *ctx, size_t index),
+                        void *ctx)
 {
-    static const char *const fields[] = { "metadata.ownerReferences", "metadata.finalizers", "metadata.deletionTimestamp",
+    static const char *const fields[] = { "metadata.ownerReferences", "metadata.finalizers",
+                                          "metadata.deletionTimestamp",
                                           "metadata.deletionGracePeriodSeconds", NULL };
     all->items = calloc(api_n_resources, sizeof(*all->items));
     all->n = 0;

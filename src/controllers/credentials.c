@@ -35,14 +35,19 @@ static void on_token(void *data, const struct client_answer *answer)
         return;
     }
     const struct authentication_v1_token_request *t = answer->object;
-    if (answer->err || answer->type != &authentication_v1_token_request_type || !t->status.token.len) {
-        log_warning("no token for kube-system/%s yet: %s", c->account, answer->err ? answer->err->msg : "none in the answer");
+    if (answer->err || answer->type != &authentication_v1_token_request_type ||
+        !t->status.token.len) {
+        log_warning("no token for kube-system/%s yet: %s", c->account,
+                    answer->err ? answer->err->msg : "none in the answer");
         loop_timer_start(&c->timer, RETRY_MS);
         return;
     }
     client_set_token(c->client, t->status.token);
-    int64_t left_s = t->status.expiration_timestamp.set ? t->status.expiration_timestamp.sec - clock_real_s() : LIFETIME_S;
-    loop_timer_start(&c->timer, MAX((uint64_t)MAX(left_s, (int64_t)0) * 800, (uint64_t)RENEW_LEAST_MS));
+    int64_t left_s = t->status.expiration_timestamp.set
+                         ? t->status.expiration_timestamp.sec - clock_real_s()
+                         : LIFETIME_S;
+    loop_timer_start(&c->timer,
+                     MAX((uint64_t)MAX(left_s, (int64_t)0) * 800, (uint64_t)RENEW_LEAST_MS));
     if (c->ready) {
         void (*ready)(void *data) = c->ready;
         c->ready = NULL;
@@ -55,7 +60,8 @@ static void on_created(void *data, const struct client_answer *answer)
     struct credentials *c = data;
     c->call = NULL;
     if (answer->err && answer->err->code != ERR_ALREADY_EXISTS) {
-        log_warning("service account kube-system/%s cannot be made: %s", c->account, answer->err->msg);
+        log_warning("service account kube-system/%s cannot be made: %s", c->account,
+                    answer->err->msg);
         loop_timer_start(&c->timer, RETRY_MS);
         return;
     }
@@ -64,8 +70,10 @@ static void on_created(void *data, const struct client_answer *answer)
 
 static void create_account(struct credentials *c)
 {
-    struct core_v1_service_account account = { .metadata = { .name = str_c(c->account), .namespace = NAMESPACE } };
-    struct client_target t = { .resource = api_resource_find(STR(""), STR("v1"), STR("serviceaccounts")),
+    struct core_v1_service_account account = { .metadata = { .name = str_c(c->account),
+                                                             .namespace = NAMESPACE } };
+    struct client_target t = { .resource =
+                                   api_resource_find(STR(""), STR("v1"), STR("serviceaccounts")),
                                .ns = NAMESPACE };
     c->call = client_create(c->manager, &t, NULL, &account, on_created, c);
 }
@@ -74,22 +82,29 @@ static void ask(void *arg)
 {
     struct credentials *c = arg;
     struct authentication_v1_token_request body = { .kind = STR_INIT("TokenRequest"),
-                                                    .api_version = STR_INIT("authentication.k8s.io/v1") };
+                                                    .api_version =
+                                                        STR_INIT("authentication.k8s.io/v1") };
     body.spec.expiration_seconds = LIFETIME_S;
     body.spec.has_expiration_seconds = true;
-    struct client_target t = { .resource = api_resource_find(STR(""), STR("v1"), STR("serviceaccounts")),
-                               .ns = NAMESPACE, .name = str_c(c->account), .subresource = STR("token") };
-    c->call = client_create(c->manager, &t, &authentication_v1_token_request_type, &body, on_token, c);
+    struct client_target t = { .resource =
+                                   api_resource_find(STR(""), STR("v1"), STR("serviceaccounts")),
+                               .ns = NAMESPACE,
+                               .name = str_c(c->account),
+                               .subresource = STR("token") };
+    c->call =
+        client_create(c->manager, &t, &authentication_v1_token_request_type, &body, on_token, c);
 }
 
-struct credentials *credentials_new(struct client *manager, struct client *client, const char *account,
-                                    void (*ready)(void *data), void *data)
+struct credentials *credentials_new(struct client *manager, struct client *client,
+                                    const char *account, void (*ready)(void *data), void *data)
 {
     struct credentials *c = calloc(1, sizeof(*c));
     if (!c) {
         abort();
     }
-    *c = (struct credentials){ .manager = manager, .client = client, .account = account, .ready = ready, .data = data };
+    *c = (struct credentials){
+        .manager = manager, .client = client, .account = account, .ready = ready, .data = data
+    };
     loop_timer_init(&c->timer, client_loop(manager), ask, c);
     loop_timer_start(&c->timer, 0);
     return c;

@@ -16,13 +16,13 @@ struct rollout {
     struct actions *a;
     const struct api_resource *deployments, *replicasets;
     const struct apps_v1_deployment *d;
-    int32_t replicas;                       /* spec.replicas */
-    int32_t max_surge, max_unavailable;     /* in pods; 0 for Recreate */
+    int32_t replicas;                          /* spec.replicas */
+    int32_t max_surge, max_unavailable;        /* in pods; 0 for Recreate */
     const struct apps_v1_replica_set *new_set; /* the one of the present template, or NULL */
     const struct apps_v1_replica_set **old;    /* the others, oldest first */
     size_t n_old;
-    bool pods_left;     /* pods of old sets that still run (Recreate waits for them) */
-    int64_t revision;   /* what the new set has or will have */
+    bool pods_left;   /* pods of old sets that still run (Recreate waits for them) */
+    int64_t revision; /* what the new set has or will have */
     /* What the pass decided, for the status. */
     struct str progress_reason, progress_message; /* of a condition to set besides; absent: none */
     bool progress_failed;                         /* its status is False */
@@ -49,7 +49,8 @@ int32_t rollout_available(const struct rollout *r); /* status.availableReplicas 
 /* deployment-strategy.c: how many pods each set should have. */
 int32_t rollout_new_replicas(const struct rollout *r);
 void rollout_step(struct rollout *r);
-/* Brings a change of spec.replicas to the sets in proportion, while a rollout is under way or paused. */
+/* Brings a change of spec.replicas to the sets in proportion, while a rollout is under way or
+ * paused. */
 void rollout_scale_in_proportion(struct rollout *r);
 bool rollout_is_scaling(const struct rollout *r);
 

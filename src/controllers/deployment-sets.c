@@ -1,4 +1,5 @@
-/* The ReplicaSets of a Deployment: which is the new one, making it, its annotations, scaling, history. */
+/* The ReplicaSets of a Deployment: which is the new one, making it, its annotations, scaling,
+ * history. */
 #include <stdlib.h>
 
 #include "api/copy.h"
@@ -76,7 +77,8 @@ static int64_t revision_of(const struct meta_v1_object_meta *m)
 void rollout_sort_sets(struct rollout *r, const void **sets, size_t n)
 {
     struct arena *arena = act_arena(r->a);
-    const struct apps_v1_replica_set **all = arena_new_n(arena, const struct apps_v1_replica_set *, n + 1);
+    const struct apps_v1_replica_set **all =
+        arena_new_n(arena, const struct apps_v1_replica_set *, n + 1);
     int64_t newest = 0;
     must(all);
     for (size_t i = 0; i < n; i++) {
@@ -99,7 +101,8 @@ void rollout_sort_sets(struct rollout *r, const void **sets, size_t n)
 
 /* ---- annotations ---- */
 
-static void set_pair(struct arena *a, struct api_str_pair **pairs, size_t *n, struct str key, struct str value)
+static void set_pair(struct arena *a, struct api_str_pair **pairs, size_t *n, struct str key,
+                     struct str value)
 {
     size_t at = 0;
     while (at < *n && str_cmp((*pairs)[at].key, key) < 0) {
@@ -122,15 +125,17 @@ static void set_pair(struct arena *a, struct api_str_pair **pairs, size_t *n, st
 /* Annotations of the Deployment that are not copied to its sets. */
 static bool stays_behind(struct str key)
 {
-    return str_eq(key, STR("kubectl.kubernetes.io/last-applied-configuration")) || str_eq(key, DEPLOYMENT_REVISION) ||
-           str_eq(key, DEPLOYMENT_REVISION_HISTORY) || str_eq(key, DEPLOYMENT_DESIRED) || str_eq(key, DEPLOYMENT_MAX) ||
+    return str_eq(key, STR("kubectl.kubernetes.io/last-applied-configuration")) ||
+           str_eq(key, DEPLOYMENT_REVISION) || str_eq(key, DEPLOYMENT_REVISION_HISTORY) ||
+           str_eq(key, DEPLOYMENT_DESIRED) || str_eq(key, DEPLOYMENT_MAX) ||
            str_eq(key, STR("deprecated.deployment.rollback.to"));
 }
 
 static void set_scale_annotations(struct rollout *r, struct meta_v1_object_meta *m)
 {
     struct arena *arena = act_arena(r->a);
-    set_pair(arena, &m->annotations, &m->n_annotations, DEPLOYMENT_DESIRED, arena_printf(arena, "%d", r->replicas));
+    set_pair(arena, &m->annotations, &m->n_annotations, DEPLOYMENT_DESIRED,
+             arena_printf(arena, "%d", r->replicas));
     set_pair(arena, &m->annotations, &m->n_annotations, DEPLOYMENT_MAX,
              arena_printf(arena, "%d", r->replicas + r->max_surge));
 }
@@ -141,7 +146,8 @@ static void set_new_annotations(struct rollout *r, struct meta_v1_object_meta *m
     const struct meta_v1_object_meta *dm = &r->d->metadata;
     for (size_t i = 0; i < dm->n_annotations; i++) {
         if (!stays_behind(dm->annotations[i].key)) {
-            set_pair(arena, &m->annotations, &m->n_annotations, dm->annotations[i].key, dm->annotations[i].value);
+            set_pair(arena, &m->annotations, &m->n_annotations, dm->annotations[i].key,
+                     dm->annotations[i].value);
         }
     }
     struct str old = meta_annotation(m, DEPLOYMENT_REVISION);
@@ -152,7 +158,8 @@ static void set_new_annotations(struct rollout *r, struct meta_v1_object_meta *m
         if (had > 0) {
             struct str history = meta_annotation(m, DEPLOYMENT_REVISION_HISTORY);
             set_pair(arena, &m->annotations, &m->n_annotations, DEPLOYMENT_REVISION_HISTORY,
-                     history.len ? arena_printf(arena, "%.*s,%.*s", STR_ARG(history), STR_ARG(old)) : old);
+                     history.len ? arena_printf(arena, "%.*s,%.*s", STR_ARG(history), STR_ARG(old))
+                                 : old);
         }
     } else {
         r->revision = had;
@@ -163,7 +170,8 @@ static void set_new_annotations(struct rollout *r, struct meta_v1_object_meta *m
 void rollout_set_revision(struct rollout *r, struct meta_v1_object_meta *deployment)
 {
     struct arena *arena = act_arena(r->a);
-    int64_t revision = r->new_set ? MAX(revision_of(&r->new_set->metadata), r->revision) : r->revision;
+    int64_t revision =
+        r->new_set ? MAX(revision_of(&r->new_set->metadata), r->revision) : r->revision;
     set_pair(arena, &deployment->annotations, &deployment->n_annotations, DEPLOYMENT_REVISION,
              arena_printf(arena, "%lld", (long long)revision));
 }
@@ -210,12 +218,14 @@ static void create_new_set(struct rollout *r)
     act_create(r->a, r->replicasets, d->metadata.namespace, rs);
     if (rs->spec.replicas > 0) {
         act_event_after(r->a, r->deployments, d, "Normal", "ScalingReplicaSet",
-                        "Scaled up replica set %.*s from 0 to %d", STR_ARG(rs->metadata.name), rs->spec.replicas);
+                        "Scaled up replica set %.*s from 0 to %d", STR_ARG(rs->metadata.name),
+                        rs->spec.replicas);
     }
     act_event_on_failure(r->a, r->deployments, d, "Warning", "ReplicaSetCreateError",
                          "Failed to create new replica set \"%.*s\"", STR_ARG(rs->metadata.name));
     r->progress_reason = STR("NewReplicaSetCreated");
-    r->progress_message = arena_printf(arena, "Created new replica set \"%.*s\"", STR_ARG(rs->metadata.name));
+    r->progress_message =
+        arena_printf(arena, "Created new replica set \"%.*s\"", STR_ARG(rs->metadata.name));
     r->wrote = true;
 }
 
@@ -262,12 +272,15 @@ void rollout_clean_up(struct rollout *r)
     /* 'old' is oldest first; revisions order them better than ages when a rollback reused one. */
     int64_t most = r->d->spec.revision_history_limit;
     size_t n = 0;
-    const struct apps_v1_replica_set **idle = arena_new_n(act_arena(r->a), const struct apps_v1_replica_set *, r->n_old + 1);
+    const struct apps_v1_replica_set **idle =
+        arena_new_n(act_arena(r->a), const struct apps_v1_replica_set *, r->n_old + 1);
     must(idle);
     for (size_t i = 0; i < r->n_old; i++) {
         if (!r->old[i]->metadata.deletion_timestamp.set) {
             size_t at = n++;
-            for (; at > 0 && revision_of(&idle[at - 1]->metadata) > revision_of(&r->old[i]->metadata); at--) {
+            for (;
+                 at > 0 && revision_of(&idle[at - 1]->metadata) > revision_of(&r->old[i]->metadata);
+                 at--) {
                 idle[at] = idle[at - 1];
             }
             idle[at] = r->old[i];
@@ -275,9 +288,11 @@ void rollout_clean_up(struct rollout *r)
     }
     for (size_t i = 0; (int64_t)(n - i) > most; i++) {
         const struct apps_v1_replica_set *rs = idle[i];
-        bool in_use = rs->status.replicas || replicas_of(rs) || rs->metadata.generation > rs->status.observed_generation;
+        bool in_use = rs->status.replicas || replicas_of(rs) ||
+                      rs->metadata.generation > rs->status.observed_generation;
         if (!in_use) {
-            act_delete(r->a, r->replicasets, rs->metadata.namespace, rs->metadata.name, rs->metadata.uid, NULL);
+            act_delete(r->a, r->replicasets, rs->metadata.namespace, rs->metadata.name,
+                       rs->metadata.uid, NULL);
         }
     }
 }

@@ -6,7 +6,8 @@
 #include "base/clock.h"
 #include "controllers/deployment-private.h"
 
-static struct apps_v1_deployment_condition *find_condition(struct apps_v1_deployment_status *s, struct str type)
+static struct apps_v1_deployment_condition *find_condition(struct apps_v1_deployment_status *s,
+                                                           struct str type)
 {
     for (size_t i = 0; i < s->n_conditions; i++) {
         if (str_eq(s->conditions[i].type, type)) {
@@ -16,9 +17,10 @@ static struct apps_v1_deployment_condition *find_condition(struct apps_v1_deploy
     return NULL;
 }
 
-/* Sets a condition. The same status and reason leave it alone; the same status keeps its transition time. */
-static void set_condition(struct rollout *r, struct apps_v1_deployment_status *s, const char *type, const char *status,
-                          struct str reason, struct str message)
+/* Sets a condition. The same status and reason leave it alone; the same status keeps its transition
+ * time. */
+static void set_condition(struct rollout *r, struct apps_v1_deployment_status *s, const char *type,
+                          const char *status, struct str reason, struct str message)
 {
     struct api_time now = { .sec = act_now(r->a), .set = true };
     struct apps_v1_deployment_condition *c = find_condition(s, str_c(type));
@@ -31,7 +33,8 @@ static void set_condition(struct rollout *r, struct apps_v1_deployment_status *s
         .reason = reason,
         .message = message,
         .last_update_time = now,
-        .last_transition_time = c && str_eq(c->status, str_c(status)) ? c->last_transition_time : now,
+        .last_transition_time =
+            c && str_eq(c->status, str_c(status)) ? c->last_transition_time : now,
     };
     /* A changed condition goes to the end, as upstream filters and appends. */
     struct apps_v1_deployment_condition *all =
@@ -53,7 +56,8 @@ static void set_condition(struct rollout *r, struct apps_v1_deployment_status *s
 static void count(struct rollout *r, struct apps_v1_deployment_status *s)
 {
     s->observed_generation = r->d->metadata.generation;
-    s->replicas = s->updated_replicas = s->ready_replicas = s->available_replicas = s->terminating_replicas = 0;
+    s->replicas = s->updated_replicas = s->ready_replicas = s->available_replicas =
+        s->terminating_replicas = 0;
     for (size_t i = 0; i <= r->n_old; i++) {
         const struct apps_v1_replica_set *rs = i < r->n_old ? r->old[i] : r->new_set;
         if (rs) {
@@ -72,7 +76,8 @@ static void count(struct rollout *r, struct apps_v1_deployment_status *s)
 
 static bool is_complete(const struct rollout *r, const struct apps_v1_deployment_status *s)
 {
-    return s->updated_replicas == r->replicas && s->replicas == r->replicas && s->available_replicas == r->replicas &&
+    return s->updated_replicas == r->replicas && s->replicas == r->replicas &&
+           s->available_replicas == r->replicas &&
            s->observed_generation >= r->d->metadata.generation;
 }
 
@@ -80,8 +85,10 @@ static bool is_complete(const struct rollout *r, const struct apps_v1_deployment
 static bool is_progressing(const struct rollout *r, const struct apps_v1_deployment_status *s)
 {
     const struct apps_v1_deployment_status *old = &r->d->status;
-    int32_t old_rest = old->replicas - old->updated_replicas, rest = s->replicas - s->updated_replicas;
-    return s->updated_replicas > old->updated_replicas || rest < old_rest || s->ready_replicas > old->ready_replicas ||
+    int32_t old_rest = old->replicas - old->updated_replicas,
+            rest = s->replicas - s->updated_replicas;
+    return s->updated_replicas > old->updated_replicas || rest < old_rest ||
+           s->ready_replicas > old->ready_replicas ||
            s->available_replicas > old->available_replicas;
 }
 
@@ -90,11 +97,13 @@ static struct str set_name(const struct rollout *r)
     return r->new_set ? r->new_set->metadata.name : STR_NULL;
 }
 
-/* How long until progressDeadlineSeconds are over, in seconds; 0: they are; -1: no deadline applies. */
+/* How long until progressDeadlineSeconds are over, in seconds; 0: they are; -1: no deadline
+ * applies. */
 static int64_t deadline_in(const struct rollout *r, struct apps_v1_deployment_status *s)
 {
     const struct apps_v1_deployment_condition *c = find_condition(s, STR("Progressing"));
-    if (!r->d->spec.has_progress_deadline_seconds || r->d->spec.progress_deadline_seconds == INT32_MAX || !c ||
+    if (!r->d->spec.has_progress_deadline_seconds ||
+        r->d->spec.progress_deadline_seconds == INT32_MAX || !c ||
         str_eq(c->reason, STR("NewReplicaSetAvailable"))) {
         return -1;
     }
@@ -109,20 +118,24 @@ static void progress(struct rollout *r, struct apps_v1_deployment_status *s)
 {
     struct arena *a = act_arena(r->a);
     const struct apps_v1_deployment_condition *now = find_condition(s, STR("Progressing"));
-    bool was_complete = now && s->replicas == s->updated_replicas && str_eq(now->reason, STR("NewReplicaSetAvailable"));
-    if (!r->d->spec.has_progress_deadline_seconds || r->d->spec.progress_deadline_seconds == INT32_MAX) {
+    bool was_complete = now && s->replicas == s->updated_replicas &&
+                        str_eq(now->reason, STR("NewReplicaSetAvailable"));
+    if (!r->d->spec.has_progress_deadline_seconds ||
+        r->d->spec.progress_deadline_seconds == INT32_MAX) {
         return;
     }
     if (r->progress_reason.ptr) {
-        set_condition(r, s, "Progressing", r->progress_failed ? "False" : "True", r->progress_reason,
-                      r->progress_message);
+        set_condition(r, s, "Progressing", r->progress_failed ? "False" : "True",
+                      r->progress_reason, r->progress_message);
     }
     if (r->d->spec.paused) {
-        set_condition(r, s, "Progressing", "Unknown", STR("DeploymentPaused"), STR("Deployment is paused"));
+        set_condition(r, s, "Progressing", "Unknown", STR("DeploymentPaused"),
+                      STR("Deployment is paused"));
         return;
     }
     if (now && str_eq(now->reason, STR("DeploymentPaused"))) {
-        set_condition(r, s, "Progressing", "Unknown", STR("DeploymentResumed"), STR("Deployment is resumed"));
+        set_condition(r, s, "Progressing", "Unknown", STR("DeploymentResumed"),
+                      STR("Deployment is resumed"));
     }
     if (was_complete && !r->wrote) {
         return;
@@ -130,11 +143,14 @@ static void progress(struct rollout *r, struct apps_v1_deployment_status *s)
     struct str name = set_name(r), dname = r->d->metadata.name;
     if (is_complete(r, s)) {
         set_condition(r, s, "Progressing", "True", STR("NewReplicaSetAvailable"),
-                      name.len ? arena_printf(a, "ReplicaSet \"%.*s\" has successfully progressed.", STR_ARG(name))
-                               : arena_printf(a, "Deployment \"%.*s\" has successfully progressed.", STR_ARG(dname)));
+                      name.len ? arena_printf(a, "ReplicaSet \"%.*s\" has successfully progressed.",
+                                              STR_ARG(name))
+                               : arena_printf(a, "Deployment \"%.*s\" has successfully progressed.",
+                                              STR_ARG(dname)));
     } else if (is_progressing(r, s)) {
-        struct str text = name.len ? arena_printf(a, "ReplicaSet \"%.*s\" is progressing.", STR_ARG(name))
-                                   : arena_printf(a, "Deployment \"%.*s\" is progressing.", STR_ARG(dname));
+        struct str text =
+            name.len ? arena_printf(a, "ReplicaSet \"%.*s\" is progressing.", STR_ARG(name))
+                     : arena_printf(a, "Deployment \"%.*s\" is progressing.", STR_ARG(dname));
         struct apps_v1_deployment_condition *c = find_condition(s, STR("Progressing"));
         if (c && str_eq(c->status, STR("True"))) {
             /* Progress moves the deadline: the update time is new, the transition is not. */
@@ -146,8 +162,10 @@ static void progress(struct rollout *r, struct apps_v1_deployment_status *s)
         }
     } else if (deadline_in(r, s) == 0) {
         set_condition(r, s, "Progressing", "False", STR("ProgressDeadlineExceeded"),
-                      name.len ? arena_printf(a, "ReplicaSet \"%.*s\" has timed out progressing.", STR_ARG(name))
-                               : arena_printf(a, "Deployment \"%.*s\" has timed out progressing.", STR_ARG(dname)));
+                      name.len ? arena_printf(a, "ReplicaSet \"%.*s\" has timed out progressing.",
+                                              STR_ARG(name))
+                               : arena_printf(a, "Deployment \"%.*s\" has timed out progressing.",
+                                              STR_ARG(dname)));
     }
 }
 

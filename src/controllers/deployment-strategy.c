@@ -1,4 +1,5 @@
-/* How many pods each ReplicaSet of a Deployment should have: RollingUpdate, Recreate, and scaling in proportion. */
+/* How many pods each ReplicaSet of a Deployment should have: RollingUpdate, Recreate, and scaling
+ * in proportion. */
 #include <stdlib.h>
 
 #include "controllers/deployment-private.h"
@@ -38,7 +39,8 @@ static bool scale_new(struct rollout *r)
     return true;
 }
 
-/* Takes pods off the old sets: those that are not available first, then as many as availability allows. */
+/* Takes pods off the old sets: those that are not available first, then as many as availability
+ * allows. */
 static void scale_old(struct rollout *r)
 {
     int32_t old_total = 0, least = r->replicas - r->max_unavailable;
@@ -120,7 +122,8 @@ void rollout_step(struct rollout *r)
 static bool wants_other_total(const struct rollout *r, const struct apps_v1_replica_set *rs)
 {
     int32_t desired;
-    return replicas_of(rs) > 0 && str_to_i32(meta_annotation(&rs->metadata, DEPLOYMENT_DESIRED), &desired) &&
+    return replicas_of(rs) > 0 &&
+           str_to_i32(meta_annotation(&rs->metadata, DEPLOYMENT_DESIRED), &desired) &&
            desired != r->replicas;
 }
 
@@ -137,7 +140,8 @@ bool rollout_is_scaling(const struct rollout *r)
 /* The one set with pods, or the new one when none has; NULL when several have. */
 static const struct apps_v1_replica_set *single_active(const struct rollout *r)
 {
-    const struct apps_v1_replica_set *found = r->new_set && replicas_of(r->new_set) > 0 ? r->new_set : NULL;
+    const struct apps_v1_replica_set *found =
+        r->new_set && replicas_of(r->new_set) > 0 ? r->new_set : NULL;
     for (size_t i = 0; i < r->n_old; i++) {
         if (replicas_of(r->old[i]) > 0) {
             if (found) {
@@ -152,13 +156,15 @@ static const struct apps_v1_replica_set *single_active(const struct rollout *r)
 static bool is_saturated(const struct rollout *r)
 {
     int32_t desired;
-    return r->new_set && str_to_i32(meta_annotation(&r->new_set->metadata, DEPLOYMENT_DESIRED), &desired) &&
+    return r->new_set &&
+           str_to_i32(meta_annotation(&r->new_set->metadata, DEPLOYMENT_DESIRED), &desired) &&
            replicas_of(r->new_set) == r->replicas && desired == r->replicas &&
            r->new_set->status.available_replicas == r->replicas;
 }
 
 /* What a set gets of 'change' pods: its share of the total that it was made for, rounded. */
-static int32_t share(const struct rollout *r, const struct apps_v1_replica_set *rs, int32_t change, int32_t given)
+static int32_t share(const struct rollout *r, const struct apps_v1_replica_set *rs, int32_t change,
+                     int32_t given)
 {
     int32_t size = replicas_of(rs), most;
     if (!size || change == given) {

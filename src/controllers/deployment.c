@@ -1,6 +1,7 @@
 /*
- * deployment: one ReplicaSet per template, moved from old to new step by step ("Deployments"). A pass: sort the sets, bring a
- * changed spec.replicas to them, or take one step of the strategy, then write the status.
+ * deployment: one ReplicaSet per template, moved from old to new step by step ("Deployments"). A
+ * pass: sort the sets, bring a changed spec.replicas to them, or take one step of the strategy,
+ * then write the status.
  */
 #include <stdlib.h>
 
@@ -51,7 +52,8 @@ static void on_pod(void *data, const void *old, const void *obj)
     const struct core_v1_pod *p = old;
     const struct meta_v1_owner_reference *o = p && !obj ? meta_controller_of(&p->metadata) : NULL;
     if (o && str_eq(o->kind, STR("ReplicaSet"))) {
-        const struct apps_v1_replica_set *rs = informer_get(s->replicasets, p->metadata.namespace, o->name);
+        const struct apps_v1_replica_set *rs =
+            informer_get(s->replicasets, p->metadata.namespace, o->name);
         if (rs) {
             enqueue_owner(s, &rs->metadata);
         }
@@ -71,7 +73,8 @@ static void *setup(struct controller *c, struct informers *informers)
     s->replicasets_resource = api_resource_find(STR("apps"), STR("v1"), STR("replicasets"));
     struct informer_spec deployments = { .resource = s->deployments_resource, .fields = fields };
     struct informer_spec sets = { .resource = s->replicasets_resource, .fields = fields };
-    struct informer_spec pods = { .resource = api_resource_find(STR(""), STR("v1"), STR("pods")), .fields = pod_fields };
+    struct informer_spec pods = { .resource = api_resource_find(STR(""), STR("v1"), STR("pods")),
+                                  .fields = pod_fields };
     s->deployments = controller_watch(c, informers, &deployments);
     s->replicasets = informers_get(informers, &sets, on_set, s);
     s->pods = informers_get(informers, &pods, on_pod, s);
@@ -85,15 +88,18 @@ static bool is_recreate(const struct apps_v1_deployment *d)
     return str_eq(d->spec.strategy.type, STR("Recreate"));
 }
 
-/* maxSurge rounds up, maxUnavailable down; both zero would never move, so then one may be unavailable. */
+/* maxSurge rounds up, maxUnavailable down; both zero would never move, so then one may be
+ * unavailable. */
 static void resolve_limits(struct rollout *r)
 {
     const struct apps_v1_rolling_update_deployment *u = r->d->spec.strategy.rolling_update;
-    static const struct api_int_or_string quarter = { .kind = API_IOS_STRING, .s = STR_INIT("25%") };
+    static const struct api_int_or_string quarter = { .kind = API_IOS_STRING,
+                                                      .s = STR_INIT("25%") };
     if (is_recreate(r->d)) {
         return;
     }
-    const struct api_int_or_string *surge = u && u->max_surge.kind != API_IOS_UNSET ? &u->max_surge : &quarter;
+    const struct api_int_or_string *surge =
+        u && u->max_surge.kind != API_IOS_UNSET ? &u->max_surge : &quarter;
     const struct api_int_or_string *unavailable =
         u && u->max_unavailable.kind != API_IOS_UNSET ? &u->max_unavailable : &quarter;
     if (!ios_scaled(surge, r->replicas, true, &r->max_surge, NULL)) {
@@ -112,8 +118,10 @@ static bool old_pods_run(const struct state *s, const struct rollout *r)
 {
     for (size_t i = 0; i < r->n_old; i++) {
         const struct core_v1_pod *p;
-        for (size_t pos = 0; (p = informer_index_next(s->pods_by_owner, r->old[i]->metadata.uid, &pos));) {
-            if (!str_eq(p->status.phase, STR("Succeeded")) && !str_eq(p->status.phase, STR("Failed"))) {
+        for (size_t pos = 0;
+             (p = informer_index_next(s->pods_by_owner, r->old[i]->metadata.uid, &pos));) {
+            if (!str_eq(p->status.phase, STR("Succeeded")) &&
+                !str_eq(p->status.phase, STR("Failed"))) {
                 return true;
             }
         }
@@ -136,7 +144,8 @@ static void reconcile(void *state, struct str key, struct actions *a)
                   "This deployment is selecting all pods. A non-empty selector is required.");
         return;
     }
-    struct meta_v1_owner_reference owner = owner_reference(act_arena(a), s->deployments_resource, &d->metadata);
+    struct meta_v1_owner_reference owner =
+        owner_reference(act_arena(a), s->deployments_resource, &d->metadata);
     struct owned sets = owner_claim(a, s->replicasets, s->sets_by_owner, &owner, ns, &selector,
                                     d->metadata.deletion_timestamp.set);
     struct rollout r = {

@@ -1,4 +1,5 @@
-/* endpoints: the older Endpoints object of every Service with a selector: the same facts as its EndpointSlices, in one object. */
+/* endpoints: the older Endpoints object of every Service with a selector: the same facts as its
+ * EndpointSlices, in one object. */
 #include <stdlib.h>
 
 #include "api/copy.h"
@@ -38,8 +39,8 @@ static void *setup(struct controller *c, struct informers *informers)
     return s;
 }
 
-static struct core_v1_endpoint_address make_address(struct arena *a, const struct core_v1_service *svc,
-                                                    const struct service_endpoint *e)
+static struct core_v1_endpoint_address
+make_address(struct arena *a, const struct core_v1_service *svc, const struct service_endpoint *e)
 {
     struct core_v1_object_reference *ref = arena_new(a, struct core_v1_object_reference);
     if (!ref) {
@@ -74,8 +75,9 @@ static int by_port_name(const void *va, const void *vb)
     return c ? c : a->port - b->port;
 }
 
-static void add_subset(struct arena *a, const struct core_v1_service *svc, const struct service_endpoint **es, size_t n,
-                       size_t first, bool *done, struct core_v1_endpoint_subset *ret)
+static void add_subset(struct arena *a, const struct core_v1_service *svc,
+                       const struct service_endpoint **es, size_t n, size_t first, bool *done,
+                       struct core_v1_endpoint_subset *ret)
 {
     const struct service_endpoint *like = es[first];
     ret->addresses = arena_new_n(a, struct core_v1_endpoint_address, n + 1);
@@ -97,16 +99,20 @@ static void add_subset(struct arena *a, const struct core_v1_service *svc, const
     }
     for (size_t i = 0; i < like->n_ports; i++) {
         ret->ports[ret->n_ports++] = (struct core_v1_endpoint_port){
-            .name = like->ports[i].name, .port = like->ports[i].port, .protocol = like->ports[i].protocol,
-            .app_protocol = like->ports[i].app_protocol.len ? like->ports[i].app_protocol : STR_NULL };
+            .name = like->ports[i].name,
+            .port = like->ports[i].port,
+            .protocol = like->ports[i].protocol,
+            .app_protocol = like->ports[i].app_protocol.len ? like->ports[i].app_protocol : STR_NULL
+        };
     }
     qsort(ret->ports, ret->n_ports, sizeof(ret->ports[0]), by_port_name);
 }
 
-static void make_subsets(struct arena *a, const struct core_v1_service *svc, const struct service_endpoints *all,
-                         struct core_v1_endpoints *ret)
+static void make_subsets(struct arena *a, const struct core_v1_service *svc,
+                         const struct service_endpoints *all, struct core_v1_endpoints *ret)
 {
-    const struct service_endpoint **es = arena_new_n(a, const struct service_endpoint *, all->n + 1);
+    const struct service_endpoint **es =
+        arena_new_n(a, const struct service_endpoint *, all->n + 1);
     bool *done = arena_new_n(a, bool, all->n + 1);
     size_t n = 0;
     ret->subsets = arena_new_n(a, struct core_v1_endpoint_subset, all->n + 1);
@@ -128,7 +134,8 @@ static void make_subsets(struct arena *a, const struct core_v1_service *svc, con
     }
 }
 
-static void set_labels(struct arena *a, const struct core_v1_service *svc, struct core_v1_endpoints *e)
+static void set_labels(struct arena *a, const struct core_v1_service *svc,
+                       struct core_v1_endpoints *e)
 {
     static const struct str key = STR_INIT("endpoints.kubernetes.io/managed-by"),
                             headless = STR_INIT("service.kubernetes.io/headless");
@@ -168,7 +175,8 @@ static void reconcile(void *state, struct str key, struct actions *a)
     const struct core_v1_endpoints *have = informer_get(s->endpoints, ns, name);
     if (!svc || svc->metadata.deletion_timestamp.set) {
         /* Leader-election records and hand-made Endpoints carry no mark of ours and stay. */
-        if (have && !svc && meta_label(&have->metadata, STR("endpoints.kubernetes.io/managed-by")).len) {
+        if (have && !svc &&
+            meta_label(&have->metadata, STR("endpoints.kubernetes.io/managed-by")).len) {
             act_delete(a, s->endpoints_resource, ns, name, have->metadata.uid, NULL);
         }
         return;

@@ -1,6 +1,7 @@
 /*
- * endpointslice: the EndpointSlices of every Service with a selector, at most 100 endpoints each, changed as little as possible:
- * endpoints stay in the slice they are in; new ones fill slices with room before a slice is added; empty slices go.
+ * endpointslice: the EndpointSlices of every Service with a selector, at most 100 endpoints each,
+ * changed as little as possible: endpoints stay in the slice they are in; new ones fill slices with
+ * room before a slice is added; empty slices go.
  */
 #include <stdlib.h>
 
@@ -64,7 +65,8 @@ static void *setup(struct controller *c, struct informers *informers)
     }
     s->controller = c;
     s->services_resource = api_resource_find(STR(""), STR("v1"), STR("services"));
-    s->slices_resource = api_resource_find(STR("discovery.k8s.io"), STR("v1"), STR("endpointslices"));
+    s->slices_resource =
+        api_resource_find(STR("discovery.k8s.io"), STR("v1"), STR("endpointslices"));
     struct informer_spec slices = { .resource = s->slices_resource, .fields = slice_fields };
     struct informer_spec nodes = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")),
                                    .fields = node_fields };
@@ -82,7 +84,8 @@ static void *setup(struct controller *c, struct informers *informers)
 struct plan {
     const struct discovery_v1_endpoint_slice *have; /* NULL: to be made */
     struct str address_type;
-    const struct service_endpoint *like; /* any endpoint with its ports; NULL: nothing of this slice stays */
+    const struct service_endpoint
+        *like; /* any endpoint with its ports; NULL: nothing of this slice stays */
     struct discovery_v1_endpoint *endpoints;
     size_t n;
 };
@@ -104,9 +107,12 @@ static struct discovery_v1_endpoint make_endpoint(struct pass *p, const struct s
         abort();
     }
     x.addresses[0] = e->ip;
-    x.conditions = (struct discovery_v1_endpoint_conditions){ .ready = e->ready, .has_ready = true,
-                                                              .serving = e->serving, .has_serving = true,
-                                                              .terminating = e->terminating, .has_terminating = true };
+    x.conditions = (struct discovery_v1_endpoint_conditions){ .ready = e->ready,
+                                                              .has_ready = true,
+                                                              .serving = e->serving,
+                                                              .has_serving = true,
+                                                              .terminating = e->terminating,
+                                                              .has_terminating = true };
     ref->kind = STR("Pod");
     ref->namespace = e->pod->metadata.namespace;
     ref->name = e->pod->metadata.name;
@@ -116,13 +122,18 @@ static struct discovery_v1_endpoint make_endpoint(struct pass *p, const struct s
     x.hostname = e->pod->spec.hostname.len && str_eq(e->pod->spec.subdomain, p->svc->metadata.name)
                      ? e->pod->spec.hostname
                      : STR_NULL;
-    const void *node = e->pod->spec.node_name.len ? informer_get(p->s->nodes, STR_NULL, e->pod->spec.node_name) : NULL;
-    struct str zone = node ? meta_label(meta_of(&core_v1_node_type, node), STR("topology.kubernetes.io/zone")) : STR_NULL;
+    const void *node = e->pod->spec.node_name.len
+                           ? informer_get(p->s->nodes, STR_NULL, e->pod->spec.node_name)
+                           : NULL;
+    struct str zone =
+        node ? meta_label(meta_of(&core_v1_node_type, node), STR("topology.kubernetes.io/zone"))
+             : STR_NULL;
     x.zone = zone.len ? zone : STR_NULL;
     return x;
 }
 
-static bool slice_has_ports(const struct discovery_v1_endpoint_slice *s, const struct service_endpoint *e)
+static bool slice_has_ports(const struct discovery_v1_endpoint_slice *s,
+                            const struct service_endpoint *e)
 {
     if (s->n_ports != e->n_ports) {
         return false;
@@ -139,21 +150,26 @@ static bool slice_has_ports(const struct discovery_v1_endpoint_slice *s, const s
 
 static bool plan_takes(const struct plan *x, const struct service_endpoint *e)
 {
-    return x->like ? service_endpoints_same_ports(x->like, e) : x->have && slice_has_ports(x->have, e);
+    return x->like ? service_endpoints_same_ports(x->like, e)
+                   : x->have && slice_has_ports(x->have, e);
 }
 
-static struct plan *plan_add(struct pass *p, const struct discovery_v1_endpoint_slice *have, struct str address_type)
+static struct plan *plan_add(struct pass *p, const struct discovery_v1_endpoint_slice *have,
+                             struct str address_type)
 {
     if (p->n_plans == p->capacity) {
         p->capacity = p->capacity ? p->capacity * 2 : 8;
-        p->plans = arena_grow_n(act_arena(p->a), p->plans, p->n_plans, p->capacity, sizeof(*p->plans));
+        p->plans =
+            arena_grow_n(act_arena(p->a), p->plans, p->n_plans, p->capacity, sizeof(*p->plans));
         if (!p->plans) {
             abort();
         }
     }
     struct plan *x = &p->plans[p->n_plans++];
-    *x = (struct plan){ .have = have, .address_type = address_type,
-                        .endpoints = arena_new_n(act_arena(p->a), struct discovery_v1_endpoint, SLICE_MOST) };
+    *x = (struct plan){ .have = have,
+                        .address_type = address_type,
+                        .endpoints = arena_new_n(act_arena(p->a), struct discovery_v1_endpoint,
+                                                 SLICE_MOST) };
     if (!x->endpoints) {
         abort();
     }
@@ -167,7 +183,8 @@ static void plan_put(struct pass *p, struct plan *x, const struct service_endpoi
 }
 
 /* The existing slice that names this pod, when it can keep it. */
-static struct plan *plan_of(struct pass *p, const struct service_endpoint *e, struct str address_type)
+static struct plan *plan_of(struct pass *p, const struct service_endpoint *e,
+                            struct str address_type)
 {
     for (size_t i = 0; i < p->n_plans; i++) {
         struct plan *x = &p->plans[i];
@@ -204,8 +221,8 @@ static void plan_family(struct pass *p, bool ipv6)
         for (size_t k = 0; !placed[i] && k < p->n_plans; k++) {
             struct plan *x = &p->plans[k];
             /* The fullest with room, so that slices are filled before others are begun. */
-            if (x->n < SLICE_MOST && str_eq(x->address_type, address_type) && plan_takes(x, &es.items[i]) &&
-                (!room || x->n > room->n)) {
+            if (x->n < SLICE_MOST && str_eq(x->address_type, address_type) &&
+                plan_takes(x, &es.items[i]) && (!room || x->n > room->n)) {
                 room = x;
             }
         }
@@ -215,18 +232,24 @@ static void plan_family(struct pass *p, bool ipv6)
     }
 }
 
-static void fill_slice(struct pass *p, const struct plan *x, struct discovery_v1_endpoint_slice *slice)
+static void fill_slice(struct pass *p, const struct plan *x,
+                       struct discovery_v1_endpoint_slice *slice)
 {
     struct arena *a = act_arena(p->a);
-    struct discovery_v1_endpoint_port *ports = arena_new_n(a, struct discovery_v1_endpoint_port, x->like->n_ports + 1);
+    struct discovery_v1_endpoint_port *ports =
+        arena_new_n(a, struct discovery_v1_endpoint_port, x->like->n_ports + 1);
     if (!ports) {
         abort();
     }
     for (size_t i = 0; i < x->like->n_ports; i++) {
         const struct service_port *sp = &x->like->ports[i];
         ports[i] = (struct discovery_v1_endpoint_port){ .name = sp->name.ptr ? sp->name : STR_EMPTY,
-                                                        .protocol = sp->protocol, .port = sp->port, .has_port = true,
-                                                        .app_protocol = sp->app_protocol.len ? sp->app_protocol : STR_NULL };
+                                                        .protocol = sp->protocol,
+                                                        .port = sp->port,
+                                                        .has_port = true,
+                                                        .app_protocol = sp->app_protocol.len
+                                                                            ? sp->app_protocol
+                                                                            : STR_NULL };
     }
     slice->ports = ports;
     slice->n_ports = x->like->n_ports;
@@ -238,7 +261,8 @@ static void fill_slice(struct pass *p, const struct plan *x, struct discovery_v1
 static void set_labels(struct pass *p, struct discovery_v1_endpoint_slice *slice)
 {
     const struct meta_v1_object_meta *sm = &p->svc->metadata;
-    struct api_str_pair *labels = arena_new_n(act_arena(p->a), struct api_str_pair, sm->n_labels + 3);
+    struct api_str_pair *labels =
+        arena_new_n(act_arena(p->a), struct api_str_pair, sm->n_labels + 3);
     size_t n = 0;
     if (!labels) {
         abort();
@@ -269,10 +293,12 @@ static void create_slice(struct pass *p, const struct plan *x)
     struct arena *a = act_arena(p->a);
     char suffix[6];
     struct discovery_v1_endpoint_slice slice = { 0 };
-    struct meta_v1_owner_reference owner = owner_reference(a, p->s->services_resource, &p->svc->metadata);
+    struct meta_v1_owner_reference owner =
+        owner_reference(a, p->s->services_resource, &p->svc->metadata);
     rand_suffix(suffix, 5);
     slice.metadata.namespace = p->svc->metadata.namespace;
-    slice.metadata.generate_name = arena_printf(a, "%.*s-", STR_ARG(str_sub(p->svc->metadata.name, 0, 57)));
+    slice.metadata.generate_name =
+        arena_printf(a, "%.*s-", STR_ARG(str_sub(p->svc->metadata.name, 0, 57)));
     slice.metadata.name = arena_printf(a, "%.*s%s", STR_ARG(slice.metadata.generate_name), suffix);
     slice.metadata.owner_references = &owner;
     slice.metadata.n_owner_references = 1;
@@ -292,8 +318,10 @@ static void carry_out(struct pass *p, const struct plan *x, bool last)
         act_delete(p->a, p->s->slices_resource, m->namespace, m->name, m->uid, NULL);
         return;
     }
-    struct discovery_v1_endpoint_slice *copy = arena_new(act_arena(p->a), struct discovery_v1_endpoint_slice);
-    if (!copy || !api_copy_into(act_arena(p->a), &discovery_v1_endpoint_slice_type, x->have, copy, false)) {
+    struct discovery_v1_endpoint_slice *copy =
+        arena_new(act_arena(p->a), struct discovery_v1_endpoint_slice);
+    if (!copy ||
+        !api_copy_into(act_arena(p->a), &discovery_v1_endpoint_slice_type, x->have, copy, false)) {
         abort();
     }
     set_labels(p, copy);

@@ -27,7 +27,8 @@ void fixture_deinit(struct fixture *f)
     buf_deinit(&f->out);
 }
 
-void fixture_put(struct fixture *f, const char *group, const char *version, const char *resource, const char *json)
+void fixture_put(struct fixture *f, const char *group, const char *version, const char *resource,
+                 const char *json)
 {
     const struct api_resource *r = api_resource_find(str_c(group), str_c(version), str_c(resource));
     struct arena a;

@@ -1,7 +1,8 @@
 /*
- * garbage-collector: deletes what only absent owners own, and carries out foreground and orphaning deletion ("Garbage
- * Collection"). It looks at the metadata of all resources; an owner that no informer knows is asked for once more at the
- * server before its dependents go, because informers of several resources are not equally far.
+ * garbage-collector: deletes what only absent owners own, and carries out foreground and orphaning
+ * deletion ("Garbage Collection"). It looks at the metadata of all resources; an owner that no
+ * informer knows is asked for once more at the server before its dependents go, because informers
+ * of several resources are not equally far.
  *
  * Keys are "<index of the resource>|namespace/name".
  */
@@ -27,8 +28,8 @@ struct state {
     struct informer_index **by_owner; /* by the uid of every owner, controller or not */
 };
 
-static void index_owners(const struct api_type *type, const void *obj, void (*emit)(void *ctx, struct str key),
-                         void *ctx)
+static void index_owners(const struct api_type *type, const void *obj,
+                         void (*emit)(void *ctx, struct str key), void *ctx)
 {
     const struct meta_v1_object_meta *m = meta_of(type, obj);
     for (size_t i = 0; i < m->n_owner_references; i++) {
@@ -45,7 +46,8 @@ static void enqueue(struct state *s, size_t index, const struct meta_v1_object_m
 
 /* Steps through the dependents of a uid over all resources. */
 static void each_dependent(struct state *s, struct str uid,
-                           void (*fn)(struct state *s, size_t index, const struct meta_v1_object_meta *m, void *ctx),
+                           void (*fn)(struct state *s, size_t index,
+                                      const struct meta_v1_object_meta *m, void *ctx),
                            void *ctx)
 {
     for (size_t i = 0; i < s->all.n; i++) {
@@ -56,7 +58,8 @@ static void each_dependent(struct state *s, struct str uid,
     }
 }
 
-static void enqueue_dependent(struct state *s, size_t index, const struct meta_v1_object_meta *m, void *ctx UNUSED)
+static void enqueue_dependent(struct state *s, size_t index, const struct meta_v1_object_meta *m,
+                              void *ctx UNUSED)
 {
     enqueue(s, index, m);
 }
@@ -71,7 +74,8 @@ static void enqueue_waiting_owners(struct state *s, const struct meta_v1_object_
             if (!str_eq(r->kind, o->kind)) {
                 continue;
             }
-            const void *obj = informer_get(s->all.items[i].informer, r->namespaced ? m->namespace : STR_NULL, o->name);
+            const void *obj = informer_get(s->all.items[i].informer,
+                                           r->namespaced ? m->namespace : STR_NULL, o->name);
             if (obj && meta_of(r->type, obj)->deletion_timestamp.set) {
                 enqueue(s, i, meta_of(r->type, obj));
             }
@@ -138,8 +142,8 @@ static bool has_finalizer(const struct meta_v1_object_meta *m, struct str name)
 }
 
 /* JSON merge patch that sets the finalizers without one, valid for this version only. */
-static void remove_finalizer(struct actions *a, const struct api_resource *r, const struct meta_v1_object_meta *m,
-                             struct str name)
+static void remove_finalizer(struct actions *a, const struct api_resource *r,
+                             const struct meta_v1_object_meta *m, struct str name)
 {
     struct buf b;
     bool first = true;
@@ -180,13 +184,15 @@ static bool blocks(const struct meta_v1_object_meta *m, struct str owner_uid)
     return false;
 }
 
-static void delete_dependent(struct state *s, size_t index, const struct meta_v1_object_meta *m, void *ctx)
+static void delete_dependent(struct state *s, size_t index, const struct meta_v1_object_meta *m,
+                             void *ctx)
 {
     struct dependents *d = ctx;
     bool blocking = blocks(m, d->owner_uid);
     d->n_blocking += blocking;
     if (!m->deletion_timestamp.set && m->n_owner_references == 1) {
-        struct client_delete_options o = { .grace_seconds = -1, .propagation = STR_INIT("Foreground") };
+        struct client_delete_options o = { .grace_seconds = -1,
+                                           .propagation = STR_INIT("Foreground") };
         o.propagation = blocking ? o.propagation : STR("Background");
         act_delete(d->a, s->all.items[index].resource, m->namespace, m->name, m->uid, &o);
     } else if (m->n_owner_references > 1) {
@@ -194,7 +200,8 @@ static void delete_dependent(struct state *s, size_t index, const struct meta_v1
     }
 }
 
-static void orphan_dependent(struct state *s, size_t index, const struct meta_v1_object_meta *m, void *ctx)
+static void orphan_dependent(struct state *s, size_t index, const struct meta_v1_object_meta *m,
+                             void *ctx)
 {
     struct dependents *d = ctx;
     struct buf b;
@@ -205,7 +212,8 @@ static void orphan_dependent(struct state *s, size_t index, const struct meta_v1
     buf_append_c(&b, "}],\"uid\":");
     json_write_string(&b, m->uid);
     buf_append_c(&b, "}}");
-    act_patch(d->a, s->all.items[index].resource, m->namespace, m->name, NULL, CLIENT_PATCH_STRATEGIC, buf_str(&b));
+    act_patch(d->a, s->all.items[index].resource, m->namespace, m->name, NULL,
+              CLIENT_PATCH_STRATEGIC, buf_str(&b));
     act_tolerate(d->a, ERR_NOT_FOUND);
     buf_deinit(&b);
 }
@@ -256,14 +264,17 @@ static enum owner_state owner_state(const struct state *s, const struct meta_v1_
     }
     const struct api_resource *r = s->all.items[i].resource;
     if (r->namespaced && !m->namespace.len) {
-        return OWNER_SOLID; /* cluster-scoped objects cannot have namespaced owners: left alone, as upstream does */
+        return OWNER_SOLID; /* cluster-scoped objects cannot have namespaced owners: left alone, as
+                               upstream does */
     }
-    const void *obj = informer_get(s->all.items[i].informer, r->namespaced ? m->namespace : STR_NULL, o->name);
+    const void *obj =
+        informer_get(s->all.items[i].informer, r->namespaced ? m->namespace : STR_NULL, o->name);
     const struct meta_v1_object_meta *om = obj ? meta_of(r->type, obj) : NULL;
     if (!om || !str_eq(om->uid, o->uid)) {
         return OWNER_DANGLING;
     }
-    return om->deletion_timestamp.set && has_finalizer(om, FOREGROUND) ? OWNER_WAITING : OWNER_SOLID;
+    return om->deletion_timestamp.set && has_finalizer(om, FOREGROUND) ? OWNER_WAITING
+                                                                       : OWNER_SOLID;
 }
 
 static void collect(struct state *s, struct actions *a, const struct api_resource *r,
@@ -282,10 +293,11 @@ static void collect(struct state *s, struct actions *a, const struct api_resourc
     }
     for (size_t i = 0; i < m->n_owner_references; i++) {
         const struct meta_v1_owner_reference *o = &m->owner_references[i];
-        const struct api_resource *or = s->all.items[resource_of(s, o)].resource;
+        const struct api_resource * or = s->all.items[resource_of(s, o)].resource;
         act_require_absent(a, or, or->namespaced ? m->namespace : STR_NULL, o->name, o->uid);
     }
-    struct client_delete_options o = { .grace_seconds = -1, .resource_version = m->resource_version };
+    struct client_delete_options o = { .grace_seconds = -1,
+                                       .resource_version = m->resource_version };
     o.propagation = has_finalizer(m, ORPHAN)       ? STR("Orphan")
                     : has_finalizer(m, FOREGROUND) ? STR("Foreground")
                                                    : STR("Background");
@@ -297,7 +309,8 @@ static void reconcile(void *state, struct str key, struct actions *a)
     struct state *s = state;
     struct str index_text, rest, ns, name;
     uint64_t index;
-    if (!str_cut(key, '|', &index_text, &rest) || !str_to_u64(index_text, &index) || index >= s->all.n) {
+    if (!str_cut(key, '|', &index_text, &rest) || !str_to_u64(index_text, &index) ||
+        index >= s->all.n) {
         return;
     }
     str_cut(rest, '/', &ns, &name);

@@ -1,7 +1,8 @@
 /*
- * namespace: when a Namespace is deleted, deletes everything in it and then takes the finalizer "kubernetes" off
- * ("Namespaces Walkthrough", finalization). What is left is seen in the informers of all resources; Events, which have no
- * informer, are deleted as a collection in each pass.
+ * namespace: when a Namespace is deleted, deletes everything in it and then takes the finalizer
+ * "kubernetes" off
+ * ("Namespaces Walkthrough", finalization). What is left is seen in the informers of all resources;
+ * Events, which have no informer, are deleted as a collection in each pass.
  */
 #include <stdlib.h>
 
@@ -31,7 +32,8 @@ static void on_content(void *data, const void *old, const void *obj)
     if (obj || !old || !m->metadata.namespace.len) {
         return;
     }
-    const struct core_v1_namespace *ns = informer_get(s->namespaces, STR_NULL, m->metadata.namespace);
+    const struct core_v1_namespace *ns =
+        informer_get(s->namespaces, STR_NULL, m->metadata.namespace);
     if (ns && ns->metadata.deletion_timestamp.set) {
         controller_enqueue(s->controller, m->metadata.namespace);
     }
@@ -81,16 +83,16 @@ static void empty(struct state *s, struct str ns, struct actions *a, struct left
             n_new += !m->deletion_timestamp.set;
             for (size_t k = 0; k < m->n_finalizers; k++) {
                 left->n_finalizing++;
-                buf_printf(&left->finalizers, "%s%.*s in 1 resource instances", left->finalizers.len ? ", " : "",
-                           STR_ARG(m->finalizers[k]));
+                buf_printf(&left->finalizers, "%s%.*s in 1 resource instances",
+                           left->finalizers.len ? ", " : "", STR_ARG(m->finalizers[k]));
             }
         }
         if (!n) {
             continue;
         }
         left->n += n;
-        buf_printf(&left->resources, "%s%.*s.%.*s has %zu resource instances", left->resources.len ? ", " : "",
-                   STR_ARG(r->resource), STR_ARG(r->group), n);
+        buf_printf(&left->resources, "%s%.*s.%.*s has %zu resource instances",
+                   left->resources.len ? ", " : "", STR_ARG(r->resource), STR_ARG(r->group), n);
         if (n_new && resource_has_verb(r, STR("deletecollection"))) {
             act_delete_collection(a, r, ns);
         } else if (n_new) {
@@ -102,13 +104,15 @@ static void empty(struct state *s, struct str ns, struct actions *a, struct left
     }
 }
 
-static void set_condition(struct actions *a, struct core_v1_namespace_status *s, const char *type, bool yes,
-                          const char *reason, struct str message)
+static void set_condition(struct actions *a, struct core_v1_namespace_status *s, const char *type,
+                          bool yes, const char *reason, struct str message)
 {
     struct core_v1_namespace_condition *all =
         arena_new_n(act_arena(a), struct core_v1_namespace_condition, s->n_conditions + 1);
-    struct core_v1_namespace_condition fresh = { .type = str_c(type), .status = yes ? STR("True") : STR("False"),
-                                                 .reason = str_c(reason), .message = message };
+    struct core_v1_namespace_condition fresh = { .type = str_c(type),
+                                                 .status = yes ? STR("True") : STR("False"),
+                                                 .reason = str_c(reason),
+                                                 .message = message };
     size_t n = 0;
     bool known = false;
     if (!all) {
@@ -119,8 +123,9 @@ static void set_condition(struct actions *a, struct core_v1_namespace_status *s,
         all[n] = s->conditions[i];
         if (str_eq(all[n].type, fresh.type)) {
             known = true;
-            fresh.last_transition_time =
-                str_eq(all[n].status, fresh.status) ? all[n].last_transition_time : fresh.last_transition_time;
+            fresh.last_transition_time = str_eq(all[n].status, fresh.status)
+                                             ? all[n].last_transition_time
+                                             : fresh.last_transition_time;
             all[n] = fresh;
         }
         n++;
@@ -132,33 +137,37 @@ static void set_condition(struct actions *a, struct core_v1_namespace_status *s,
     s->n_conditions = n;
 }
 
-static void write_status(struct state *s, struct actions *a, const struct core_v1_namespace *ns, const struct left *left)
+static void write_status(struct state *s, struct actions *a, const struct core_v1_namespace *ns,
+                         const struct left *left)
 {
     struct core_v1_namespace *copy = arena_new(act_arena(a), struct core_v1_namespace);
     if (!copy || !api_copy_into(act_arena(a), &core_v1_namespace_type, ns, copy, false)) {
         abort();
     }
     copy->status.phase = STR("Terminating");
-    set_condition(a, &copy->status, "NamespaceDeletionDiscoveryFailure", false, "ResourcesDiscovered",
-                  STR("All resources successfully discovered"));
-    set_condition(a, &copy->status, "NamespaceDeletionGroupVersionParsingFailure", false, "ParsedGroupVersions",
-                  STR("All legacy kube types successfully parsed"));
+    set_condition(a, &copy->status, "NamespaceDeletionDiscoveryFailure", false,
+                  "ResourcesDiscovered", STR("All resources successfully discovered"));
+    set_condition(a, &copy->status, "NamespaceDeletionGroupVersionParsingFailure", false,
+                  "ParsedGroupVersions", STR("All legacy kube types successfully parsed"));
     set_condition(a, &copy->status, "NamespaceDeletionContentFailure", false, "ContentDeleted",
                   STR("All content successfully deleted, may be waiting on finalization"));
     if (left->n) {
         set_condition(a, &copy->status, "NamespaceContentRemaining", true, "SomeResourcesRemain",
-                      arena_printf(act_arena(a), "Some resources are remaining: %.*s", STR_ARG(buf_str(&left->resources))));
+                      arena_printf(act_arena(a), "Some resources are remaining: %.*s",
+                                   STR_ARG(buf_str(&left->resources))));
     } else {
         set_condition(a, &copy->status, "NamespaceContentRemaining", false, "ContentRemoved",
                       STR("All content successfully removed"));
     }
     if (left->n_finalizing) {
-        set_condition(a, &copy->status, "NamespaceFinalizersRemaining", true, "SomeFinalizersRemain",
-                      arena_printf(act_arena(a), "Some content in the namespace has finalizers remaining: %.*s",
+        set_condition(a, &copy->status, "NamespaceFinalizersRemaining", true,
+                      "SomeFinalizersRemain",
+                      arena_printf(act_arena(a),
+                                   "Some content in the namespace has finalizers remaining: %.*s",
                                    STR_ARG(buf_str(&left->finalizers))));
     } else {
-        set_condition(a, &copy->status, "NamespaceFinalizersRemaining", false, "ContentHasNoFinalizers",
-                      STR("All content-preserving finalizers finished"));
+        set_condition(a, &copy->status, "NamespaceFinalizersRemaining", false,
+                      "ContentHasNoFinalizers", STR("All content-preserving finalizers finished"));
     }
     if (!api_equal_field(&core_v1_namespace_type, "status", ns, copy)) {
         act_update_sub(a, s->namespaces_resource, "status", copy);

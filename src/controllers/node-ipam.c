@@ -1,4 +1,5 @@
-/* node-ipam: gives every Node a range of the cluster's pod addresses (--allocate-node-cidrs). IPv4. */
+/* node-ipam: gives every Node a range of the cluster's pod addresses (--allocate-node-cidrs). IPv4.
+ */
 #include <arpa/inet.h>
 #include <stdlib.h>
 
@@ -20,8 +21,8 @@ static bool parse_cidr(struct str text, uint32_t *ret_base, uint32_t *ret_bits)
     char cip[INET_ADDRSTRLEN];
     struct in_addr addr;
     int32_t n;
-    if (!str_cut(text, '/', &ip, &bits) || !str_to_cstr(ip, cip, sizeof(cip)) || inet_pton(AF_INET, cip, &addr) != 1 ||
-        !str_to_i32(bits, &n) || n < 0 || n > 32) {
+    if (!str_cut(text, '/', &ip, &bits) || !str_to_cstr(ip, cip, sizeof(cip)) ||
+        inet_pton(AF_INET, cip, &addr) != 1 || !str_to_i32(bits, &n) || n < 0 || n > 32) {
         return false;
     }
     uint32_t mask = n ? ~0u << (32 - n) : 0;
@@ -32,7 +33,8 @@ static bool parse_cidr(struct str text, uint32_t *ret_base, uint32_t *ret_bits)
 
 static void *setup(struct controller *c, struct informers *informers)
 {
-    static const char *const fields[] = { "metadata.deletionTimestamp", "spec.podCIDR", "spec.podCIDRs", NULL };
+    static const char *const fields[] = { "metadata.deletionTimestamp", "spec.podCIDR",
+                                          "spec.podCIDRs", NULL };
     struct state *s = calloc(1, sizeof(*s));
     if (!s) {
         abort();
@@ -46,7 +48,8 @@ static void *setup(struct controller *c, struct informers *informers)
                 controllers_config.node_cidr_mask >= (int32_t)s->cluster_mask_bits &&
                 controllers_config.node_cidr_mask <= 30;
         if (!s->on) {
-            log_error("node-ipam: --cluster-cidr %.*s does not hold ranges of /%d: no node gets addresses",
+            log_error("node-ipam: --cluster-cidr %.*s does not hold ranges of /%d: no node gets "
+                      "addresses",
                       STR_ARG(controllers_config.cluster_cidr), controllers_config.node_cidr_mask);
         }
     }
@@ -60,14 +63,16 @@ static void reconcile(void *state, struct str key, struct actions *a)
     if (!s->on || !node || node->spec.pod_cidr.len || node->metadata.deletion_timestamp.set) {
         return;
     }
-    uint32_t bits = (uint32_t)controllers_config.node_cidr_mask, n = 1u << MIN(bits - s->cluster_mask_bits, 20u);
+    uint32_t bits = (uint32_t)controllers_config.node_cidr_mask,
+             n = 1u << MIN(bits - s->cluster_mask_bits, 20u);
     uint8_t *used = arena_new_n(act_arena(a), uint8_t, n);
     if (!used) {
         abort();
     }
     for (size_t pos = 0; (other = informer_next(s->nodes, &pos));) {
         uint32_t base, other_bits;
-        if (other->spec.pod_cidr.len && parse_cidr(other->spec.pod_cidr, &base, &other_bits) && base >= s->base) {
+        if (other->spec.pod_cidr.len && parse_cidr(other->spec.pod_cidr, &base, &other_bits) &&
+            base >= s->base) {
             uint32_t from = (base - s->base) >> (32 - bits);
             uint32_t many = other_bits < bits ? 1u << (bits - other_bits) : 1;
             for (uint32_t i = from; i < n && i < from + many; i++) {
@@ -86,10 +91,11 @@ static void reconcile(void *state, struct str key, struct actions *a)
         return;
     }
     uint32_t base = s->base + (at << (32 - bits));
-    struct str patch = arena_printf(act_arena(a),
-                                    "{\"spec\":{\"podCIDR\":\"%u.%u.%u.%u/%u\",\"podCIDRs\":[\"%u.%u.%u.%u/%u\"]}}",
-                                    base >> 24, base >> 16 & 255, base >> 8 & 255, base & 255, bits, base >> 24,
-                                    base >> 16 & 255, base >> 8 & 255, base & 255, bits);
+    struct str patch = arena_printf(
+        act_arena(a),
+        "{\"spec\":{\"podCIDR\":\"%u.%u.%u.%u/%u\",\"podCIDRs\":[\"%u.%u.%u.%u/%u\"]}}", base >> 24,
+        base >> 16 & 255, base >> 8 & 255, base & 255, bits, base >> 24, base >> 16 & 255,
+        base >> 8 & 255, base & 255, bits);
     act_patch(a, s->nodes_resource, STR_NULL, key, NULL, CLIENT_PATCH_STRATEGIC, patch);
 }
 

@@ -1,8 +1,10 @@
 /*
- * node-lifecycle: a Node whose kubelet is silent becomes Unknown; conditions become taints ("Taint Nodes by Condition"); pods on
- * a node that is not ready are told to be not ready, so that Services leave them out.
+ * node-lifecycle: a Node whose kubelet is silent becomes Unknown; conditions become taints ("Taint
+ * Nodes by Condition"); pods on a node that is not ready are told to be not ready, so that Services
+ * leave them out.
  *
- * Silence is measured by our own clock since the Lease or the status last changed, so that clocks need not agree.
+ * Silence is measured by our own clock since the Lease or the status last changed, so that clocks
+ * need not agree.
  */
 #include <stdlib.h>
 
@@ -38,7 +40,8 @@ static void on_lease(void *data, const void *old, const void *obj)
         controller_enqueue(s->controller, l->metadata.name);
         return;
     }
-    bool was_silent = clock_mono_ms() - h->at_ms >= (uint64_t)controllers_config.node_monitor_grace_ms;
+    bool was_silent =
+        clock_mono_ms() - h->at_ms >= (uint64_t)controllers_config.node_monitor_grace_ms;
     h->lease = l->spec.renew_time;
     h->at_ms = clock_mono_ms();
     if (was_silent) {
@@ -48,8 +51,10 @@ static void on_lease(void *data, const void *old, const void *obj)
 
 static void *setup(struct controller *c, struct informers *informers)
 {
-    static const char *const node_fields[] = { "metadata.creationTimestamp", "metadata.deletionTimestamp",
-                                               "spec.taints", "spec.unschedulable", "status.conditions", NULL };
+    static const char *const node_fields[] = {
+        "metadata.creationTimestamp", "metadata.deletionTimestamp", "spec.taints",
+        "spec.unschedulable",         "status.conditions",          NULL
+    };
     static const char *const lease_fields[] = { "spec.renewTime", NULL };
     static const char *const pod_fields[] = { POD_FACT_FIELDS, "spec.nodeName", NULL };
     struct state *s = calloc(1, sizeof(*s));
@@ -61,8 +66,10 @@ static void *setup(struct controller *c, struct informers *informers)
     s->pods_resource = api_resource_find(STR(""), STR("v1"), STR("pods"));
     map_init(&s->heard);
     struct informer_spec nodes = { .resource = s->nodes_resource, .fields = node_fields };
-    struct informer_spec leases = { .resource = api_resource_find(STR("coordination.k8s.io"), STR("v1"), STR("leases")),
-                                    .ns = STR_INIT("kube-node-lease"), .fields = lease_fields };
+    struct informer_spec leases = { .resource = api_resource_find(STR("coordination.k8s.io"),
+                                                                  STR("v1"), STR("leases")),
+                                    .ns = STR_INIT("kube-node-lease"),
+                                    .fields = lease_fields };
     struct informer_spec pods = { .resource = s->pods_resource, .fields = pod_fields };
     s->nodes = controller_watch(c, informers, &nodes);
     s->leases = informers_get(informers, &leases, on_lease, s);
@@ -101,7 +108,8 @@ static bool same_time(const struct api_time *a, const struct api_time *b)
 /* For how long the kubelet was silent, in milliseconds. */
 static uint64_t silence(struct state *s, const struct core_v1_node *n)
 {
-    const struct coordination_v1_lease *l = informer_get(s->leases, STR("kube-node-lease"), n->metadata.name);
+    const struct coordination_v1_lease *l =
+        informer_get(s->leases, STR("kube-node-lease"), n->metadata.name);
     const struct core_v1_node_condition *ready = condition(n, STR("Ready"));
     struct api_time lease = l ? l->spec.renew_time : (struct api_time){ 0 };
     struct api_time status = ready ? ready->last_heartbeat_time : (struct api_time){ 0 };
@@ -122,7 +130,8 @@ static uint64_t silence(struct state *s, const struct core_v1_node *n)
 
 /* ---- conditions of a silent node ---- */
 
-static void append_unknown(struct buf *b, const struct core_v1_node *n, const char *type, const char *now)
+static void append_unknown(struct buf *b, const struct core_v1_node *n, const char *type,
+                           const char *now)
 {
     const struct core_v1_node_condition *c = condition(n, str_c(type));
     if (c && str_eq(c->status, STR("Unknown"))) {
@@ -132,9 +141,11 @@ static void append_unknown(struct buf *b, const struct core_v1_node *n, const ch
     if (c && c->last_heartbeat_time.set) {
         clock_format_rfc3339(c->last_heartbeat_time.sec, 0, 0, heartbeat);
     }
-    buf_printf(b, "%s{\"type\":\"%s\",\"status\":\"Unknown\",\"reason\":\"%s\",\"message\":\"%s\","
-                  "\"lastHeartbeatTime\":\"%s\",\"lastTransitionTime\":\"%s\"}",
-               b->ptr && b->ptr[b->len - 1] == '}' ? "," : "", type, c ? "NodeStatusUnknown" : "NodeStatusNeverUpdated",
+    buf_printf(b,
+               "%s{\"type\":\"%s\",\"status\":\"Unknown\",\"reason\":\"%s\",\"message\":\"%s\","
+               "\"lastHeartbeatTime\":\"%s\",\"lastTransitionTime\":\"%s\"}",
+               b->ptr && b->ptr[b->len - 1] == '}' ? "," : "", type,
+               c ? "NodeStatusUnknown" : "NodeStatusNeverUpdated",
                c ? "Kubelet stopped posting node status." : "Kubelet never posted node status.",
                heartbeat[0] ? heartbeat : now, now);
 }
@@ -154,9 +165,10 @@ static bool tell_unknown(struct state *s, struct actions *a, const struct core_v
     bool any = b.len > empty;
     buf_append_c(&b, "]}}");
     if (any) {
-        act_patch(a, s->nodes_resource, STR_NULL, n->metadata.name, "status", CLIENT_PATCH_STRATEGIC, buf_str(&b));
-        act_event_after(a, s->nodes_resource, n, "Normal", "NodeNotReady", "Node %.*s status is now: NodeNotReady",
-                        STR_ARG(n->metadata.name));
+        act_patch(a, s->nodes_resource, STR_NULL, n->metadata.name, "status",
+                  CLIENT_PATCH_STRATEGIC, buf_str(&b));
+        act_event_after(a, s->nodes_resource, n, "Normal", "NodeNotReady",
+                        "Node %.*s status is now: NodeNotReady", STR_ARG(n->metadata.name));
     }
     buf_deinit(&b);
     return any;
@@ -185,7 +197,8 @@ static void wanted_taints(const struct core_v1_node *n, bool unknown, struct wan
         { "node.kubernetes.io/pid-pressure", "NoSchedule", false },
         { "node.kubernetes.io/network-unavailable", "NoSchedule", false },
     };
-    static const char *const pressure[] = { "MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable" };
+    static const char *const pressure[] = { "MemoryPressure", "DiskPressure", "PIDPressure",
+                                            "NetworkUnavailable" };
     memcpy(w, all, sizeof(all));
     for (size_t i = 0; i < ARRAY_SIZE(pressure); i++) {
         const struct core_v1_node_condition *c = condition(n, str_c(pressure[i]));
@@ -199,7 +212,8 @@ static bool is_taint(const struct core_v1_taint *t, const struct wanted_taint *w
     return str_eq_c(t->key, w->key) && str_eq_c(t->effect, w->effect);
 }
 
-static void set_taints(struct state *s, struct actions *a, const struct core_v1_node *n, bool unknown)
+static void set_taints(struct state *s, struct actions *a, const struct core_v1_node *n,
+                       bool unknown)
 {
     struct wanted_taint w[N_TAINTS];
     struct buf b;
@@ -242,7 +256,8 @@ static void set_taints(struct state *s, struct actions *a, const struct core_v1_
     for (size_t k = 0; k < N_TAINTS; k++) {
         if (w[k].wanted && !has[k]) {
             changed = true;
-            buf_printf(&b, "%s{\"key\":\"%s\",\"effect\":\"%s\"", first ? "" : ",", w[k].key, w[k].effect);
+            buf_printf(&b, "%s{\"key\":\"%s\",\"effect\":\"%s\"", first ? "" : ",", w[k].key,
+                       w[k].effect);
             if (strcmp(w[k].effect, "NoExecute") == 0) {
                 buf_printf(&b, ",\"timeAdded\":\"%s\"", now);
             }
@@ -252,7 +267,8 @@ static void set_taints(struct state *s, struct actions *a, const struct core_v1_
     }
     buf_append_c(&b, "]}}");
     if (changed) {
-        act_patch(a, s->nodes_resource, STR_NULL, n->metadata.name, NULL, CLIENT_PATCH_MERGE, buf_str(&b));
+        act_patch(a, s->nodes_resource, STR_NULL, n->metadata.name, NULL, CLIENT_PATCH_MERGE,
+                  buf_str(&b));
     }
     buf_deinit(&b);
 }
@@ -267,10 +283,13 @@ static void pods_not_ready(struct state *s, struct actions *a, const struct core
         if (!pod_is_ready(p) || !pod_is_active(p)) {
             continue;
         }
-        struct str patch = arena_printf(act_arena(a),
-                                        "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\","
-                                        "\"lastTransitionTime\":\"%s\"}]}}", now);
-        act_patch(a, s->pods_resource, p->metadata.namespace, p->metadata.name, "status", CLIENT_PATCH_STRATEGIC, patch);
+        struct str patch =
+            arena_printf(act_arena(a),
+                         "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\","
+                         "\"lastTransitionTime\":\"%s\"}]}}",
+                         now);
+        act_patch(a, s->pods_resource, p->metadata.namespace, p->metadata.name, "status",
+                  CLIENT_PATCH_STRATEGIC, patch);
         act_tolerate(a, ERR_NOT_FOUND);
         act_event_after(a, s->pods_resource, p, "Warning", "NodeNotReady", "Node is not ready");
     }
@@ -286,7 +305,8 @@ static void reconcile(void *state, struct str key, struct actions *a)
     }
     const struct core_v1_node_condition *ready = condition(n, STR("Ready"));
     uint64_t silent_ms = silence(s, n);
-    uint64_t grace_ms = (uint64_t)(ready ? controllers_config.node_monitor_grace_ms : controllers_config.node_startup_grace_ms);
+    uint64_t grace_ms = (uint64_t)(ready ? controllers_config.node_monitor_grace_ms
+                                         : controllers_config.node_startup_grace_ms);
     bool unknown = silent_ms >= grace_ms;
     bool waits = !ready && !unknown; /* just registered: not tainted beyond what it brought */
     if (unknown && tell_unknown(s, a, n)) {

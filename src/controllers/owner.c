@@ -27,8 +27,8 @@ bool owner_is(const struct meta_v1_object_meta *m, struct str owner_uid)
     return c && str_eq(c->uid, owner_uid);
 }
 
-static void patch_owner(struct actions *a, const struct api_resource *r, const struct meta_v1_object_meta *obj,
-                        const struct buf *reference)
+static void patch_owner(struct actions *a, const struct api_resource *r,
+                        const struct meta_v1_object_meta *obj, const struct buf *reference)
 {
     struct buf b;
     buf_init(&b, 65536);
@@ -42,8 +42,8 @@ static void patch_owner(struct actions *a, const struct api_resource *r, const s
     buf_deinit(&b);
 }
 
-void owner_adopt(struct actions *a, const struct api_resource *r, const struct meta_v1_object_meta *obj,
-                 const struct meta_v1_owner_reference *owner)
+void owner_adopt(struct actions *a, const struct api_resource *r,
+                 const struct meta_v1_object_meta *obj, const struct meta_v1_owner_reference *owner)
 {
     struct buf b;
     buf_init(&b, 65536);
@@ -60,8 +60,8 @@ void owner_adopt(struct actions *a, const struct api_resource *r, const struct m
     buf_deinit(&b);
 }
 
-void owner_release(struct actions *a, const struct api_resource *r, const struct meta_v1_object_meta *obj,
-                   struct str owner_uid)
+void owner_release(struct actions *a, const struct api_resource *r,
+                   const struct meta_v1_object_meta *obj, struct str owner_uid)
 {
     struct buf b;
     buf_init(&b, 65536);
@@ -85,9 +85,10 @@ static void push(struct actions *a, struct owned *o, size_t *capacity, const voi
     o->items[o->n++] = obj;
 }
 
-struct owned owner_claim(struct actions *a, const struct informer *dependents, const struct informer_index *by_owner,
-                         const struct meta_v1_owner_reference *owner, struct str ns, const struct selector *selector,
-                         bool owner_deleting)
+struct owned owner_claim(struct actions *a, const struct informer *dependents,
+                         const struct informer_index *by_owner,
+                         const struct meta_v1_owner_reference *owner, struct str ns,
+                         const struct selector *selector, bool owner_deleting)
 {
     const struct api_type *type = informer_type(dependents);
     const struct api_resource *r = informer_resource(dependents);
@@ -107,7 +108,8 @@ struct owned owner_claim(struct actions *a, const struct informer *dependents, c
     }
     for (size_t pos = 0; (obj = informer_next_in(dependents, ns, &pos));) {
         const struct meta_v1_object_meta *m = meta_of(type, obj);
-        if (!meta_controller_of(m) && !m->deletion_timestamp.set && selector_matches(selector, m->labels, m->n_labels)) {
+        if (!meta_controller_of(m) && !m->deletion_timestamp.set &&
+            selector_matches(selector, m->labels, m->n_labels)) {
             owner_adopt(a, r, m, owner);
         }
     }

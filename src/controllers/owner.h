@@ -1,6 +1,7 @@
 /*
- * Objects that controllers own: the reference to the controller, adoption of matching orphans, release of what no longer
- * matches ("Garbage Collection": ownerReferences; the ControllerRef proposal's rules).
+ * Objects that controllers own: the reference to the controller, adoption of matching orphans,
+ * release of what no longer matches ("Garbage Collection": ownerReferences; the ControllerRef
+ * proposal's rules).
  */
 #ifndef CONTROLLERS_OWNER_H
 #define CONTROLLERS_OWNER_H
@@ -9,26 +10,32 @@
 #include "client/controller.h"
 #include "client/meta.h"
 
-/* The reference to 'owner' (of resource r) as its controller, blocking its foreground deletion. Strings are borrowed. */
+/* The reference to 'owner' (of resource r) as its controller, blocking its foreground deletion.
+ * Strings are borrowed. */
 struct meta_v1_owner_reference owner_reference(struct arena *a, const struct api_resource *r,
                                                const struct meta_v1_object_meta *owner);
 bool owner_is(const struct meta_v1_object_meta *m, struct str owner_uid);
 
-/* Adds an action that makes 'obj' (of resource 'r', an orphan) ours, or gives it up. Both hold only for the uid that was seen. */
-void owner_adopt(struct actions *a, const struct api_resource *r, const struct meta_v1_object_meta *obj,
+/* Adds an action that makes 'obj' (of resource 'r', an orphan) ours, or gives it up. Both hold only
+ * for the uid that was seen. */
+void owner_adopt(struct actions *a, const struct api_resource *r,
+                 const struct meta_v1_object_meta *obj,
                  const struct meta_v1_owner_reference *owner);
-void owner_release(struct actions *a, const struct api_resource *r, const struct meta_v1_object_meta *obj,
-                   struct str owner_uid);
+void owner_release(struct actions *a, const struct api_resource *r,
+                   const struct meta_v1_object_meta *obj, struct str owner_uid);
 
-/* The dependents of one owner, and the orphans of its namespace that it adopts, in the arena of the pass. */
+/* The dependents of one owner, and the orphans of its namespace that it adopts, in the arena of the
+ * pass. */
 struct owned {
     const void **items;
     size_t n;
 };
-/* 'by_owner' is the index informer_by_controller_uid of 'dependents'. Matching orphans are adopted and counted only once the
- * adoption was answered; owned ones that no longer match are released and not counted. With 'owner_deleting' neither happens. */
-struct owned owner_claim(struct actions *a, const struct informer *dependents, const struct informer_index *by_owner,
-                         const struct meta_v1_owner_reference *owner, struct str ns, const struct selector *selector,
-                         bool owner_deleting);
+/* 'by_owner' is the index informer_by_controller_uid of 'dependents'. Matching orphans are adopted
+ * and counted only once the adoption was answered; owned ones that no longer match are released and
+ * not counted. With 'owner_deleting' neither happens. */
+struct owned owner_claim(struct actions *a, const struct informer *dependents,
+                         const struct informer_index *by_owner,
+                         const struct meta_v1_owner_reference *owner, struct str ns,
+                         const struct selector *selector, bool owner_deleting);
 
 #endif

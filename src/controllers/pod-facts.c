@@ -28,7 +28,8 @@ bool pod_is_ready(const struct core_v1_pod *p)
     return c && str_eq(c->status, STR("True"));
 }
 
-bool pod_is_available(const struct core_v1_pod *p, int32_t min_ready_seconds, int64_t now, int64_t *ret_in_s)
+bool pod_is_available(const struct core_v1_pod *p, int32_t min_ready_seconds, int64_t now,
+                      int64_t *ret_in_s)
 {
     if (ret_in_s) {
         *ret_in_s = 0;

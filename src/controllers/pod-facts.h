@@ -9,8 +9,10 @@ bool pod_is_active(const struct core_v1_pod *p);
 /* Being deleted and not ended yet. */
 bool pod_is_terminating(const struct core_v1_pod *p);
 bool pod_is_ready(const struct core_v1_pod *p);
-/* Ready for 'min_ready_seconds' at 'now' (seconds). Otherwise '*ret_in_s' (may be NULL) is when it may be, or 0: not by time alone. */
-bool pod_is_available(const struct core_v1_pod *p, int32_t min_ready_seconds, int64_t now, int64_t *ret_in_s);
+/* Ready for 'min_ready_seconds' at 'now' (seconds). Otherwise '*ret_in_s' (may be NULL) is when it
+ * may be, or 0: not by time alone. */
+bool pod_is_available(const struct core_v1_pod *p, int32_t min_ready_seconds, int64_t now,
+                      int64_t *ret_in_s);
 const struct core_v1_pod_condition *pod_condition(const struct core_v1_pod *p, struct str type);
 
 /* The fields of pods that the above read, for an informer's list of fields. */

@@ -1,6 +1,7 @@
 /*
- * pod-garbage-collector: removes pods that nobody will remove otherwise: ended ones beyond a threshold, oldest first; those bound
- * to nodes that are gone; those that are being deleted and were never bound. One key, "all", every 20 seconds.
+ * pod-garbage-collector: removes pods that nobody will remove otherwise: ended ones beyond a
+ * threshold, oldest first; those bound to nodes that are gone; those that are being deleted and
+ * were never bound. One key, "all", every 20 seconds.
  */
 #include <stdlib.h>
 
@@ -26,7 +27,8 @@ struct state {
 
 static void *setup(struct controller *c, struct informers *informers)
 {
-    static const char *const pod_fields[] = { POD_FACT_FIELDS, "metadata.creationTimestamp", "spec.nodeName", NULL };
+    static const char *const pod_fields[] = { POD_FACT_FIELDS, "metadata.creationTimestamp",
+                                              "spec.nodeName", NULL };
     static const char *const node_fields[] = { NULL };
     struct state *s = calloc(1, sizeof(*s));
     if (!s) {
@@ -97,7 +99,8 @@ static void forget_found(struct state *s)
 
 static int by_age(const void *va, const void *vb)
 {
-    const struct core_v1_pod *a = *(const struct core_v1_pod *const *)va, *b = *(const struct core_v1_pod *const *)vb;
+    const struct core_v1_pod *a = *(const struct core_v1_pod *const *)va,
+                             *b = *(const struct core_v1_pod *const *)vb;
     int64_t x = a->metadata.creation_timestamp.sec, y = b->metadata.creation_timestamp.sec;
     return x < y ? -1 : x > y;
 }
@@ -105,7 +108,8 @@ static int by_age(const void *va, const void *vb)
 static void reconcile(void *state, struct str key UNUSED, struct actions *a)
 {
     struct state *s = state;
-    const struct core_v1_pod *p, **ended = arena_new_n(act_arena(a), const struct core_v1_pod *, informer_count(s->pods) + 1);
+    const struct core_v1_pod *p, **ended = arena_new_n(act_arena(a), const struct core_v1_pod *,
+                                                       informer_count(s->pods) + 1);
     size_t n = 0, most = (size_t)MAX(controllers_config.terminated_pod_gc_threshold, 0);
     if (!ended) {
         abort();
@@ -114,7 +118,8 @@ static void reconcile(void *state, struct str key UNUSED, struct actions *a)
         if (str_eq(p->status.phase, STR("Succeeded")) || str_eq(p->status.phase, STR("Failed"))) {
             ended[n++] = p;
         }
-        if (p->spec.node_name.len ? node_is_gone(s, p->spec.node_name, act_now(a)) : p->metadata.deletion_timestamp.set) {
+        if (p->spec.node_name.len ? node_is_gone(s, p->spec.node_name, act_now(a))
+                                  : p->metadata.deletion_timestamp.set) {
             remove_pod(s, a, p);
         }
     }

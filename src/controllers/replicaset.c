@@ -1,6 +1,6 @@
 /*
- * replicaset: keeps as many active pods as spec.replicas says ("ReplicaSet"). The same code keeps ReplicationControllers, whose
- * objects have the same shape with a map as selector.
+ * replicaset: keeps as many active pods as spec.replicas says ("ReplicaSet"). The same code keeps
+ * ReplicationControllers, whose objects have the same shape with a map as selector.
  */
 #include <stdlib.h>
 
@@ -47,7 +47,8 @@ static bool set_of(struct state *s, struct arena *a, const void *obj, struct set
     ret->replicas = rc->spec.has_replicas ? rc->spec.replicas : 1;
     ret->min_ready_seconds = rc->spec.min_ready_seconds;
     ret->template = rc->spec.template;
-    return ret->template && selector_from_pairs(a, rc->spec.selector, rc->spec.n_selector, &ret->selector);
+    return ret->template &&
+           selector_from_pairs(a, rc->spec.selector, rc->spec.n_selector, &ret->selector);
 }
 
 /* ---- events ---- */
@@ -58,10 +59,12 @@ static void on_pod(void *data, const void *old, const void *obj)
     const struct core_v1_pod *pods[] = { old, obj };
     bool orphan = false;
     for (size_t i = 0; i < 2; i++) {
-        const struct meta_v1_owner_reference *o = pods[i] ? meta_controller_of(&pods[i]->metadata) : NULL;
+        const struct meta_v1_owner_reference *o =
+            pods[i] ? meta_controller_of(&pods[i]->metadata) : NULL;
         if (o && str_eq(o->kind, s->resource->kind)) {
             char key[600];
-            snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(pods[i]->metadata.namespace), STR_ARG(o->name));
+            snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(pods[i]->metadata.namespace),
+                     STR_ARG(o->name));
             controller_enqueue(s->controller, str_c(key));
         }
         orphan = orphan || (pods[i] && !o);
@@ -83,12 +86,18 @@ static void on_pod(void *data, const void *old, const void *obj)
     }
 }
 
-static void *setup(struct controller *c, struct informers *informers, const struct api_resource *resource)
+static void *setup(struct controller *c, struct informers *informers,
+                   const struct api_resource *resource)
 {
     static const char *const set_fields[] = { "-metadata.managedFields", NULL };
-    static const char *const pod_fields[] = { POD_FACT_FIELDS, "metadata.labels", "metadata.ownerReferences",
-                                              "metadata.creationTimestamp", "metadata.annotations", "spec.nodeName",
-                                              "status.containerStatuses.restartCount", NULL };
+    static const char *const pod_fields[] = { POD_FACT_FIELDS,
+                                              "metadata.labels",
+                                              "metadata.ownerReferences",
+                                              "metadata.creationTimestamp",
+                                              "metadata.annotations",
+                                              "spec.nodeName",
+                                              "status.containerStatuses.restartCount",
+                                              NULL };
     struct state *s = calloc(1, sizeof(*s));
     if (!s) {
         abort();
@@ -111,7 +120,8 @@ static void *setup_replicaset(struct controller *c, struct informers *informers)
 
 static void *setup_replicationcontroller(struct controller *c, struct informers *informers)
 {
-    return setup(c, informers, api_resource_find(STR(""), STR("v1"), STR("replicationcontrollers")));
+    return setup(c, informers,
+                 api_resource_find(STR(""), STR("v1"), STR("replicationcontrollers")));
 }
 
 /* ---- creating ---- */
@@ -122,14 +132,18 @@ static void create_pod(struct state *s, struct actions *a, const struct set *x,
     struct arena *arena = act_arena(a);
     char suffix[6];
     struct core_v1_pod *pod = arena_new(arena, struct core_v1_pod);
-    if (!pod || !api_copy_into(arena, &core_v1_pod_spec_type, &x->template->spec, &pod->spec, false)) {
+    if (!pod ||
+        !api_copy_into(arena, &core_v1_pod_spec_type, &x->template->spec, &pod->spec, false)) {
         abort();
     }
     const struct meta_v1_object_meta *m = &x->template->metadata;
-    /* The name is chosen here and not by the server, so that the event can say it; both have the same form. */
+    /* The name is chosen here and not by the server, so that the event can say it; both have the
+     * same form. */
     rand_suffix(suffix, 5);
-    pod->metadata.generate_name = arena_printf(arena, "%.*s-", STR_ARG(str_sub(x->meta->name, 0, 57)));
-    pod->metadata.name = arena_printf(arena, "%.*s%s", STR_ARG(pod->metadata.generate_name), suffix);
+    pod->metadata.generate_name =
+        arena_printf(arena, "%.*s-", STR_ARG(str_sub(x->meta->name, 0, 57)));
+    pod->metadata.name =
+        arena_printf(arena, "%.*s%s", STR_ARG(pod->metadata.generate_name), suffix);
     pod->metadata.labels = m->labels;
     pod->metadata.n_labels = m->n_labels;
     pod->metadata.annotations = m->annotations;
@@ -149,15 +163,17 @@ static void create_pod(struct state *s, struct actions *a, const struct set *x,
 
 struct rank {
     const struct core_v1_pod *pod;
-    int64_t cost;      /* controller.kubernetes.io/pod-deletion-cost */
-    size_t same_node;  /* active pods of the set on its node */
+    int64_t cost;     /* controller.kubernetes.io/pod-deletion-cost */
+    size_t same_node; /* active pods of the set on its node */
     int32_t restarts;
     int64_t ready_since;
 };
 
 static int phase_order(const struct core_v1_pod *p)
 {
-    return str_eq(p->status.phase, STR("Running")) ? 2 : str_eq(p->status.phase, STR("Unknown")) ? 1 : 0;
+    return str_eq(p->status.phase, STR("Running"))   ? 2
+           : str_eq(p->status.phase, STR("Unknown")) ? 1
+                                                     : 0;
 }
 
 /* Those that go first come first ("ReplicaSet: scaling down"). */
@@ -185,12 +201,13 @@ static int by_expendable(const void *va, const void *vb)
     if (a->restarts != b->restarts) {
         return a->restarts > b->restarts ? -1 : 1;
     }
-    int64_t at_a = a->pod->metadata.creation_timestamp.sec, at_b = b->pod->metadata.creation_timestamp.sec;
+    int64_t at_a = a->pod->metadata.creation_timestamp.sec,
+            at_b = b->pod->metadata.creation_timestamp.sec;
     return at_a > at_b ? -1 : at_a < at_b;
 }
 
-static void delete_pods(struct state *s, struct actions *a, const struct set *x, const struct core_v1_pod **active,
-                        size_t n_active, size_t n)
+static void delete_pods(struct state *s, struct actions *a, const struct set *x,
+                        const struct core_v1_pod **active, size_t n_active, size_t n)
 {
     struct rank *ranks = arena_new_n(act_arena(a), struct rank, n_active);
     if (!ranks) {
@@ -199,15 +216,18 @@ static void delete_pods(struct state *s, struct actions *a, const struct set *x,
     for (size_t i = 0; i < n_active; i++) {
         const struct core_v1_pod *p = active[i];
         ranks[i].pod = p;
-        if (!str_to_i64(meta_annotation(&p->metadata, STR("controller.kubernetes.io/pod-deletion-cost")),
-                        &ranks[i].cost)) {
+        if (!str_to_i64(
+                meta_annotation(&p->metadata, STR("controller.kubernetes.io/pod-deletion-cost")),
+                &ranks[i].cost)) {
             ranks[i].cost = 0;
         }
         for (size_t k = 0; k < n_active; k++) {
-            ranks[i].same_node += p->spec.node_name.len && str_eq(p->spec.node_name, active[k]->spec.node_name);
+            ranks[i].same_node +=
+                p->spec.node_name.len && str_eq(p->spec.node_name, active[k]->spec.node_name);
         }
         for (size_t k = 0; k < p->status.n_container_statuses; k++) {
-            ranks[i].restarts = MAX(ranks[i].restarts, p->status.container_statuses[k].restart_count);
+            ranks[i].restarts =
+                MAX(ranks[i].restarts, p->status.container_statuses[k].restart_count);
         }
         const struct core_v1_pod_condition *ready = pod_condition(p, STR("Ready"));
         ranks[i].ready_since = ready ? ready->last_transition_time.sec : 0;
@@ -215,7 +235,8 @@ static void delete_pods(struct state *s, struct actions *a, const struct set *x,
     qsort(ranks, n_active, sizeof(ranks[0]), by_expendable);
     for (size_t i = 0; i < n; i++) {
         const struct core_v1_pod *p = ranks[i].pod;
-        act_delete(a, s->pods_resource, p->metadata.namespace, p->metadata.name, p->metadata.uid, NULL);
+        act_delete(a, s->pods_resource, p->metadata.namespace, p->metadata.name, p->metadata.uid,
+                   NULL);
         act_event_after(a, s->resource, x->obj, "Normal", "SuccessfulDelete", "Deleted pod: %.*s",
                         STR_ARG(p->metadata.name));
         act_event_on_failure(a, s->resource, x->obj, "Warning", "FailedDelete", "Error deleting");
@@ -239,7 +260,8 @@ static bool has_all_labels(const struct core_v1_pod *p, const struct meta_v1_obj
     return true;
 }
 
-static void write_status(struct state *s, struct actions *a, const struct set *x, const struct counts *n)
+static void write_status(struct state *s, struct actions *a, const struct set *x,
+                         const struct counts *n)
 {
     struct arena *arena = act_arena(a);
     void *copy = arena_alloc(arena, s->resource->type->size);
@@ -281,7 +303,8 @@ static void reconcile(void *state, struct str key, struct actions *a)
     struct meta_v1_owner_reference owner = owner_reference(act_arena(a), s->resource, x.meta);
     struct owned pods = owner_claim(a, s->pods, s->pods_by_owner, &owner, ns, &x.selector,
                                     x.meta->deletion_timestamp.set);
-    const struct core_v1_pod **active = arena_new_n(act_arena(a), const struct core_v1_pod *, pods.n + 1);
+    const struct core_v1_pod **active =
+        arena_new_n(act_arena(a), const struct core_v1_pod *, pods.n + 1);
     struct counts n = { 0 };
     int64_t next_s = 0;
     for (size_t i = 0; i < pods.n; i++) {
@@ -303,7 +326,8 @@ static void reconcile(void *state, struct str key, struct actions *a)
             create_pod(s, a, &x, &owner);
         }
         if (missing < 0) {
-            delete_pods(s, a, &x, active, (size_t)n.replicas, (size_t)MIN(-missing, (int64_t)BURST));
+            delete_pods(s, a, &x, active, (size_t)n.replicas,
+                        (size_t)MIN(-missing, (int64_t)BURST));
         }
     }
     /* The status tells what is there now; the pods that this pass makes bring the next pass. */

@@ -1,4 +1,5 @@
-/* root-ca-certificate-publisher: every namespace has a ConfigMap kube-root-ca.crt with the CA that pods verify the apiserver by. */
+/* root-ca-certificate-publisher: every namespace has a ConfigMap kube-root-ca.crt with the CA that
+ * pods verify the apiserver by. */
 #include <stdlib.h>
 
 #include "api/gen/core_v1.h"
@@ -7,9 +8,11 @@
 #define NAME STR("kube-root-ca.crt")
 #define KEY STR("ca.crt")
 /* The value that every cluster's object carries. */
-#define DESCRIPTION \
-    STR("Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the " \
-        "internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes " \
+#define DESCRIPTION                                                                                \
+    STR("Contains a CA bundle that can be used to verify the kube-apiserver when using internal "  \
+        "endpoints such as the "                                                                   \
+        "internal service IP or kubernetes.default.svc. No other usage is guaranteed across "      \
+        "distributions of Kubernetes "                                                             \
         "clusters.")
 
 struct state {
@@ -35,7 +38,8 @@ static void *setup(struct controller *c, struct informers *informers)
     }
     s->controller = c;
     s->maps_resource = api_resource_find(STR(""), STR("v1"), STR("configmaps"));
-    struct informer_spec namespaces = { .resource = api_resource_find(STR(""), STR("v1"), STR("namespaces")),
+    struct informer_spec namespaces = { .resource = api_resource_find(STR(""), STR("v1"),
+                                                                      STR("namespaces")),
                                         .fields = namespace_fields };
     struct informer_spec maps = { .resource = s->maps_resource,
                                   .field_selector = STR_INIT("metadata.name=kube-root-ca.crt"),
@@ -47,7 +51,8 @@ static void *setup(struct controller *c, struct informers *informers)
 
 static bool is_right(const struct core_v1_config_map *m)
 {
-    return m->n_data == 1 && str_eq(m->data[0].key, KEY) && str_eq(m->data[0].value, controllers_config.root_ca_pem) &&
+    return m->n_data == 1 && str_eq(m->data[0].key, KEY) &&
+           str_eq(m->data[0].value, controllers_config.root_ca_pem) &&
            str_eq(meta_annotation(&m->metadata, STR("kubernetes.io/description")), DESCRIPTION);
 }
 
@@ -56,7 +61,8 @@ static void reconcile(void *state, struct str key, struct actions *a)
     struct state *s = state;
     const struct core_v1_namespace *ns = informer_get(s->namespaces, STR_NULL, key);
     const struct core_v1_config_map *have = informer_get(s->maps, key, NAME);
-    if (!controllers_config.root_ca_pem.len || !ns || ns->metadata.deletion_timestamp.set || (have && is_right(have))) {
+    if (!controllers_config.root_ca_pem.len || !ns || ns->metadata.deletion_timestamp.set ||
+        (have && is_right(have))) {
         return;
     }
     struct api_str_pair data = { KEY, controllers_config.root_ca_pem };

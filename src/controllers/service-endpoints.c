@@ -9,19 +9,39 @@
 
 struct informer *service_endpoints_services(struct controller *c, struct informers *informers)
 {
-    static const char *const fields[] = { "metadata.labels", "metadata.deletionTimestamp", "metadata.annotations",
-                                          "spec.selector", "spec.ports", "spec.clusterIP", "spec.clusterIPs", "spec.type",
-                                          "spec.ipFamilies", "spec.publishNotReadyAddresses", NULL };
-    struct informer_spec spec = { .resource = api_resource_find(STR(""), STR("v1"), STR("services")), .fields = fields };
+    static const char *const fields[] = { "metadata.labels",
+                                          "metadata.deletionTimestamp",
+                                          "metadata.annotations",
+                                          "spec.selector",
+                                          "spec.ports",
+                                          "spec.clusterIP",
+                                          "spec.clusterIPs",
+                                          "spec.type",
+                                          "spec.ipFamilies",
+                                          "spec.publishNotReadyAddresses",
+                                          NULL };
+    struct informer_spec spec = { .resource =
+                                      api_resource_find(STR(""), STR("v1"), STR("services")),
+                                  .fields = fields };
     return controller_watch(c, informers, &spec);
 }
 
-struct informer *service_endpoints_pods(struct informers *informers, informer_event_fn *on_pod, void *data)
+struct informer *service_endpoints_pods(struct informers *informers, informer_event_fn *on_pod,
+                                        void *data)
 {
-    static const char *const fields[] = { POD_FACT_FIELDS, "metadata.labels", "spec.nodeName", "spec.hostname",
-                                          "spec.subdomain", "spec.containers.ports", "spec.initContainers.ports",
-                                          "spec.initContainers.restartPolicy", "status.podIP", "status.podIPs", NULL };
-    struct informer_spec spec = { .resource = api_resource_find(STR(""), STR("v1"), STR("pods")), .fields = fields };
+    static const char *const fields[] = { POD_FACT_FIELDS,
+                                          "metadata.labels",
+                                          "spec.nodeName",
+                                          "spec.hostname",
+                                          "spec.subdomain",
+                                          "spec.containers.ports",
+                                          "spec.initContainers.ports",
+                                          "spec.initContainers.restartPolicy",
+                                          "status.podIP",
+                                          "status.podIPs",
+                                          NULL };
+    struct informer_spec spec = { .resource = api_resource_find(STR(""), STR("v1"), STR("pods")),
+                                  .fields = fields };
     return informers_get(informers, &spec, on_pod, data);
 }
 
@@ -43,8 +63,8 @@ static struct str ip_of(const struct core_v1_pod *p, bool ipv6)
 }
 
 /* A named target port is looked up in the pod's containers. */
-static bool find_named(const struct core_v1_container *containers, size_t n, bool only_restartable, struct str name,
-                       struct str protocol, int32_t *ret)
+static bool find_named(const struct core_v1_container *containers, size_t n, bool only_restartable,
+                       struct str name, struct str protocol, int32_t *ret)
 {
     for (size_t i = 0; i < n; i++) {
         if (only_restartable && !str_eq(containers[i].restart_policy, STR("Always"))) {
@@ -62,14 +82,17 @@ static bool find_named(const struct core_v1_container *containers, size_t n, boo
     return false;
 }
 
-static bool target_port(const struct core_v1_pod *pod, const struct core_v1_service_port *sp, int32_t *ret)
+static bool target_port(const struct core_v1_pod *pod, const struct core_v1_service_port *sp,
+                        int32_t *ret)
 {
     struct str protocol = sp->protocol.len ? sp->protocol : STR("TCP");
     switch (sp->target_port.kind) {
     case API_IOS_INT: *ret = sp->target_port.i ? sp->target_port.i : sp->port; return true;
     case API_IOS_STRING:
-        return find_named(pod->spec.containers, pod->spec.n_containers, false, sp->target_port.s, protocol, ret) ||
-               find_named(pod->spec.init_containers, pod->spec.n_init_containers, true, sp->target_port.s, protocol, ret);
+        return find_named(pod->spec.containers, pod->spec.n_containers, false, sp->target_port.s,
+                          protocol, ret) ||
+               find_named(pod->spec.init_containers, pod->spec.n_init_containers, true,
+                          sp->target_port.s, protocol, ret);
     case API_IOS_UNSET: *ret = sp->port; return true;
     }
     return false;
@@ -82,12 +105,14 @@ struct service_endpoints service_endpoints_of(struct arena *a, const struct core
     struct selector selector;
     const struct core_v1_pod *pod;
     size_t capacity = 0;
-    if (!svc->spec.n_selector || !selector_from_pairs(a, svc->spec.selector, svc->spec.n_selector, &selector)) {
+    if (!svc->spec.n_selector ||
+        !selector_from_pairs(a, svc->spec.selector, svc->spec.n_selector, &selector)) {
         return ret;
     }
     for (size_t pos = 0; (pod = informer_next_in(pods, svc->metadata.namespace, &pos));) {
         struct str ip = ip_of(pod, ipv6);
-        if (!ip.len || has_ended(pod) || !selector_matches(&selector, pod->metadata.labels, pod->metadata.n_labels)) {
+        if (!ip.len || has_ended(pod) ||
+            !selector_matches(&selector, pod->metadata.labels, pod->metadata.n_labels)) {
             continue;
         }
         if (ret.n == capacity) {
@@ -112,17 +137,19 @@ struct service_endpoints service_endpoints_of(struct arena *a, const struct core
             const struct core_v1_service_port *sp = &svc->spec.ports[i];
             int32_t port;
             if (target_port(pod, sp, &port)) {
-                ports[e->n_ports++] = (struct service_port){ .name = sp->name,
-                                                             .protocol = sp->protocol.len ? sp->protocol : STR("TCP"),
-                                                             .app_protocol = sp->app_protocol,
-                                                             .port = port };
+                ports[e->n_ports++] =
+                    (struct service_port){ .name = sp->name,
+                                           .protocol = sp->protocol.len ? sp->protocol : STR("TCP"),
+                                           .app_protocol = sp->app_protocol,
+                                           .port = port };
             }
         }
     }
     return ret;
 }
 
-bool service_endpoints_same_ports(const struct service_endpoint *a, const struct service_endpoint *b)
+bool service_endpoints_same_ports(const struct service_endpoint *a,
+                                  const struct service_endpoint *b)
 {
     if (a->n_ports != b->n_ports) {
         return false;
@@ -142,7 +169,8 @@ static bool labels_equal(const struct meta_v1_object_meta *a, const struct meta_
         return false;
     }
     for (size_t i = 0; i < a->n_labels; i++) {
-        if (!str_eq(a->labels[i].key, b->labels[i].key) || !str_eq(a->labels[i].value, b->labels[i].value)) {
+        if (!str_eq(a->labels[i].key, b->labels[i].key) ||
+            !str_eq(a->labels[i].value, b->labels[i].value)) {
             return false;
         }
     }
@@ -151,10 +179,13 @@ static bool labels_equal(const struct meta_v1_object_meta *a, const struct meta_
 
 bool service_endpoints_pod_changed(const struct core_v1_pod *old, const struct core_v1_pod *new)
 {
-    return !old || !new || old->metadata.deletion_timestamp.set != new->metadata.deletion_timestamp.set ||
+    return !old || !new ||
+           old->metadata.deletion_timestamp.set != new->metadata.deletion_timestamp.set ||
            pod_is_ready(old) != pod_is_ready(new) || has_ended(old) != has_ended(new) ||
-           !str_eq(old->status.pod_ip, new->status.pod_ip) || old->status.n_pod_ips != new->status.n_pod_ips ||
-           !str_eq(old->spec.node_name, new->spec.node_name) || !labels_equal(&old->metadata, &new->metadata);
+           !str_eq(old->status.pod_ip, new->status.pod_ip) ||
+           old->status.n_pod_ips != new->status.n_pod_ips ||
+           !str_eq(old->spec.node_name, new->spec.node_name) ||
+           !labels_equal(&old->metadata, &new->metadata);
 }
 
 static bool selects(const struct core_v1_service *svc, const struct core_v1_pod *pod)
@@ -168,8 +199,8 @@ static bool selects(const struct core_v1_service *svc, const struct core_v1_pod 
     return pod && svc->spec.n_selector > 0;
 }
 
-void service_endpoints_enqueue(struct controller *c, const struct informer *services, const struct core_v1_pod *old,
-                               const struct core_v1_pod *new)
+void service_endpoints_enqueue(struct controller *c, const struct informer *services,
+                               const struct core_v1_pod *old, const struct core_v1_pod *new)
 {
     const struct core_v1_service *svc;
     struct str ns = new ? new->metadata.namespace : old->metadata.namespace;

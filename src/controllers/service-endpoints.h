@@ -1,4 +1,5 @@
-/* What endpointslice.c and endpoints.c share: which pods stand behind a Service, and on which ports ("Service", EndpointSlice API). */
+/* What endpointslice.c and endpoints.c share: which pods stand behind a Service, and on which ports
+ * ("Service", EndpointSlice API). */
 #ifndef CONTROLLERS_SERVICE_ENDPOINTS_H
 #define CONTROLLERS_SERVICE_ENDPOINTS_H
 
@@ -15,7 +16,8 @@ struct service_endpoint {
     const struct core_v1_pod *pod;
     struct str ip;
     bool ready, serving, terminating;
-    struct service_port *ports; /* the Service's ports as this pod has them, in the Service's order */
+    struct service_port
+        *ports; /* the Service's ports as this pod has them, in the Service's order */
     size_t n_ports;
 };
 
@@ -24,9 +26,11 @@ struct service_endpoints {
     size_t n;
 };
 
-/* The informers of Services and Pods with the fields that are read here; both controllers share them. 'on_pod' gets the pods. */
+/* The informers of Services and Pods with the fields that are read here; both controllers share
+ * them. 'on_pod' gets the pods. */
 struct informer *service_endpoints_services(struct controller *c, struct informers *informers);
-struct informer *service_endpoints_pods(struct informers *informers, informer_event_fn *on_pod, void *data);
+struct informer *service_endpoints_pods(struct informers *informers, informer_event_fn *on_pod,
+                                        void *data);
 
 /* The endpoints of one address family; without a selector none. In the arena. */
 struct service_endpoints service_endpoints_of(struct arena *a, const struct core_v1_service *svc,
@@ -34,8 +38,9 @@ struct service_endpoints service_endpoints_of(struct arena *a, const struct core
 /* Does a change of this pod matter to Services? */
 bool service_endpoints_pod_changed(const struct core_v1_pod *old, const struct core_v1_pod *new);
 /* Enqueues every Service of the pod's namespace that selects either state of it. */
-void service_endpoints_enqueue(struct controller *c, const struct informer *services, const struct core_v1_pod *old,
-                               const struct core_v1_pod *new);
-bool service_endpoints_same_ports(const struct service_endpoint *a, const struct service_endpoint *b);
+void service_endpoints_enqueue(struct controller *c, const struct informer *services,
+                               const struct core_v1_pod *old, const struct core_v1_pod *new);
+bool service_endpoints_same_ports(const struct service_endpoint *a,
+                                  const struct service_endpoint *b);
 
 #endif

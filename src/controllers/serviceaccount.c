@@ -21,7 +21,8 @@ static void on_account(void *data, const void *old, const void *obj)
 
 static void *setup(struct controller *c, struct informers *informers)
 {
-    static const char *const namespace_fields[] = { "status.phase", "metadata.deletionTimestamp", NULL };
+    static const char *const namespace_fields[] = { "status.phase", "metadata.deletionTimestamp",
+                                                    NULL };
     static const char *const account_fields[] = { NULL };
     struct state *s = calloc(1, sizeof(*s));
     if (!s) {
@@ -29,7 +30,8 @@ static void *setup(struct controller *c, struct informers *informers)
     }
     s->controller = c;
     s->accounts_resource = api_resource_find(STR(""), STR("v1"), STR("serviceaccounts"));
-    struct informer_spec namespaces = { .resource = api_resource_find(STR(""), STR("v1"), STR("namespaces")),
+    struct informer_spec namespaces = { .resource = api_resource_find(STR(""), STR("v1"),
+                                                                      STR("namespaces")),
                                         .fields = namespace_fields };
     struct informer_spec accounts = { .resource = s->accounts_resource, .fields = account_fields };
     s->namespaces = controller_watch(c, informers, &namespaces);
@@ -41,7 +43,8 @@ static void reconcile(void *state, struct str key, struct actions *a)
 {
     struct state *s = state;
     const struct core_v1_namespace *ns = informer_get(s->namespaces, STR_NULL, key);
-    if (!ns || ns->metadata.deletion_timestamp.set || informer_get(s->accounts, key, STR("default"))) {
+    if (!ns || ns->metadata.deletion_timestamp.set ||
+        informer_get(s->accounts, key, STR("default"))) {
         return;
     }
     struct core_v1_service_account sa = { .metadata = { .name = STR_INIT("default") } };

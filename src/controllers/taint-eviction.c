@@ -1,6 +1,6 @@
 /*
- * taint-eviction: deletes pods from nodes with NoExecute taints that they do not tolerate, at once or when their
- * tolerationSeconds are over ("Taint based Evictions"). Keys are pods.
+ * taint-eviction: deletes pods from nodes with NoExecute taints that they do not tolerate, at once
+ * or when their tolerationSeconds are over ("Taint based Evictions"). Keys are pods.
  */
 #include <stdlib.h>
 
@@ -40,7 +40,8 @@ static void on_pod(void *data, const void *old, const void *obj)
 
 static void *setup(struct controller *c, struct informers *informers)
 {
-    static const char *const pod_fields[] = { POD_FACT_FIELDS, "spec.nodeName", "spec.tolerations", NULL };
+    static const char *const pod_fields[] = { POD_FACT_FIELDS, "spec.nodeName", "spec.tolerations",
+                                              NULL };
     static const char *const node_fields[] = { "spec.taints", NULL };
     struct state *s = calloc(1, sizeof(*s));
     if (!s) {
@@ -59,7 +60,8 @@ static void *setup(struct controller *c, struct informers *informers)
 
 static bool matches(const struct core_v1_toleration *t, const struct core_v1_taint *taint)
 {
-    if ((t->effect.len && !str_eq(t->effect, taint->effect)) || (t->key.len && !str_eq(t->key, taint->key))) {
+    if ((t->effect.len && !str_eq(t->effect, taint->effect)) ||
+        (t->key.len && !str_eq(t->key, taint->key))) {
         return false;
     }
     if (str_eq(t->operator, STR("Exists"))) {
@@ -113,8 +115,8 @@ static void reconcile(void *state, struct str key, struct actions *a)
     }
     if (go_in_s == 0) {
         act_delete(a, s->pods_resource, ns, name, p->metadata.uid, NULL);
-        act_event_after(a, s->pods_resource, p, "Normal", "TaintManagerEviction", "Marking for deletion Pod %.*s/%.*s",
-                        STR_ARG(ns), STR_ARG(name));
+        act_event_after(a, s->pods_resource, p, "Normal", "TaintManagerEviction",
+                        "Marking for deletion Pod %.*s/%.*s", STR_ARG(ns), STR_ARG(name));
     } else if (go_in_s > 0) {
         act_requeue_after(a, (uint64_t)go_in_s * 1000 + 500);
     }

@@ -4,9 +4,11 @@
 
 #include "api/encode-json.h"
 
-struct str template_hash(struct arena *a, const struct core_v1_pod_template_spec *t, int32_t collisions)
+struct str template_hash(struct arena *a, const struct core_v1_pod_template_spec *t,
+                         int32_t collisions)
 {
-    /* The digits of the number, each moved into an alphabet without vowels, so that no words come about. */
+    /* The digits of the number, each moved into an alphabet without vowels, so that no words come
+     * about. */
     static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
     struct buf b;
     char digits[16], text[16];

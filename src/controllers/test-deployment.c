@@ -1,30 +1,40 @@
 #include "controllers/controllers.h"
 #include "controllers/fixture.h"
 
-static void put_deployment(struct fixture *f, const char *image, const char *spec, const char *status)
+static void put_deployment(struct fixture *f, const char *image, const char *spec,
+                           const char *status)
 {
     char json[2048];
     snprintf(json, sizeof(json),
-             "{\"metadata\":{\"namespace\":\"d\",\"name\":\"web\",\"uid\":\"u\",\"resourceVersion\":\"9\",\"generation\":2},"
-             "\"spec\":{\"replicas\":4,\"selector\":{\"matchLabels\":{\"app\":\"w\"}},\"template\":{\"metadata\":{\"labels\":"
+             "{\"metadata\":{\"namespace\":\"d\",\"name\":\"web\",\"uid\":\"u\","
+             "\"resourceVersion\":\"9\",\"generation\":2},"
+             "\"spec\":{\"replicas\":4,\"selector\":{\"matchLabels\":{\"app\":\"w\"}},\"template\":"
+             "{\"metadata\":{\"labels\":"
              "{\"app\":\"w\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"%s\"}]}},"
              "\"progressDeadlineSeconds\":600,\"revisionHistoryLimit\":1%s},\"status\":{%s}}",
              image, spec, status);
     fixture_put(f, "apps", "v1", "deployments", json);
 }
 
-static void put_set(struct fixture *f, const char *name, const char *image, const char *revision, int replicas,
-                    int available)
+static void put_set(struct fixture *f, const char *name, const char *image, const char *revision,
+                    int replicas, int available)
 {
     char json[2048];
     snprintf(json, sizeof(json),
-             "{\"metadata\":{\"namespace\":\"d\",\"name\":\"%s\",\"uid\":\"%s\",\"resourceVersion\":\"5\",\"labels\":{\"app\":"
-             "\"w\",\"pod-template-hash\":\"%s\"},\"annotations\":{\"deployment.kubernetes.io/desired-replicas\":\"4\","
-             "\"deployment.kubernetes.io/max-replicas\":\"5\",\"deployment.kubernetes.io/revision\":\"%s\"},"
-             "\"ownerReferences\":[{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"name\":\"web\",\"uid\":\"u\","
-             "\"controller\":true}]},\"spec\":{\"replicas\":%d,\"selector\":{\"matchLabels\":{\"app\":\"w\"}},\"template\":"
-             "{\"metadata\":{\"labels\":{\"app\":\"w\",\"pod-template-hash\":\"%s\"}},\"spec\":{\"containers\":[{\"name\":\"c\","
-             "\"image\":\"%s\"}]}}},\"status\":{\"replicas\":%d,\"readyReplicas\":%d,\"availableReplicas\":%d}}",
+             "{\"metadata\":{\"namespace\":\"d\",\"name\":\"%s\",\"uid\":\"%s\","
+             "\"resourceVersion\":\"5\",\"labels\":{\"app\":"
+             "\"w\",\"pod-template-hash\":\"%s\"},\"annotations\":{\"deployment.kubernetes.io/"
+             "desired-replicas\":\"4\","
+             "\"deployment.kubernetes.io/max-replicas\":\"5\",\"deployment.kubernetes.io/"
+             "revision\":\"%s\"},"
+             "\"ownerReferences\":[{\"apiVersion\":\"apps/"
+             "v1\",\"kind\":\"Deployment\",\"name\":\"web\",\"uid\":\"u\","
+             "\"controller\":true}]},\"spec\":{\"replicas\":%d,\"selector\":{\"matchLabels\":{"
+             "\"app\":\"w\"}},\"template\":"
+             "{\"metadata\":{\"labels\":{\"app\":\"w\",\"pod-template-hash\":\"%s\"}},\"spec\":{"
+             "\"containers\":[{\"name\":\"c\","
+             "\"image\":\"%s\"}]}}},\"status\":{\"replicas\":%d,\"readyReplicas\":%d,"
+             "\"availableReplicas\":%d}}",
              name, name, name, revision, replicas, name, image, replicas, available, available);
     fixture_put(f, "apps", "v1", "replicasets", json);
 }
@@ -35,7 +45,9 @@ TEST(a_new_deployment_gets_a_set_of_full_size)
     fixture_init(&f, &controller_deployment);
     put_deployment(&f, "i:1", "", "");
     const char *out = fixture_pass(&f, "d/web");
-    CHECK_INT(fixture_count(out, "POST replicasets d {\"kind\":\"ReplicaSet\",\"apiVersion\":\"apps/v1\""), 1);
+    CHECK_INT(fixture_count(
+                  out, "POST replicasets d {\"kind\":\"ReplicaSet\",\"apiVersion\":\"apps/v1\""),
+              1);
     CHECK(strstr(out, "\"deployment.kubernetes.io/revision\":\"1\""));
     CHECK(strstr(out, "\"spec\":{\"replicas\":4,"));
     CHECK(strstr(out, "event Normal ScalingReplicaSet: Scaled up replica set web-"));
@@ -104,15 +116,18 @@ TEST(a_complete_rollout_is_told_and_history_is_cut)
 {
     struct fixture f;
     fixture_init(&f, &controller_deployment);
-    put_deployment(&f, "i:3", "", "\"observedGeneration\":2,\"replicas\":4,\"updatedReplicas\":3,\"availableReplicas\":3,"
-                                  "\"readyReplicas\":3");
+    put_deployment(
+        &f, "i:3", "",
+        "\"observedGeneration\":2,\"replicas\":4,\"updatedReplicas\":3,\"availableReplicas\":3,"
+        "\"readyReplicas\":3");
     put_set(&f, "s1", "i:1", "1", 0, 0);
     put_set(&f, "s2", "i:2", "2", 0, 0);
     put_set(&f, "s3", "i:3", "3", 4, 4);
     const char *out = fixture_pass(&f, "d/web");
     CHECK(strstr(out, "DELETE replicasets d/s1"));
     CHECK(!strstr(out, "DELETE replicasets d/s2"));
-    CHECK(strstr(out, "\"reason\":\"NewReplicaSetAvailable\",\"message\":\"ReplicaSet \\\"s3\\\" has successfully progressed.\""));
+    CHECK(strstr(out, "\"reason\":\"NewReplicaSetAvailable\",\"message\":\"ReplicaSet \\\"s3\\\" "
+                      "has successfully progressed.\""));
     CHECK(strstr(out, "\"reason\":\"MinimumReplicasAvailable\""));
     fixture_deinit(&f);
 }

@@ -10,7 +10,8 @@ static const char *key_of(const char *group, const char *resource, const char *n
         if (!resource_is_collected(&api_resources[i])) {
             continue;
         }
-        if (str_eq_c(api_resources[i].group, group) && str_eq_c(api_resources[i].resource, resource)) {
+        if (str_eq_c(api_resources[i].group, group) &&
+            str_eq_c(api_resources[i].resource, resource)) {
             snprintf(dst, 128, "%zu|d/%s", index, name);
             return dst;
         }
@@ -20,12 +21,14 @@ static const char *key_of(const char *group, const char *resource, const char *n
     return NULL;
 }
 
-#define SET(name, owner, more) \
-    "{\"metadata\":{\"namespace\":\"d\",\"name\":\"" name "\",\"uid\":\"" name "\",\"resourceVersion\":\"3\"," more \
-    "\"ownerReferences\":[{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"name\":\"web\",\"uid\":\"" owner \
+#define SET(name, owner, more)                                                                     \
+    "{\"metadata\":{\"namespace\":\"d\",\"name\":\"" name "\",\"uid\":\"" name                     \
+    "\",\"resourceVersion\":\"3\"," more "\"ownerReferences\":[{\"apiVersion\":\"apps/"            \
+    "v1\",\"kind\":\"Deployment\",\"name\":\"web\",\"uid\":\"" owner                               \
     "\",\"controller\":true,\"blockOwnerDeletion\":true}]}}"
-#define DEPLOYMENT(more) \
-    "{\"metadata\":{\"namespace\":\"d\",\"name\":\"web\",\"uid\":\"u\",\"resourceVersion\":\"2\"" more "}}"
+#define DEPLOYMENT(more)                                                                           \
+    "{\"metadata\":{\"namespace\":\"d\",\"name\":\"web\",\"uid\":\"u\",\"resourceVersion\":"       \
+    "\"2\"" more "}}"
 
 TEST(what_an_absent_owner_owned_is_deleted_after_asking_the_server)
 {
@@ -34,9 +37,11 @@ TEST(what_an_absent_owner_owned_is_deleted_after_asking_the_server)
     fixture_init(&f, &controller_garbage_collector);
     fixture_put(&f, "apps", "v1", "replicasets", SET("a", "gone", ""));
     const char *out = fixture_pass(&f, key_of("apps", "replicasets", "a", key));
-    CHECK_STR_C(str_c(out), "--\nGET deployments d/web \n--\nDELETE replicasets d/a "
-                            "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"preconditions\":{\"uid\":\"a\","
-                            "\"resourceVersion\":\"3\"},\"propagationPolicy\":\"Background\"}\n");
+    CHECK_STR_C(
+        str_c(out),
+        "--\nGET deployments d/web \n--\nDELETE replicasets d/a "
+        "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"preconditions\":{\"uid\":\"a\","
+        "\"resourceVersion\":\"3\"},\"propagationPolicy\":\"Background\"}\n");
     fixture_deinit(&f);
 }
 
@@ -57,9 +62,11 @@ TEST(foreground_deletion_deletes_dependents_and_then_lets_the_owner_go)
     char key[128];
     fixture_init(&f, &controller_garbage_collector);
     fixture_put(&f, "apps", "v1", "deployments",
-                DEPLOYMENT(",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\",\"finalizers\":[\"foregroundDeletion\"]"));
+                DEPLOYMENT(",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\",\"finalizers\":["
+                           "\"foregroundDeletion\"]"));
     key_of("apps", "deployments", "web", key);
-    CHECK(strstr(fixture_pass(&f, key), "PATCH deployments d/web {\"metadata\":{\"finalizers\":[],"));
+    CHECK(
+        strstr(fixture_pass(&f, key), "PATCH deployments d/web {\"metadata\":{\"finalizers\":[],"));
     fixture_put(&f, "apps", "v1", "replicasets", SET("a", "u", ""));
     const char *out = fixture_pass(&f, key);
     CHECK(strstr(out, "DELETE replicasets d/a"));
@@ -73,11 +80,13 @@ TEST(orphaning_takes_the_owner_out_of_its_dependents_first)
     struct fixture f;
     char key[128];
     fixture_init(&f, &controller_garbage_collector);
-    fixture_put(&f, "apps", "v1", "deployments",
-                DEPLOYMENT(",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\",\"finalizers\":[\"orphan\"]"));
+    fixture_put(
+        &f, "apps", "v1", "deployments",
+        DEPLOYMENT(",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\",\"finalizers\":[\"orphan\"]"));
     fixture_put(&f, "apps", "v1", "replicasets", SET("a", "u", ""));
     const char *out = fixture_pass(&f, key_of("apps", "deployments", "web", key));
-    const char *release = strstr(out, "PATCH replicasets d/a {\"metadata\":{\"ownerReferences\":[{\"$patch\":\"delete\"");
+    const char *release = strstr(
+        out, "PATCH replicasets d/a {\"metadata\":{\"ownerReferences\":[{\"$patch\":\"delete\"");
     const char *finish = strstr(out, "PATCH deployments d/web");
     CHECK(release && finish && release < finish);
     fixture_deinit(&f);

@@ -9,8 +9,9 @@ struct cache {
     struct map by_name;       /* node name -> struct node_info */
     struct node_info **nodes; /* those that exist, in no order */
     size_t n_nodes, capacity;
-    size_t next_start;        /* where the next cycle begins to filter */
-    size_t n_affinity_pods, n_anti_affinity_pods; /* on all nodes: 0 lets the plugins skip their work */
+    size_t next_start; /* where the next cycle begins to filter */
+    size_t n_affinity_pods,
+        n_anti_affinity_pods; /* on all nodes: 0 lets the plugins skip their work */
     uint64_t generation;      /* moves with every change */
 };
 

@@ -44,7 +44,8 @@ struct str tally_message(struct arena *a, const struct tally *t, size_t n_nodes)
     return arena_printf(a, "%.*s.", STR_ARG(text));
 }
 
-/* The best of the nodes; among equals one at random would do, the rotation of the start makes the first fair. */
+/* The best of the nodes; among equals one at random would do, the rotation of the start makes the
+ * first fair. */
 static struct node_info *choose(struct cycle *c, struct node_info *const *nodes, size_t n)
 {
     if (n == 1) {
@@ -65,8 +66,8 @@ static struct node_info *choose(struct cycle *c, struct node_info *const *nodes,
 }
 
 /* Filters nodes in rotation until enough fit. 'verdicts' and 'fit' have room for all. */
-static void filter_nodes(struct cycle *c, const struct cycle_options *o, uint8_t *verdicts, struct node_info **fit,
-                         struct tally *tally, struct cycle_result *ret)
+static void filter_nodes(struct cycle *c, const struct cycle_options *o, uint8_t *verdicts,
+                         struct node_info **fit, struct tally *tally, struct cycle_result *ret)
 {
     struct cache *cache = c->cache;
     size_t wanted = feasible_wanted(cache->n_nodes, o->percentage_of_nodes);

@@ -7,7 +7,8 @@
 struct cycle_result {
     struct node_info *node; /* NULL: none fits */
     uint64_t rejected_by;   /* a bit per plugin that said no */
-    struct str message;     /* "0/3 nodes are available: 1 Insufficient cpu, …." in the arena; absent when one fits */
+    struct str message; /* "0/3 nodes are available: 1 Insufficient cpu, …." in the arena; absent
+                           when one fits */
     size_t n_feasible, n_evaluated;
     /* Preemption, when no node fits: the node to clear and the pods that must go, in the arena. */
     struct node_info *nominated;
@@ -16,7 +17,8 @@ struct cycle_result {
 };
 
 struct cycle_options {
-    unsigned percentage_of_nodes; /* 0: as kube-scheduler: 50 - nodes/125, at least 5; at least 100 nodes in any case */
+    unsigned percentage_of_nodes; /* 0: as kube-scheduler: 50 - nodes/125, at least 5; at least 100
+                                     nodes in any case */
     bool no_preemption;
 };
 
@@ -35,8 +37,9 @@ void tally_add(struct tally *t, struct str reason, size_t n);
 /* "0/N nodes are available: 1 a, 2 b." */
 struct str tally_message(struct arena *a, const struct tally *t, size_t n_nodes);
 
-/* Looks for a node that fits once pods of lower priority are gone. Sets nominated and victims, and adds " preemption: …" to
- * the message when there is none. 'verdicts' has one entry per node of the cache. */
+/* Looks for a node that fits once pods of lower priority are gone. Sets nominated and victims, and
+ * adds " preemption: …" to the message when there is none. 'verdicts' has one entry per node of the
+ * cache. */
 void preemption_run(struct cycle *c, const uint8_t *verdicts, struct cycle_result *ret);
 
 #endif

@@ -29,7 +29,8 @@ bool framework_pre_filter(struct cycle *c, struct rejection *r, size_t *ret_plug
     return true;
 }
 
-enum sched_verdict framework_filter(struct cycle *c, const struct node_info *n, struct rejection *r, size_t *ret_plugin)
+enum sched_verdict framework_filter(struct cycle *c, const struct node_info *n, struct rejection *r,
+                                    size_t *ret_plugin)
 {
     for (size_t i = 0; i < sched_n_plugins; i++) {
         if (c->skip_filter[i]) {
@@ -44,7 +45,8 @@ enum sched_verdict framework_filter(struct cycle *c, const struct node_info *n, 
     return SCHED_OK;
 }
 
-void framework_score(struct cycle *c, struct node_info *const *nodes, size_t n_nodes, int64_t *totals)
+void framework_score(struct cycle *c, struct node_info *const *nodes, size_t n_nodes,
+                     int64_t *totals)
 {
     int64_t *scores = arena_new_n(c->arena, int64_t, n_nodes);
     if (!scores) {
@@ -53,7 +55,8 @@ void framework_score(struct cycle *c, struct node_info *const *nodes, size_t n_n
     memset(totals, 0, n_nodes * sizeof(*totals));
     for (size_t i = 0; i < sched_n_plugins; i++) {
         const struct sched_plugin *p = sched_plugins[i];
-        if (!p->score || (p->pre_score && p->pre_score(c, &c->score_state[i], nodes, n_nodes) == SCHED_SKIP)) {
+        if (!p->score ||
+            (p->pre_score && p->pre_score(c, &c->score_state[i], nodes, n_nodes) == SCHED_SKIP)) {
             continue;
         }
         void *state = c->score_state[i];

@@ -1,4 +1,5 @@
-/* What a scheduler plugin is, and running them over nodes ("Scheduling Framework" of the documentation). */
+/* What a scheduler plugin is, and running them over nodes ("Scheduling Framework" of the
+ * documentation). */
 #ifndef SCHEDULER_FRAMEWORK_H
 #define SCHEDULER_FRAMEWORK_H
 
@@ -46,39 +47,47 @@ struct sched_plugin {
     int weight;       /* of its score; 0: does not score */
     /* Once a cycle. A rejection here counts for all nodes. May be NULL. */
     enum sched_verdict (*pre_filter)(struct cycle *c, void **state, struct rejection *r);
-    enum sched_verdict (*filter)(struct cycle *c, void *state, const struct node_info *n, struct rejection *r);
+    enum sched_verdict (*filter)(struct cycle *c, void *state, const struct node_info *n,
+                                 struct rejection *r);
     /* Once a cycle, over the nodes that fit. May be NULL. */
-    enum sched_verdict (*pre_score)(struct cycle *c, void **state, struct node_info *const *nodes, size_t n_nodes);
+    enum sched_verdict (*pre_score)(struct cycle *c, void **state, struct node_info *const *nodes,
+                                    size_t n_nodes);
     int64_t (*score)(struct cycle *c, void *state, const struct node_info *n);
     /* Brings the scores to 0..SCHED_SCORE_MAX. NULL: they are there already. */
-    void (*normalize)(struct cycle *c, void *state, struct node_info *const *nodes, int64_t *scores, size_t n);
-    /* The cycle is over: frees what is not in its arena. Either state may be NULL. May be NULL itself. */
+    void (*normalize)(struct cycle *c, void *state, struct node_info *const *nodes, int64_t *scores,
+                      size_t n);
+    /* The cycle is over: frees what is not in its arena. Either state may be NULL. May be NULL
+     * itself. */
     void (*done)(struct cycle *c, void *filter_state, void *score_state);
 };
 
 extern const struct sched_plugin *const sched_plugins[];
 extern const size_t sched_n_plugins;
 
-/* Runs every pre_filter. False when one rejected the pod for all nodes: '*ret_plugin' is its index. */
+/* Runs every pre_filter. False when one rejected the pod for all nodes: '*ret_plugin' is its index.
+ */
 bool framework_pre_filter(struct cycle *c, struct rejection *r, size_t *ret_plugin);
 /* Runs the filters on one node. '*ret_plugin' is the index of the one that rejected it. */
-enum sched_verdict framework_filter(struct cycle *c, const struct node_info *n, struct rejection *r, size_t *ret_plugin);
+enum sched_verdict framework_filter(struct cycle *c, const struct node_info *n, struct rejection *r,
+                                    size_t *ret_plugin);
 /* Weighted sums of all scores; 'totals' has room for n_nodes. */
-void framework_score(struct cycle *c, struct node_info *const *nodes, size_t n_nodes, int64_t *totals);
+void framework_score(struct cycle *c, struct node_info *const *nodes, size_t n_nodes,
+                     int64_t *totals);
 
 /* Calls every plugin's done(). */
 void framework_done(struct cycle *c);
 
 /* ---- what several plugins use ---- */
 
-
 /* 0..max to 0..SCHED_SCORE_MAX, turned around when 'reverse'. */
 void normalize_default(int64_t *scores, size_t n, bool reverse);
 /* spec.nodeSelector and required node affinity against a node. */
 bool node_affinity_matches(const struct core_v1_pod_spec *spec, const struct core_v1_node *node);
-bool node_selector_term_matches(const struct core_v1_node_selector_term *t, const struct core_v1_node *node);
+bool node_selector_term_matches(const struct core_v1_node_selector_term *t,
+                                const struct core_v1_node *node);
 /* The first taint of these effects that the pod does not tolerate, or NULL. */
-const struct core_v1_taint *untolerated_taint(const struct core_v1_pod_spec *spec, const struct core_v1_node *node,
+const struct core_v1_taint *untolerated_taint(const struct core_v1_pod_spec *spec,
+                                              const struct core_v1_node *node,
                                               bool prefer_no_schedule);
 
 #endif

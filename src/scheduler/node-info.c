@@ -49,7 +49,8 @@ void pod_info_set(struct pod_info *p, const struct core_v1_pod *pod)
     p->has_affinity = a && a->pod_affinity;
     p->has_anti_affinity = a && a->pod_anti_affinity;
     p->has_required_anti_affinity =
-        p->has_anti_affinity && a->pod_anti_affinity->n_required_during_scheduling_ignored_during_execution > 0;
+        p->has_anti_affinity &&
+        a->pod_anti_affinity->n_required_during_scheduling_ignored_during_execution > 0;
 }
 
 struct pod_info *pod_info_new(const struct core_v1_pod *pod)

@@ -1,6 +1,7 @@
 /*
- * What a cycle needs of a node, and of the pods on it, computed when they change and not when they are looked at.
- * pod_info and node_info hold informer objects (informer_ref) or, in tests, objects of the caller.
+ * What a cycle needs of a node, and of the pods on it, computed when they change and not when they
+ * are looked at. pod_info and node_info hold informer objects (informer_ref) or, in tests, objects
+ * of the caller.
  */
 #ifndef SCHEDULER_NODE_INFO_H
 #define SCHEDULER_NODE_INFO_H
@@ -27,9 +28,9 @@ struct pod_info {
     bool has_affinity, has_anti_affinity; /* required or preferred terms towards other pods */
 
     /* In the cache. */
-    struct list on_node;     /* in node_info.pods */
-    struct node_info *node;  /* assumed or bound; NULL: none */
-    bool assumed;            /* the binding is not confirmed by the watch */
+    struct list on_node;    /* in node_info.pods */
+    struct node_info *node; /* assumed or bound; NULL: none */
+    bool assumed;           /* the binding is not confirmed by the watch */
     bool has_required_anti_affinity;
 
     /* In the queue: see queue.h. */
@@ -43,7 +44,8 @@ struct pod_info {
     bool in_cycle;          /* popped, not done: binding is under way */
     uint64_t moved_seq;     /* of the last event while it was in its cycle */
     struct str nominated;   /* node that preemption cleared for it; owned */
-    struct str told_reason; /* last condition message that was written, so that it is not written again; owned */
+    struct str told_reason; /* last condition message that was written, so that it is not written
+                               again; owned */
 };
 
 struct node_info {

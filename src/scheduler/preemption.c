@@ -1,16 +1,18 @@
 /*
  * DefaultPreemption: when no node fits, which node would fit if pods of lower priority were gone?
  *
- * On each node where removing pods could help, all pods of lower priority are taken away; if the pod then fits, as many as
- * possible are put back, most important first. The node with the least harm wins: lowest highest priority of victims, then the
- * smallest sum of priorities, then the fewest victims ("Pod Priority and Preemption"). The cache is changed while looking and is
- * the same again afterwards.
+ * On each node where removing pods could help, all pods of lower priority are taken away; if the
+ * pod then fits, as many as possible are put back, most important first. The node with the least
+ * harm wins: lowest highest priority of victims, then the smallest sum of priorities, then the
+ * fewest victims ("Pod Priority and Preemption"). The cache is changed while looking and is the
+ * same again afterwards.
  */
 #include <stdlib.h>
 
 #include "scheduler/cycle.h"
 
-/* Nodes that are looked at: a tenth of the cluster, at least 100, as minCandidateNodes of the original. */
+/* Nodes that are looked at: a tenth of the cluster, at least 100, as minCandidateNodes of the
+ * original. */
 #define CANDIDATES_LEAST 100
 
 struct candidate {
@@ -25,7 +27,8 @@ static bool fits(struct cycle *c, struct node_info *n)
 {
     struct rejection r = { .n = 0 };
     size_t plugin;
-    bool ok = framework_pre_filter(c, &r, &plugin) && framework_filter(c, n, &r, &plugin) == SCHED_OK;
+    bool ok =
+        framework_pre_filter(c, &r, &plugin) && framework_filter(c, n, &r, &plugin) == SCHED_OK;
     framework_done(c);
     return ok;
 }
@@ -44,7 +47,8 @@ static int by_importance(const void *a, const void *b)
 static bool is_terminating_lower(const struct cycle *c, const struct node_info *n)
 {
     for (const struct list *l = n->pods.next; l != &n->pods; l = l->next) {
-        const struct pod_info *p = CONTAINER_OF((struct list *)(uintptr_t)l, struct pod_info, on_node);
+        const struct pod_info *p =
+            CONTAINER_OF((struct list *)(uintptr_t)l, struct pod_info, on_node);
         if (p->pod->metadata.deletion_timestamp.set && p->priority < c->pod->priority) {
             return true;
         }
@@ -61,8 +65,7 @@ static bool try_node(struct cycle *c, struct node_info *n, struct candidate *ret
     if (!lower || !assumed) {
         return false;
     }
-    LIST_FOREACH(&n->pods, struct pod_info, on_node, p)
-    {
+    LIST_FOREACH(&n->pods, struct pod_info, on_node, p) {
         if (p->priority < c->pod->priority) {
             lower[n_lower++] = p;
         }
@@ -76,7 +79,8 @@ static bool try_node(struct cycle *c, struct node_info *n, struct candidate *ret
         assumed[i] = lower[i]->assumed;
         cache_remove_pod(c->cache, lower[i]);
     }
-    *ret = (struct candidate){ .node = n, .victims = arena_new_n(c->arena, struct pod_info *, n_lower),
+    *ret = (struct candidate){ .node = n,
+                               .victims = arena_new_n(c->arena, struct pod_info *, n_lower),
                                .highest = INT32_MIN };
     bool ok = ret->victims && fits(c, n);
     for (size_t i = 0; i < n_lower; i++) {
@@ -105,19 +109,24 @@ static bool better(const struct candidate *a, const struct candidate *b)
 
 void preemption_run(struct cycle *c, const uint8_t *verdicts, struct cycle_result *ret)
 {
-    size_t n_nodes = c->cache->n_nodes, looked = 0, most = MAX(n_nodes / 10, (size_t)CANDIDATES_LEAST);
+    size_t n_nodes = c->cache->n_nodes, looked = 0,
+           most = MAX(n_nodes / 10, (size_t)CANDIDATES_LEAST);
     struct tally tally = { .n = 0 };
     struct candidate best = { .node = NULL };
     if (str_eq(c->pod->pod->spec.preemption_policy, STR("Never"))) {
-        ret->message = arena_printf(c->arena, "%.*s preemption: not eligible due to preemptionPolicy=Never.",
-                                    STR_ARG(ret->message));
+        ret->message =
+            arena_printf(c->arena, "%.*s preemption: not eligible due to preemptionPolicy=Never.",
+                         STR_ARG(ret->message));
         return;
     }
     /* A pod that was promised a node waits there for its victims to end. */
-    struct node_info *promised = c->pod->nominated.len ? cache_node(c->cache, c->pod->nominated) : NULL;
+    struct node_info *promised =
+        c->pod->nominated.len ? cache_node(c->cache, c->pod->nominated) : NULL;
     if (promised && is_terminating_lower(c, promised)) {
-        ret->message = arena_printf(c->arena, "%.*s preemption: not eligible due to a terminating pod on the nominated node.",
-                                    STR_ARG(ret->message));
+        ret->message = arena_printf(
+            c->arena,
+            "%.*s preemption: not eligible due to a terminating pod on the nominated node.",
+            STR_ARG(ret->message));
         return;
     }
     for (size_t i = 0; i < n_nodes && looked < most; i++) {

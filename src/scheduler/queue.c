@@ -2,14 +2,16 @@
 
 #include <assert.h>
 
-/* kube-scheduler: podInitialBackoffSeconds, podMaxBackoffSeconds, and how long a pod may stay unschedulable at most. */
+/* kube-scheduler: podInitialBackoffSeconds, podMaxBackoffSeconds, and how long a pod may stay
+ * unschedulable at most. */
 #define INITIAL_BACKOFF_MS 1000
 #define MAX_BACKOFF_MS 10000
 #define UNSCHEDULABLE_MOST_MS 300000
 
 void sched_queue_init(struct sched_queue *q)
 {
-    *q = (struct sched_queue){ .initial_backoff_ms = INITIAL_BACKOFF_MS, .max_backoff_ms = MAX_BACKOFF_MS };
+    *q = (struct sched_queue){ .initial_backoff_ms = INITIAL_BACKOFF_MS,
+                               .max_backoff_ms = MAX_BACKOFF_MS };
     heap_init(&q->active);
     heap_init(&q->backoff);
     list_init(&q->unschedulable);
@@ -22,8 +24,8 @@ void sched_queue_deinit(struct sched_queue *q)
     heap_deinit(&q->backoff);
 }
 
-/* Higher priority first, then first come: one number, as heap keys are small first. Milliseconds since boot fit 32 bits of
- * 4096 ms; the heap keeps equal keys in order of arrival. */
+/* Higher priority first, then first come: one number, as heap keys are small first. Milliseconds
+ * since boot fit 32 bits of 4096 ms; the heap keeps equal keys in order of arrival. */
 static uint64_t active_key(const struct pod_info *p)
 {
     uint64_t rank = (uint64_t)((int64_t)INT32_MAX - p->priority); /* 0 … 2^32 - 1 */
@@ -162,7 +164,8 @@ static unsigned helpful(const struct sched_queue *q, uint64_t rejected_by)
     return events;
 }
 
-void sched_queue_failed(struct sched_queue *q, struct pod_info *p, uint64_t rejected_by, uint64_t now_ms)
+void sched_queue_failed(struct sched_queue *q, struct pod_info *p, uint64_t rejected_by,
+                        uint64_t now_ms)
 {
     assert(p->in_cycle);
     p->in_cycle = false;
@@ -188,8 +191,7 @@ void sched_queue_bound(struct sched_queue *q, struct pod_info *p)
 void sched_queue_event(struct sched_queue *q, unsigned events, uint64_t now_ms)
 {
     q->event_seq++;
-    LIST_FOREACH(&q->unschedulable, struct pod_info, unschedulable, p)
-    {
+    LIST_FOREACH(&q->unschedulable, struct pod_info, unschedulable, p) {
         if (helpful(q, p->rejected_by) & events) {
             enter_ready(q, p, now_ms);
         }
@@ -207,7 +209,8 @@ uint64_t sched_queue_wait_ms(const struct sched_queue *q, uint64_t now_ms)
         due = n->key;
     }
     if (!list_empty(&q->unschedulable)) {
-        const struct pod_info *p = LIST_ENTRY(q->unschedulable.next, struct pod_info, unschedulable);
+        const struct pod_info *p =
+            LIST_ENTRY(q->unschedulable.next, struct pod_info, unschedulable);
         due = MIN(due, p->attempted_ms + UNSCHEDULABLE_MOST_MS);
     }
     return due == UINT64_MAX ? due : due > now_ms ? due - now_ms : 0;

@@ -1,9 +1,10 @@
 /*
  * Which pod is next. An engine: time is an argument.
  *
- * Active pods are ordered by priority, then by when they came in. A pod whose cycle failed waits: in back-off when something
- * changed during its cycle or an event may help it, in the unschedulable set otherwise, from where an event that a rejecting
- * plugin waits for, or five minutes, bring it back (KEP-4247 queueing hints, by kinds of events).
+ * Active pods are ordered by priority, then by when they came in. A pod whose cycle failed waits:
+ * in back-off when something changed during its cycle or an event may help it, in the unschedulable
+ * set otherwise, from where an event that a rejecting plugin waits for, or five minutes, bring it
+ * back (KEP-4247 queueing hints, by kinds of events).
  */
 #ifndef SCHEDULER_QUEUE_H
 #define SCHEDULER_QUEUE_H
@@ -46,8 +47,10 @@ void sched_queue_update(struct sched_queue *q, struct pod_info *p, uint64_t now_
 void sched_queue_remove(struct sched_queue *q, struct pod_info *p);
 /* The next pod, or NULL. It is in its cycle until one of the two below, or sched_queue_remove(). */
 struct pod_info *sched_queue_pop(struct sched_queue *q, uint64_t now_ms);
-/* Its cycle or its binding failed; 'rejected_by' has a bit for each plugin that said no (0: an error, tried again after back-off). */
-void sched_queue_failed(struct sched_queue *q, struct pod_info *p, uint64_t rejected_by, uint64_t now_ms);
+/* Its cycle or its binding failed; 'rejected_by' has a bit for each plugin that said no (0: an
+ * error, tried again after back-off). */
+void sched_queue_failed(struct sched_queue *q, struct pod_info *p, uint64_t rejected_by,
+                        uint64_t now_ms);
 /* It is bound. */
 void sched_queue_bound(struct sched_queue *q, struct pod_info *p);
 /* Something happened ('events' is a set of enum sched_event). */

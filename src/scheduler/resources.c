@@ -9,7 +9,8 @@
 #define NON_ZERO_MILLI_CPU 100
 #define NON_ZERO_MEMORY (200LL << 20)
 
-/* One copy of each name: the number of distinct names is bounded by the nodes' and pods' resources, which administrators name. */
+/* One copy of each name: the number of distinct names is bounded by the nodes' and pods' resources,
+ * which administrators name. */
 static const struct str *intern(struct str name)
 {
     static struct map names;
@@ -116,7 +117,8 @@ static void raise_to(struct resources *to, const struct resources *what)
     }
 }
 
-static void container_requests(struct resources *ret, const struct core_v1_container *c, bool non_zero)
+static void container_requests(struct resources *ret, const struct core_v1_container *c,
+                               bool non_zero)
 {
     resources_of_list(ret, c->resources.requests, c->resources.n_requests);
     if (non_zero) {
@@ -166,7 +168,8 @@ static void sum_pod(struct resources *ret, const struct core_v1_pod_spec *spec, 
     resources_deinit(&init);
 }
 
-void resources_of_pod(struct resources *ret, struct resources *non_zero, const struct core_v1_pod_spec *spec)
+void resources_of_pod(struct resources *ret, struct resources *non_zero,
+                      const struct core_v1_pod_spec *spec)
 {
     sum_pod(ret, spec, false);
     ret->pods = 1;

@@ -16,11 +16,13 @@
 #define CYCLE_ARENA_MAX (64u << 20)
 
 static struct metric metric_attempts =
-    METRIC_COUNTER("scheduler_schedule_attempts_total", "Attempts to schedule pods, by result.", "result", "profile");
-static struct metric metric_duration =
-    METRIC_HISTOGRAM("scheduler_scheduling_attempt_duration_seconds", "Time of one attempt, binding included.",
-                     metric_buckets_seconds, "result", "profile");
-static struct metric metric_pending = METRIC_GAUGE("scheduler_pending_pods", "Pods that wait, by queue.", "queue");
+    METRIC_COUNTER("scheduler_schedule_attempts_total", "Attempts to schedule pods, by result.",
+                   "result", "profile");
+static struct metric metric_duration = METRIC_HISTOGRAM(
+    "scheduler_scheduling_attempt_duration_seconds", "Time of one attempt, binding included.",
+    metric_buckets_seconds, "result", "profile");
+static struct metric metric_pending =
+    METRIC_GAUGE("scheduler_pending_pods", "Pods that wait, by queue.", "queue");
 static struct metric metric_victims =
     METRIC_COUNTER("scheduler_preemption_victims", "Pods removed to make room.", NULL);
 
@@ -31,7 +33,8 @@ struct scheduler {
     struct informer *pods, *nodes, *namespaces;
     struct cache cache;
     struct sched_queue queue;
-    struct map by_key; /* "namespace/name" -> struct pod_info: every pod that is waiting, assumed or on a node */
+    struct map by_key; /* "namespace/name" -> struct pod_info: every pod that is waiting, assumed or
+                          on a node */
     unsigned n_binding;
     struct loop_timer timer;
     struct loop_task work;
@@ -43,7 +46,8 @@ struct scheduler {
 
 static struct str key_of(const struct core_v1_pod *pod, char dst[600])
 {
-    int n = snprintf(dst, 600, "%.*s/%.*s", STR_ARG(pod->metadata.namespace), STR_ARG(pod->metadata.name));
+    int n = snprintf(dst, 600, "%.*s/%.*s", STR_ARG(pod->metadata.namespace),
+                     STR_ARG(pod->metadata.name));
     return str_n(dst, MIN((size_t)n, (size_t)599));
 }
 
@@ -54,7 +58,8 @@ static bool is_over(const struct core_v1_pod *pod)
 
 static bool is_ours(const struct scheduler *s, const struct core_v1_pod *pod)
 {
-    struct str name = pod->spec.scheduler_name.len ? pod->spec.scheduler_name : STR("default-scheduler");
+    struct str name =
+        pod->spec.scheduler_name.len ? pod->spec.scheduler_name : STR("default-scheduler");
     return str_eq(name, s->config.name);
 }
 
@@ -91,7 +96,8 @@ static void take_pod(struct scheduler *s, const struct core_v1_pod *pod)
     char key[600];
     uint64_t now = loop_now_ms(component_loop(s->component));
     struct pod_info *p = map_get(&s->by_key, key_of(pod, key));
-    if (is_over(pod) || (!pod->spec.node_name.len && (!is_ours(s, pod) || pod->metadata.deletion_timestamp.set))) {
+    if (is_over(pod) ||
+        (!pod->spec.node_name.len && (!is_ours(s, pod) || pod->metadata.deletion_timestamp.set))) {
         if (p) {
             forget_pod(s, p);
         }
@@ -171,7 +177,8 @@ static bool taints_differ(const struct core_v1_node *a, const struct core_v1_nod
     }
     for (size_t i = 0; i < a->spec.n_taints; i++) {
         const struct core_v1_taint *x = &a->spec.taints[i], *y = &b->spec.taints[i];
-        if (!str_eq(x->key, y->key) || !str_eq(x->value, y->value) || !str_eq(x->effect, y->effect)) {
+        if (!str_eq(x->key, y->key) || !str_eq(x->value, y->value) ||
+            !str_eq(x->effect, y->effect)) {
             return true;
         }
     }
@@ -235,7 +242,8 @@ static void observe(struct scheduler *s, const struct pod_info *p, const char *r
 {
     uint64_t took = loop_now_ms(component_loop(s->component)) - p->attempted_ms;
     metric_add(metric_cell(&metric_attempts, str_c(result), s->config.name), 1);
-    metric_observe(metric_cell(&metric_duration, str_c(result), s->config.name), (double)took / 1000);
+    metric_observe(metric_cell(&metric_duration, str_c(result), s->config.name),
+                   (double)took / 1000);
 }
 
 static void on_patched(void *data UNUSED, const struct client_answer *answer)
@@ -246,8 +254,8 @@ static void on_patched(void *data UNUSED, const struct client_answer *answer)
 }
 
 /* Condition PodScheduled=False with the reason, and the nomination. */
-static void tell_condition(struct scheduler *s, struct pod_info *p, const char *reason, struct str message,
-                           struct str nominated)
+static void tell_condition(struct scheduler *s, struct pod_info *p, const char *reason,
+                           struct str message, struct str nominated)
 {
     if (str_eq(p->told_reason, message) && !nominated.len) {
         return;
@@ -264,19 +272,24 @@ static void tell_condition(struct scheduler *s, struct pod_info *p, const char *
         json_write_string(&b, nominated);
         buf_append_char(&b, ',');
     }
-    buf_printf(&b, "\"$setElementOrder/conditions\":[{\"type\":\"PodScheduled\"}],"
-                   "\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"reason\":\"%s\","
-                   "\"lastProbeTime\":null,\"lastTransitionTime\":\"%s\",\"message\":", reason, now);
+    buf_printf(&b,
+               "\"$setElementOrder/conditions\":[{\"type\":\"PodScheduled\"}],"
+               "\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"reason\":\"%s\","
+               "\"lastProbeTime\":null,\"lastTransitionTime\":\"%s\",\"message\":",
+               reason, now);
     json_write_string(&b, message);
     buf_append_c(&b, "}]}}");
-    struct client_target t = { .resource = s->pods_resource, .ns = p->pod->metadata.namespace,
-                               .name = p->pod->metadata.name, .subresource = STR("status") };
-    client_patch(component_client(s->component), &t, CLIENT_PATCH_STRATEGIC, buf_str(&b), on_patched, NULL);
+    struct client_target t = { .resource = s->pods_resource,
+                               .ns = p->pod->metadata.namespace,
+                               .name = p->pod->metadata.name,
+                               .subresource = STR("status") };
+    client_patch(component_client(s->component), &t, CLIENT_PATCH_STRATEGIC, buf_str(&b),
+                 on_patched, NULL);
     buf_deinit(&b);
 }
 
-static void tell_event(struct scheduler *s, const struct core_v1_pod *pod, const char *type, const char *reason,
-                       struct str message)
+static void tell_event(struct scheduler *s, const struct core_v1_pod *pod, const char *type,
+                       const char *reason, struct str message)
 {
     struct event_subject subject = event_subject_of(s->pods_resource, pod);
     event_record(component_events(s->component), &subject, type, reason, "%.*s", STR_ARG(message));
@@ -304,11 +317,12 @@ static void on_bound(void *data, const struct client_answer *answer)
             observe(s, p, "scheduled");
             sched_queue_bound(&s->queue, p);
             tell_event(s, p->pod, "Normal", "Scheduled",
-                       arena_printf(&b->arena, "Successfully assigned %.*s/%.*s to %.*s", STR_ARG(b->ns),
-                                    STR_ARG(b->name), STR_ARG(b->node)));
+                       arena_printf(&b->arena, "Successfully assigned %.*s/%.*s to %.*s",
+                                    STR_ARG(b->ns), STR_ARG(b->name), STR_ARG(b->node)));
         }
     } else if (p && p->in_cycle) {
-        log_warning("binding %s to %.*s failed: %s; the pod is tried again", key, STR_ARG(b->node), answer->err->msg);
+        log_warning("binding %s to %.*s failed: %s; the pod is tried again", key, STR_ARG(b->node),
+                    answer->err->msg);
         if (p->assumed) {
             cache_remove_pod(&s->cache, p);
         }
@@ -342,8 +356,11 @@ static void bind(struct scheduler *s, struct pod_info *p, struct node_info *n)
     body.metadata.uid = b->uid;
     body.target.kind = STR("Node");
     body.target.name = b->node;
-    struct client_target t = { .resource = s->pods_resource, .ns = b->ns, .name = b->name,
-                               .subresource = STR("binding"), .answer_type = &meta_v1_status_type };
+    struct client_target t = { .resource = s->pods_resource,
+                               .ns = b->ns,
+                               .name = b->name,
+                               .subresource = STR("binding"),
+                               .answer_type = &meta_v1_status_type };
     client_create(component_client(s->component), &t, &core_v1_binding_type, &body, on_bound, b);
 }
 
@@ -358,16 +375,19 @@ static void preempt(struct scheduler *s, struct pod_info *p, const struct cycle_
 {
     for (size_t i = 0; i < r->n_victims; i++) {
         const struct core_v1_pod *v = r->victims[i]->pod;
-        struct client_target t = { .resource = s->pods_resource, .ns = v->metadata.namespace, .name = v->metadata.name };
+        struct client_target t = { .resource = s->pods_resource,
+                                   .ns = v->metadata.namespace,
+                                   .name = v->metadata.name };
         struct client_delete_options o = { .uid = v->metadata.uid, .grace_seconds = -1 };
         client_delete(component_client(s->component), &t, &o, on_victim_deleted, NULL);
         tell_event(s, v, "Normal", "Preempted",
-                   arena_printf(&s->arena, "Preempted by pod %.*s on node %.*s", STR_ARG(p->pod->metadata.uid),
-                                STR_ARG(r->nominated->name)));
+                   arena_printf(&s->arena, "Preempted by pod %.*s on node %.*s",
+                                STR_ARG(p->pod->metadata.uid), STR_ARG(r->nominated->name)));
         metric_add(metric_cell(&metric_victims), 1);
     }
     free((void *)(uintptr_t)p->nominated.ptr);
-    p->nominated = str_n(strndup(r->nominated->name.ptr, r->nominated->name.len), r->nominated->name.len);
+    p->nominated =
+        str_n(strndup(r->nominated->name.ptr, r->nominated->name.len), r->nominated->name.len);
 }
 
 /* ---- cycles ---- */
@@ -375,7 +395,10 @@ static void preempt(struct scheduler *s, struct pod_info *p, const struct cycle_
 static void run_cycle(struct scheduler *s, struct pod_info *p)
 {
     struct cycle_result r;
-    struct cycle c = { .cache = &s->cache, .pod = p, .arena = &s->arena, .namespace_labels = namespace_labels,
+    struct cycle c = { .cache = &s->cache,
+                       .pod = p,
+                       .arena = &s->arena,
+                       .namespace_labels = namespace_labels,
                        .namespace_data = s };
     uint64_t now = loop_now_ms(component_loop(s->component));
     p->attempted_ms = now;
@@ -388,7 +411,8 @@ static void run_cycle(struct scheduler *s, struct pod_info *p)
             preempt(s, p, &r);
         }
         tell_event(s, p->pod, "Warning", "FailedScheduling", r.message);
-        tell_condition(s, p, "Unschedulable", r.message, r.nominated ? r.nominated->name : STR_NULL);
+        tell_condition(s, p, "Unschedulable", r.message,
+                       r.nominated ? r.nominated->name : STR_NULL);
         sched_queue_failed(&s->queue, p, r.rejected_by, now);
     }
     arena_clear(&s->arena);
@@ -400,7 +424,8 @@ static void work(void *arg)
     uint64_t now = loop_now_ms(component_loop(s->component));
     unsigned most = s->config.max_binding ? s->config.max_binding : BINDING_MOST;
     struct pod_info *p;
-    for (unsigned i = 0; i < CYCLES_PER_TURN && s->n_binding < most && (p = sched_queue_pop(&s->queue, now)); i++) {
+    for (unsigned i = 0;
+         i < CYCLES_PER_TURN && s->n_binding < most && (p = sched_queue_pop(&s->queue, now)); i++) {
         run_cycle(s, p);
     }
     uint64_t wait = s->n_binding < most ? sched_queue_wait_ms(&s->queue, now) : UINT64_MAX;
@@ -412,31 +437,53 @@ static void work(void *arg)
 void scheduler_synced(struct scheduler *s)
 {
     s->synced = true;
-    log_info("%zu nodes, %zu pods wait", s->cache.n_nodes, sched_queue_len(&s->queue, QUEUE_ACTIVE));
+    log_info("%zu nodes, %zu pods wait", s->cache.n_nodes,
+             sched_queue_len(&s->queue, QUEUE_ACTIVE));
     plan(s);
 }
 
 static void write_gauges(void *user)
 {
     const struct scheduler *s = user;
-    metric_set(metric_cell(&metric_pending, STR("active")), (double)sched_queue_len(&s->queue, QUEUE_ACTIVE));
-    metric_set(metric_cell(&metric_pending, STR("backoff")), (double)sched_queue_len(&s->queue, QUEUE_BACKOFF));
+    metric_set(metric_cell(&metric_pending, STR("active")),
+               (double)sched_queue_len(&s->queue, QUEUE_ACTIVE));
+    metric_set(metric_cell(&metric_pending, STR("backoff")),
+               (double)sched_queue_len(&s->queue, QUEUE_BACKOFF));
     metric_set(metric_cell(&metric_pending, STR("unschedulable")),
                (double)sched_queue_len(&s->queue, QUEUE_UNSCHEDULABLE));
-    metric_set(metric_cell(&metric_pending, STR("gated")), (double)sched_queue_len(&s->queue, QUEUE_GATED));
+    metric_set(metric_cell(&metric_pending, STR("gated")),
+               (double)sched_queue_len(&s->queue, QUEUE_GATED));
 }
 
 struct scheduler *scheduler_new(struct component *c, const struct scheduler_config *config)
 {
-    static const char *const pod_fields[] = {
-        "metadata.labels", "metadata.ownerReferences", "metadata.deletionTimestamp", "spec.nodeName",
-        "spec.schedulerName", "spec.priority", "spec.preemptionPolicy", "spec.nodeSelector", "spec.affinity",
-        "spec.tolerations", "spec.topologySpreadConstraints", "spec.schedulingGates", "spec.overhead", "spec.resources",
-        "spec.containers.resources", "spec.containers.ports", "spec.containers.image",
-        "spec.initContainers.resources", "spec.initContainers.ports", "spec.initContainers.restartPolicy",
-        "status.phase", "status.startTime", "status.nominatedNodeName", NULL };
-    static const char *const node_fields[] = { "metadata.labels", "spec.unschedulable", "spec.taints",
-                                               "status.allocatable", "status.images", NULL };
+    static const char *const pod_fields[] = { "metadata.labels",
+                                              "metadata.ownerReferences",
+                                              "metadata.deletionTimestamp",
+                                              "spec.nodeName",
+                                              "spec.schedulerName",
+                                              "spec.priority",
+                                              "spec.preemptionPolicy",
+                                              "spec.nodeSelector",
+                                              "spec.affinity",
+                                              "spec.tolerations",
+                                              "spec.topologySpreadConstraints",
+                                              "spec.schedulingGates",
+                                              "spec.overhead",
+                                              "spec.resources",
+                                              "spec.containers.resources",
+                                              "spec.containers.ports",
+                                              "spec.containers.image",
+                                              "spec.initContainers.resources",
+                                              "spec.initContainers.ports",
+                                              "spec.initContainers.restartPolicy",
+                                              "status.phase",
+                                              "status.startTime",
+                                              "status.nominatedNodeName",
+                                              NULL };
+    static const char *const node_fields[] = { "metadata.labels", "spec.unschedulable",
+                                               "spec.taints",     "status.allocatable",
+                                               "status.images",   NULL };
     static const char *const namespace_fields[] = { "metadata.labels", NULL };
     struct scheduler *s = calloc(1, sizeof(*s));
     if (!s) {
@@ -458,7 +505,8 @@ struct scheduler *scheduler_new(struct component *c, const struct scheduler_conf
     struct informer_spec pods = { .resource = s->pods_resource, .fields = pod_fields };
     struct informer_spec nodes = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")),
                                    .fields = node_fields };
-    struct informer_spec namespaces = { .resource = api_resource_find(STR(""), STR("v1"), STR("namespaces")),
+    struct informer_spec namespaces = { .resource = api_resource_find(STR(""), STR("v1"),
+                                                                      STR("namespaces")),
                                         .fields = namespace_fields };
     s->nodes = informers_get(set, &nodes, on_node, s);
     s->pods = informers_get(set, &pods, on_pod, s);

@@ -1,5 +1,6 @@
 /*
- * The component: pods and nodes come in by informers; bindings, conditions, nominations and events go out.
+ * The component: pods and nodes come in by informers; bindings, conditions, nominations and events
+ * go out.
  */
 #ifndef SCHEDULER_SCHEDULER_H
 #define SCHEDULER_SCHEDULER_H

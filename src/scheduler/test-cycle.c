@@ -1,12 +1,14 @@
 #include "base/test.h"
 #include "scheduler/test-fixture.h"
 
-#define NODE(name, cpu, extra) \
-    "{\"metadata\":{\"name\":\"" name "\",\"labels\":{\"kubernetes.io/hostname\":\"" name "\"}},\"spec\":{" extra "}," \
+#define NODE(name, cpu, extra)                                                                     \
+    "{\"metadata\":{\"name\":\"" name "\",\"labels\":{\"kubernetes.io/hostname\":\"" name          \
+    "\"}},\"spec\":{" extra "},"                                                                   \
     "\"status\":{\"allocatable\":{\"cpu\":\"" cpu "\",\"memory\":\"8Gi\",\"pods\":\"10\"}}}"
-#define POD(name, cpu, extra) \
-    "{\"metadata\":{\"namespace\":\"default\",\"name\":\"" name "\",\"uid\":\"" name "\",\"labels\":{\"app\":\"a\"}}," \
-    "\"spec\":{" extra "\"containers\":[{\"name\":\"c\",\"image\":\"i\"," \
+#define POD(name, cpu, extra)                                                                      \
+    "{\"metadata\":{\"namespace\":\"default\",\"name\":\"" name "\",\"uid\":\"" name               \
+    "\",\"labels\":{\"app\":\"a\"}},"                                                              \
+    "\"spec\":{" extra "\"containers\":[{\"name\":\"c\",\"image\":\"i\","                          \
     "\"resources\":{\"requests\":{\"cpu\":\"" cpu "\"}}}]}}"
 
 TEST(a_pod_goes_to_the_node_with_most_left)
@@ -29,13 +31,16 @@ TEST(a_pod_that_fits_nowhere_is_told_why_per_reason)
     struct cycle_result r;
     fixture_init(&f);
     fixture_node(&f, NODE("n1", "1", ""));
-    fixture_node(&f, NODE("n2", "4", "\"taints\":[{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoSchedule\"}]"));
+    fixture_node(
+        &f,
+        NODE("n2", "4", "\"taints\":[{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoSchedule\"}]"));
     fixture_node(&f, NODE("n3", "4", "\"unschedulable\":true"));
     fixture_schedule(&f, fixture_pod(&f, POD("p", "2", "")), &r);
     CHECK(!r.node);
-    CHECK_STR_C(r.message,
-                "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint {k: v}, 1 node(s) were "
-                "unschedulable. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.");
+    CHECK_STR_C(r.message, "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated "
+                           "taint {k: v}, 1 node(s) were "
+                           "unschedulable. preemption: 0/3 nodes are available: 3 Preemption is "
+                           "not helpful for scheduling.");
     fixture_deinit(&f);
 }
 
@@ -55,10 +60,18 @@ TEST(a_tolerated_taint_does_not_keep_a_pod_away)
     struct fixture f;
     struct cycle_result r;
     fixture_init(&f);
-    fixture_node(&f, NODE("n1", "4", "\"taints\":[{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoSchedule\"}]"));
-    fixture_schedule(&f, fixture_pod(&f, POD("p", "1", "\"tolerations\":[{\"key\":\"k\",\"operator\":\"Exists\"}],")), &r);
+    fixture_node(
+        &f,
+        NODE("n1", "4", "\"taints\":[{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoSchedule\"}]"));
+    fixture_schedule(
+        &f,
+        fixture_pod(&f,
+                    POD("p", "1", "\"tolerations\":[{\"key\":\"k\",\"operator\":\"Exists\"}],")),
+        &r);
     CHECK(r.node);
-    fixture_schedule(&f, fixture_pod(&f, POD("q", "1", "\"tolerations\":[{\"key\":\"k\",\"value\":\"w\"}],")), &r);
+    fixture_schedule(
+        &f, fixture_pod(&f, POD("q", "1", "\"tolerations\":[{\"key\":\"k\",\"value\":\"w\"}],")),
+        &r);
     CHECK(!r.node);
     fixture_deinit(&f);
 }
@@ -70,23 +83,34 @@ TEST(node_selector_and_affinity_expressions_choose_nodes_by_label)
     fixture_init(&f);
     fixture_node(&f, NODE("n1", "4", ""));
     fixture_node(&f, NODE("n2", "4", ""));
-    fixture_schedule(&f, fixture_pod(&f, POD("p", "1", "\"nodeSelector\":{\"kubernetes.io/hostname\":\"n2\"},")), &r);
+    fixture_schedule(
+        &f, fixture_pod(&f, POD("p", "1", "\"nodeSelector\":{\"kubernetes.io/hostname\":\"n2\"},")),
+        &r);
     CHECK(r.node && str_eq(r.node->name, STR("n2")));
-    fixture_schedule(&f, fixture_pod(&f, POD("q", "1",
-        "\"affinity\":{\"nodeAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":{\"nodeSelectorTerms\":["
-        "{\"matchExpressions\":[{\"key\":\"kubernetes.io/hostname\",\"operator\":\"NotIn\",\"values\":[\"n2\"]}]}]}}},")), &r);
+    fixture_schedule(
+        &f,
+        fixture_pod(
+            &f, POD("q", "1",
+                    "\"affinity\":{\"nodeAffinity\":{"
+                    "\"requiredDuringSchedulingIgnoredDuringExecution\":{\"nodeSelectorTerms\":["
+                    "{\"matchExpressions\":[{\"key\":\"kubernetes.io/"
+                    "hostname\",\"operator\":\"NotIn\",\"values\":[\"n2\"]}]}]}}},")),
+        &r);
     CHECK(r.node && str_eq(r.node->name, STR("n1")));
     fixture_schedule(&f, fixture_pod(&f, POD("s", "1", "\"nodeSelector\":{\"none\":\"x\"},")), &r);
     CHECK(!r.node);
-    CHECK(str_starts(r.message, STR("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.")));
+    CHECK(str_starts(
+        r.message,
+        STR("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.")));
     fixture_deinit(&f);
 }
 
 TEST(anti_affinity_keeps_pods_apart_in_both_directions)
 {
-    static const char anti[] = "\"affinity\":{\"podAntiAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":["
-                               "{\"topologyKey\":\"kubernetes.io/hostname\",\"labelSelector\":{\"matchLabels\":"
-                               "{\"app\":\"a\"}}}]}},";
+    static const char anti[] =
+        "\"affinity\":{\"podAntiAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":["
+        "{\"topologyKey\":\"kubernetes.io/hostname\",\"labelSelector\":{\"matchLabels\":"
+        "{\"app\":\"a\"}}}]}},";
     struct fixture f;
     struct cycle_result r;
     char with_node[1024], plain[1024];
@@ -94,25 +118,33 @@ TEST(anti_affinity_keeps_pods_apart_in_both_directions)
     fixture_node(&f, NODE("n1", "4", ""));
     fixture_node(&f, NODE("n2", "4", ""));
     snprintf(with_node, sizeof(with_node),
-             "{\"metadata\":{\"namespace\":\"default\",\"name\":\"x\",\"uid\":\"x\",\"labels\":{\"app\":\"a\"}},\"spec\":{%s"
-             "\"nodeName\":\"n1\",\"containers\":[{\"name\":\"c\"}]}}", anti);
+             "{\"metadata\":{\"namespace\":\"default\",\"name\":\"x\",\"uid\":\"x\",\"labels\":{"
+             "\"app\":\"a\"}},\"spec\":{%s"
+             "\"nodeName\":\"n1\",\"containers\":[{\"name\":\"c\"}]}}",
+             anti);
     fixture_pod(&f, with_node);
     fixture_schedule(&f, fixture_pod(&f, POD("other", "1", "")), &r);
     CHECK(r.node && str_eq(r.node->name, STR("n2")));
     fixture_pod(&f, POD("on2", "1", "\"nodeName\":\"n2\","));
     snprintf(plain, sizeof(plain),
-             "{\"metadata\":{\"namespace\":\"default\",\"name\":\"y\",\"uid\":\"y\",\"labels\":{\"app\":\"b\"}},\"spec\":{%s"
-             "\"containers\":[{\"name\":\"c\"}]}}", anti);
+             "{\"metadata\":{\"namespace\":\"default\",\"name\":\"y\",\"uid\":\"y\",\"labels\":{"
+             "\"app\":\"b\"}},\"spec\":{%s"
+             "\"containers\":[{\"name\":\"c\"}]}}",
+             anti);
     fixture_schedule(&f, fixture_pod(&f, plain), &r);
     CHECK(!r.node);
-    CHECK(str_starts(r.message, STR("0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules.")));
+    CHECK(str_starts(
+        r.message,
+        STR("0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules.")));
     fixture_deinit(&f);
 }
 
 TEST(topology_spread_limits_the_skew)
 {
-    static const char spread[] = "\"topologySpreadConstraints\":[{\"maxSkew\":1,\"topologyKey\":\"kubernetes.io/hostname\","
-                                 "\"whenUnsatisfiable\":\"DoNotSchedule\",\"labelSelector\":{\"matchLabels\":{\"app\":\"a\"}}}],";
+    static const char spread[] =
+        "\"topologySpreadConstraints\":[{\"maxSkew\":1,\"topologyKey\":\"kubernetes.io/hostname\","
+        "\"whenUnsatisfiable\":\"DoNotSchedule\",\"labelSelector\":{\"matchLabels\":{\"app\":\"a\"}"
+        "}}],";
     struct fixture f;
     struct cycle_result r;
     char pod[1024];
@@ -121,8 +153,10 @@ TEST(topology_spread_limits_the_skew)
     fixture_node(&f, NODE("n2", "1", ""));
     fixture_pod(&f, POD("a1", "100m", "\"nodeName\":\"n1\","));
     snprintf(pod, sizeof(pod),
-             "{\"metadata\":{\"namespace\":\"default\",\"name\":\"p\",\"uid\":\"p\",\"labels\":{\"app\":\"a\"}},\"spec\":{%s"
-             "\"containers\":[{\"name\":\"c\"}]}}", spread);
+             "{\"metadata\":{\"namespace\":\"default\",\"name\":\"p\",\"uid\":\"p\",\"labels\":{"
+             "\"app\":\"a\"}},\"spec\":{%s"
+             "\"containers\":[{\"name\":\"c\"}]}}",
+             spread);
     fixture_schedule(&f, fixture_pod(&f, pod), &r);
     CHECK(r.node && str_eq(r.node->name, STR("n2")));
     fixture_deinit(&f);
@@ -153,12 +187,14 @@ TEST(sidecars_and_init_containers_count_as_the_larger_of_their_steps)
 {
     struct fixture f;
     fixture_init(&f);
-    struct pod_info *p = fixture_pod(
-        &f, "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"initContainers\":["
-            "{\"name\":\"side\",\"restartPolicy\":\"Always\",\"resources\":{\"requests\":{\"cpu\":\"200m\"}}},"
-            "{\"name\":\"init\",\"resources\":{\"requests\":{\"cpu\":\"1\"}}}],"
-            "\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"300m\",\"nvidia.com/gpu\":\"1\"}}}],"
-            "\"overhead\":{\"cpu\":\"50m\"}}}");
+    struct pod_info *p =
+        fixture_pod(&f, "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"initContainers\":["
+                        "{\"name\":\"side\",\"restartPolicy\":\"Always\",\"resources\":{"
+                        "\"requests\":{\"cpu\":\"200m\"}}},"
+                        "{\"name\":\"init\",\"resources\":{\"requests\":{\"cpu\":\"1\"}}}],"
+                        "\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":"
+                        "\"300m\",\"nvidia.com/gpu\":\"1\"}}}],"
+                        "\"overhead\":{\"cpu\":\"50m\"}}}");
     CHECK_INT(p->requests.milli_cpu, 1250);
     CHECK_INT(p->requests.n_extended, 1);
     CHECK_INT(p->requests.extended[0].value, 1);

@@ -1,4 +1,5 @@
-/* ImageLocality: prefers nodes that have the pod's images already, weighed by how far an image is spread. */
+/* ImageLocality: prefers nodes that have the pod's images already, weighed by how far an image is
+ * spread. */
 #include "scheduler/plugins/plugins.h"
 
 #define LEAST_BYTES (23LL << 20)
@@ -10,7 +11,8 @@ static bool same_image(struct arena *a, struct str wanted, struct str listed)
     if (str_eq(wanted, listed)) {
         return true;
     }
-    if (str_find_char(str_sub(wanted, (size_t)(str_rfind_char(wanted, '/') + 1), SIZE_MAX), ':') < 0 &&
+    if (str_find_char(str_sub(wanted, (size_t)(str_rfind_char(wanted, '/') + 1), SIZE_MAX), ':') <
+            0 &&
         str_find_char(wanted, '@') < 0) {
         wanted = arena_printf(a, "%.*s:latest", STR_ARG(wanted));
     }
@@ -29,10 +31,11 @@ static int64_t image_bytes(struct cycle *c, const struct core_v1_node *node, str
     return 0;
 }
 
-static enum sched_verdict pre_score(struct cycle *c, void **state UNUSED, struct node_info *const *nodes,
-                                    size_t n_nodes)
+static enum sched_verdict pre_score(struct cycle *c, void **state UNUSED,
+                                    struct node_info *const *nodes, size_t n_nodes)
 {
-    /* Images smaller than the least size never count: a look at the first nodes saves the work on clusters of small images. */
+    /* Images smaller than the least size never count: a look at the first nodes saves the work on
+     * clusters of small images. */
     for (size_t k = 0; k < n_nodes; k++) {
         for (size_t i = 0; i < nodes[k]->node->status.n_images; i++) {
             if (nodes[k]->node->status.images[i].size_bytes > LEAST_BYTES) {

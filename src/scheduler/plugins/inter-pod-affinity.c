@@ -1,9 +1,11 @@
 /*
- * InterPodAffinity: required and preferred (anti-)affinity between pods, in both directions for anti-affinity.
+ * InterPodAffinity: required and preferred (anti-)affinity between pods, in both directions for
+ * anti-affinity.
  *
- * Three counts by "topologyKey=value" are made once a cycle: pods that the incoming pod's required affinity terms all want, pods
- * that its anti-affinity terms forbid, and running pods whose own anti-affinity forbids the incoming one. Where no pod of the
- * cluster has such terms, that work is not done.
+ * Three counts by "topologyKey=value" are made once a cycle: pods that the incoming pod's required
+ * affinity terms all want, pods that its anti-affinity terms forbid, and running pods whose own
+ * anti-affinity forbids the incoming one. Where no pod of the cluster has such terms, that work is
+ * not done.
  */
 #include "scheduler/plugins/plugins.h"
 
@@ -11,7 +13,8 @@
 
 #include "api/selector.h"
 
-/* A preferred term of a running pod counts this much for its required terms (hardPodAffinityWeight). */
+/* A preferred term of a running pod counts this much for its required terms
+ * (hardPodAffinityWeight). */
 #define HARD_AFFINITY_WEIGHT 1
 
 struct term {
@@ -47,9 +50,10 @@ static bool has_ns(const struct core_v1_pod_affinity_term *t, struct str ns)
     return false;
 }
 
-/* matchLabelKeys and mismatchLabelKeys (KEP-3633) are in the selector already: the apiserver merges them at creation. */
-static bool make_term(struct cycle *c, const struct core_v1_pod_affinity_term *t, const struct core_v1_pod *owner,
-                      struct term *ret)
+/* matchLabelKeys and mismatchLabelKeys (KEP-3633) are in the selector already: the apiserver merges
+ * them at creation. */
+static bool make_term(struct cycle *c, const struct core_v1_pod_affinity_term *t,
+                      const struct core_v1_pod *owner, struct term *ret)
 {
     *ret = (struct term){ .t = t, .owner_ns = owner->metadata.namespace };
     if (!selector_from_label_selector(c->arena, t->label_selector, &ret->selector, NULL)) {
@@ -90,7 +94,8 @@ static struct terms required_affinity(struct cycle *c, const struct core_v1_pod 
 {
     const struct core_v1_affinity *a = pod->spec.affinity;
     return a && a->pod_affinity
-               ? make_terms(c, pod, a->pod_affinity->required_during_scheduling_ignored_during_execution,
+               ? make_terms(c, pod,
+                            a->pod_affinity->required_during_scheduling_ignored_during_execution,
                             a->pod_affinity->n_required_during_scheduling_ignored_during_execution)
                : (struct terms){ 0 };
 }
@@ -99,8 +104,10 @@ static struct terms required_anti_affinity(struct cycle *c, const struct core_v1
 {
     const struct core_v1_affinity *a = pod->spec.affinity;
     return a && a->pod_anti_affinity
-               ? make_terms(c, pod, a->pod_anti_affinity->required_during_scheduling_ignored_during_execution,
-                            a->pod_anti_affinity->n_required_during_scheduling_ignored_during_execution)
+               ? make_terms(
+                     c, pod,
+                     a->pod_anti_affinity->required_during_scheduling_ignored_during_execution,
+                     a->pod_anti_affinity->n_required_during_scheduling_ignored_during_execution)
                : (struct terms){ 0 };
 }
 
@@ -110,7 +117,8 @@ static struct str topology_pair(struct cycle *c, struct str key, const struct co
     return value.ptr ? arena_printf(c->arena, "%.*s=%.*s", STR_ARG(key), STR_ARG(value)) : STR_NULL;
 }
 
-static void count(struct cycle *c, struct map *m, struct str key, const struct core_v1_node *node, int64_t by)
+static void count(struct cycle *c, struct map *m, struct str key, const struct core_v1_node *node,
+                  int64_t by)
 {
     struct str pair = topology_pair(c, key, node);
     if (!pair.ptr) {
@@ -124,7 +132,8 @@ static void count(struct cycle *c, struct map *m, struct str key, const struct c
     x->n += by;
 }
 
-static int64_t counted_at(struct cycle *c, const struct map *m, struct str key, const struct core_v1_node *node)
+static int64_t counted_at(struct cycle *c, const struct map *m, struct str key,
+                          const struct core_v1_node *node)
 {
     struct str pair = topology_pair(c, key, node);
     const struct counted *x = pair.ptr ? map_get(m, pair) : NULL;
@@ -148,7 +157,8 @@ static void look_at_node(struct cycle *c, struct affinity *s, const struct node_
         return;
     }
     for (const struct list *l = n->pods.next; l != &n->pods; l = l->next) {
-        const struct pod_info *p = CONTAINER_OF((struct list *)(uintptr_t)l, struct pod_info, on_node);
+        const struct pod_info *p =
+            CONTAINER_OF((struct list *)(uintptr_t)l, struct pod_info, on_node);
         if (all_match(c, &s->required, p->pod)) {
             s->anything_wanted = true;
             for (size_t i = 0; i < s->required.n; i++) {
@@ -221,7 +231,8 @@ static bool any_pair(const struct map *m, const struct core_v1_node *node)
     return false;
 }
 
-static enum sched_verdict filter(struct cycle *c, void *state, const struct node_info *n, struct rejection *r)
+static enum sched_verdict filter(struct cycle *c, void *state, const struct node_info *n,
+                                 struct rejection *r)
 {
     const struct affinity *s = state;
     if (!affinity_satisfied(c, s, n)) {
@@ -248,7 +259,8 @@ struct liking {
 };
 
 /* Preferred terms of 'a' towards 'b', counted at the node where the other of the two is. */
-static void like(struct cycle *c, struct liking *s, const struct core_v1_pod *owner, const struct core_v1_pod *other,
+static void like(struct cycle *c, struct liking *s, const struct core_v1_pod *owner,
+                 const struct core_v1_pod *other,
                  const struct core_v1_weighted_pod_affinity_term *items, size_t n, int64_t sign,
                  const struct core_v1_node *node)
 {
@@ -260,22 +272,25 @@ static void like(struct cycle *c, struct liking *s, const struct core_v1_pod *ow
     }
 }
 
-static void like_by(struct cycle *c, struct liking *s, const struct core_v1_pod *owner, const struct core_v1_pod *other,
-                    const struct core_v1_node *node)
+static void like_by(struct cycle *c, struct liking *s, const struct core_v1_pod *owner,
+                    const struct core_v1_pod *other, const struct core_v1_node *node)
 {
     const struct core_v1_affinity *a = owner->spec.affinity;
     if (a && a->pod_affinity) {
-        like(c, s, owner, other, a->pod_affinity->preferred_during_scheduling_ignored_during_execution,
+        like(c, s, owner, other,
+             a->pod_affinity->preferred_during_scheduling_ignored_during_execution,
              a->pod_affinity->n_preferred_during_scheduling_ignored_during_execution, 1, node);
     }
     if (a && a->pod_anti_affinity) {
-        like(c, s, owner, other, a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution,
-             a->pod_anti_affinity->n_preferred_during_scheduling_ignored_during_execution, -1, node);
+        like(c, s, owner, other,
+             a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution,
+             a->pod_anti_affinity->n_preferred_during_scheduling_ignored_during_execution, -1,
+             node);
     }
 }
 
-static enum sched_verdict pre_score(struct cycle *c, void **state, struct node_info *const *nodes UNUSED,
-                                    size_t n_nodes UNUSED)
+static enum sched_verdict pre_score(struct cycle *c, void **state,
+                                    struct node_info *const *nodes UNUSED, size_t n_nodes UNUSED)
 {
     const struct pod_info *in = c->pod;
     bool own = in->has_affinity || in->has_anti_affinity;
@@ -290,7 +305,8 @@ static enum sched_verdict pre_score(struct cycle *c, void **state, struct node_i
             continue;
         }
         for (const struct list *l = n->pods.next; l != &n->pods; l = l->next) {
-            const struct pod_info *p = CONTAINER_OF((struct list *)(uintptr_t)l, struct pod_info, on_node);
+            const struct pod_info *p =
+                CONTAINER_OF((struct list *)(uintptr_t)l, struct pod_info, on_node);
             if (own) {
                 like_by(c, s, in->pod, p->pod, n->node);
             }
@@ -299,7 +315,8 @@ static enum sched_verdict pre_score(struct cycle *c, void **state, struct node_i
                 struct terms required = required_affinity(c, p->pod);
                 for (size_t i = 0; i < required.n; i++) {
                     if (term_matches(c, &required.items[i], in->pod)) {
-                        count(c, &s->points, required.items[i].t->topology_key, n->node, HARD_AFFINITY_WEIGHT);
+                        count(c, &s->points, required.items[i].t->topology_key, n->node,
+                              HARD_AFFINITY_WEIGHT);
                     }
                 }
             }
@@ -325,8 +342,8 @@ static int64_t score(struct cycle *c UNUSED, void *state, const struct node_info
     return sum;
 }
 
-static void normalize(struct cycle *c UNUSED, void *state UNUSED, struct node_info *const *nodes UNUSED,
-                      int64_t *scores, size_t n)
+static void normalize(struct cycle *c UNUSED, void *state UNUSED,
+                      struct node_info *const *nodes UNUSED, int64_t *scores, size_t n)
 {
     int64_t least = INT64_MAX, most = INT64_MIN;
     for (size_t i = 0; i < n; i++) {
@@ -354,7 +371,8 @@ static void done(struct cycle *c UNUSED, void *filter_state, void *score_state)
 
 const struct sched_plugin plugin_inter_pod_affinity = {
     .name = "InterPodAffinity",
-    .events = EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_POD_ADD | EVENT_POD_UPDATE | EVENT_POD_DELETE | EVENT_NAMESPACE,
+    .events = EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_POD_ADD | EVENT_POD_UPDATE |
+              EVENT_POD_DELETE | EVENT_NAMESPACE,
     .weight = 2,
     .pre_filter = pre_filter,
     .filter = filter,

@@ -34,13 +34,15 @@ static bool requirement_matches(const struct core_v1_node_selector_requirement *
     return str_eq(r->operator, STR("Gt")) ? a > b : str_eq(r->operator, STR("Lt")) ? a < b : false;
 }
 
-bool node_selector_term_matches(const struct core_v1_node_selector_term *t, const struct core_v1_node *node)
+bool node_selector_term_matches(const struct core_v1_node_selector_term *t,
+                                const struct core_v1_node *node)
 {
     if (!t->n_match_expressions && !t->n_match_fields) {
         return false; /* a term that says nothing matches nothing */
     }
     for (size_t i = 0; i < t->n_match_expressions; i++) {
-        if (!requirement_matches(&t->match_expressions[i], node_label(node, t->match_expressions[i].key))) {
+        if (!requirement_matches(&t->match_expressions[i],
+                                 node_label(node, t->match_expressions[i].key))) {
             return false;
         }
     }
@@ -76,14 +78,16 @@ bool node_affinity_matches(const struct core_v1_pod_spec *spec, const struct cor
     return false;
 }
 
-static enum sched_verdict pre_filter(struct cycle *c, void **state UNUSED, struct rejection *r UNUSED)
+static enum sched_verdict pre_filter(struct cycle *c, void **state UNUSED,
+                                     struct rejection *r UNUSED)
 {
     const struct core_v1_pod_spec *spec = &c->pod->pod->spec;
     bool any = spec->n_node_selector || (spec->affinity && spec->affinity->node_affinity);
     return any ? SCHED_OK : SCHED_SKIP;
 }
 
-static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n, struct rejection *r)
+static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n,
+                                 struct rejection *r)
 {
     if (node_affinity_matches(&c->pod->pod->spec, n->node)) {
         return SCHED_OK;
@@ -92,11 +96,12 @@ static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const stru
     return SCHED_UNRESOLVABLE;
 }
 
-static enum sched_verdict pre_score(struct cycle *c, void **state UNUSED, struct node_info *const *nodes UNUSED,
-                                    size_t n_nodes UNUSED)
+static enum sched_verdict pre_score(struct cycle *c, void **state UNUSED,
+                                    struct node_info *const *nodes UNUSED, size_t n_nodes UNUSED)
 {
     const struct core_v1_affinity *a = c->pod->pod->spec.affinity;
-    bool any = a && a->node_affinity && a->node_affinity->n_preferred_during_scheduling_ignored_during_execution;
+    bool any = a && a->node_affinity &&
+               a->node_affinity->n_preferred_during_scheduling_ignored_during_execution;
     return any ? SCHED_OK : SCHED_SKIP;
 }
 
@@ -114,8 +119,8 @@ static int64_t score(struct cycle *c, void *state UNUSED, const struct node_info
     return sum;
 }
 
-static void normalize(struct cycle *c UNUSED, void *state UNUSED, struct node_info *const *nodes UNUSED,
-                      int64_t *scores, size_t n)
+static void normalize(struct cycle *c UNUSED, void *state UNUSED,
+                      struct node_info *const *nodes UNUSED, int64_t *scores, size_t n)
 {
     normalize_default(scores, n, false);
 }

@@ -1,8 +1,9 @@
-/* NodeName: a pod that names its node goes there only. (The queue holds pods without a node; the name then is the nomination of a
- * custom binder, checked all the same.) */
+/* NodeName: a pod that names its node goes there only. (The queue holds pods without a node; the
+ * name then is the nomination of a custom binder, checked all the same.) */
 #include "scheduler/plugins/plugins.h"
 
-static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n, struct rejection *r)
+static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n,
+                                 struct rejection *r)
 {
     struct str wanted = c->pod->pod->spec.node_name;
     if (wanted.len && !str_eq(wanted, n->name)) {

@@ -1,7 +1,8 @@
 /* NodePorts: two pods cannot have one host port of a node's address. */
 #include "scheduler/plugins/plugins.h"
 
-static enum sched_verdict pre_filter(struct cycle *c, void **state UNUSED, struct rejection *r UNUSED)
+static enum sched_verdict pre_filter(struct cycle *c, void **state UNUSED,
+                                     struct rejection *r UNUSED)
 {
     return c->pod->n_ports ? SCHED_OK : SCHED_SKIP;
 }
@@ -12,10 +13,12 @@ static bool conflict(const struct host_port *a, const struct host_port *b)
     return a->port == b->port && str_eq(a->protocol, b->protocol) && (any || str_eq(a->ip, b->ip));
 }
 
-static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n, struct rejection *r)
+static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n,
+                                 struct rejection *r)
 {
     for (const struct list *l = n->pods.next; l != &n->pods; l = l->next) {
-        const struct pod_info *p = CONTAINER_OF((struct list *)(uintptr_t)l, struct pod_info, on_node);
+        const struct pod_info *p =
+            CONTAINER_OF((struct list *)(uintptr_t)l, struct pod_info, on_node);
         for (size_t i = 0; i < p->n_ports; i++) {
             for (size_t k = 0; k < c->pod->n_ports; k++) {
                 if (conflict(&p->ports[i], &c->pod->ports[k])) {

@@ -1,9 +1,12 @@
-/* NodeResourcesFit: what the pod asks for must be free; scores the node with the most left (LeastAllocated over cpu and memory). */
+/* NodeResourcesFit: what the pod asks for must be free; scores the node with the most left
+ * (LeastAllocated over cpu and memory). */
 #include "scheduler/plugins/plugins.h"
 
-static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n, struct rejection *r)
+static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n,
+                                 struct rejection *r)
 {
-    const struct resources *want = &c->pod->requests, *have = &n->allocatable, *used = &n->requested;
+    const struct resources *want = &c->pod->requests, *have = &n->allocatable,
+                           *used = &n->requested;
     bool too_large = false; /* would not fit on an empty node either */
     size_t before = r->n;
     if (used->pods + 1 > have->pods) {
@@ -24,7 +27,8 @@ static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const stru
     }
     for (uint32_t i = 0; i < want->n_extended; i++) {
         const struct extended_resource *x = &want->extended[i];
-        int64_t there = resources_extended(have, x->name), taken = resources_extended(used, x->name);
+        int64_t there = resources_extended(have, x->name),
+                taken = resources_extended(used, x->name);
         if (x->value && x->value > there - taken) {
             reject(r, arena_printf(c->arena, "Insufficient %.*s", STR_ARG(*x->name)));
             too_large = too_large || x->value > there;
@@ -49,7 +53,8 @@ static int64_t score(struct cycle *c, void *state UNUSED, const struct node_info
 {
     int64_t sum = 0, kinds = 0;
     if (n->allocatable.milli_cpu > 0) {
-        sum += least_allocated(n->non_zero.milli_cpu + c->pod->non_zero.milli_cpu, n->allocatable.milli_cpu);
+        sum += least_allocated(n->non_zero.milli_cpu + c->pod->non_zero.milli_cpu,
+                               n->allocatable.milli_cpu);
         kinds++;
     }
     if (n->allocatable.memory > 0) {

@@ -1,4 +1,5 @@
-/* NodeUnschedulable: cordoned nodes take only pods that tolerate the taint node.kubernetes.io/unschedulable. */
+/* NodeUnschedulable: cordoned nodes take only pods that tolerate the taint
+ * node.kubernetes.io/unschedulable. */
 #include "scheduler/plugins/plugins.h"
 
 static bool tolerates(const struct core_v1_pod_spec *spec)
@@ -13,7 +14,8 @@ static bool tolerates(const struct core_v1_pod_spec *spec)
     return false;
 }
 
-static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n, struct rejection *r)
+static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n,
+                                 struct rejection *r)
 {
     if (n->node->spec.unschedulable && !tolerates(&c->pod->pod->spec)) {
         reject(r, STR("node(s) were unschedulable"));

@@ -4,9 +4,10 @@
 
 #include "scheduler/framework.h"
 
-extern const struct sched_plugin plugin_node_unschedulable, plugin_node_name, plugin_taint_toleration,
-    plugin_node_affinity, plugin_node_ports, plugin_node_resources_fit, plugin_balanced_allocation,
-    plugin_image_locality, plugin_pod_topology_spread, plugin_inter_pod_affinity;
+extern const struct sched_plugin plugin_node_unschedulable, plugin_node_name,
+    plugin_taint_toleration, plugin_node_affinity, plugin_node_ports, plugin_node_resources_fit,
+    plugin_balanced_allocation, plugin_image_locality, plugin_pod_topology_spread,
+    plugin_inter_pod_affinity;
 
 /* Does the toleration cover the taint ("Taints and Tolerations")? */
 bool toleration_matches(const struct core_v1_toleration *t, const struct core_v1_taint *taint);

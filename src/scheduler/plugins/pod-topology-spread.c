@@ -1,6 +1,7 @@
 /*
- * PodTopologySpread: spec.topologySpreadConstraints, and where a pod has none, kube-scheduler's defaults (hostname maxSkew 3,
- * zone maxSkew 5, ScheduleAnyway) over the pods of the same controller.
+ * PodTopologySpread: spec.topologySpreadConstraints, and where a pod has none, kube-scheduler's
+ * defaults (hostname maxSkew 3, zone maxSkew 5, ScheduleAnyway) over the pods of the same
+ * controller.
  */
 #include "scheduler/plugins/plugins.h"
 
@@ -40,9 +41,11 @@ static struct str controller_uid(const struct core_v1_pod *pod)
     return STR_NULL;
 }
 
-static bool counts_pod(const struct cycle *c, const struct constraint *x, const struct core_v1_pod *pod)
+static bool counts_pod(const struct cycle *c, const struct constraint *x,
+                       const struct core_v1_pod *pod)
 {
-    if (pod->metadata.deletion_timestamp.set || !str_eq(pod->metadata.namespace, c->pod->pod->metadata.namespace)) {
+    if (pod->metadata.deletion_timestamp.set ||
+        !str_eq(pod->metadata.namespace, c->pod->pod->metadata.namespace)) {
         return false;
     }
     if (x->by_controller) {
@@ -52,7 +55,8 @@ static bool counts_pod(const struct cycle *c, const struct constraint *x, const 
 }
 
 /* The selector of a constraint with matchLabelKeys added (KEP-3243). */
-static bool make_selector(struct cycle *c, const struct core_v1_topology_spread_constraint *t, struct selector *ret)
+static bool make_selector(struct cycle *c, const struct core_v1_topology_spread_constraint *t,
+                          struct selector *ret)
 {
     const struct core_v1_pod *pod = c->pod->pod;
     if (!selector_from_label_selector(c->arena, t->label_selector, ret, NULL)) {
@@ -61,14 +65,17 @@ static bool make_selector(struct cycle *c, const struct core_v1_topology_spread_
     for (size_t i = 0; i < t->n_match_label_keys && !ret->nothing; i++) {
         for (size_t k = 0; k < pod->metadata.n_labels; k++) {
             if (str_eq(pod->metadata.labels[k].key, t->match_label_keys[i])) {
-                struct selector_req *reqs = arena_grow_n(c->arena, ret->reqs, ret->n, ret->n + 1, sizeof(*reqs));
+                struct selector_req *reqs =
+                    arena_grow_n(c->arena, ret->reqs, ret->n, ret->n + 1, sizeof(*reqs));
                 struct str *value = arena_new(c->arena, struct str);
                 if (!reqs || !value) {
                     return false;
                 }
                 *value = pod->metadata.labels[k].value;
-                reqs[ret->n] = (struct selector_req){ .key = pod->metadata.labels[k].key, .op = SELECTOR_IN,
-                                                      .values = value, .n_values = 1 };
+                reqs[ret->n] = (struct selector_req){ .key = pod->metadata.labels[k].key,
+                                                      .op = SELECTOR_IN,
+                                                      .values = value,
+                                                      .n_values = 1 };
                 ret->reqs = reqs;
                 ret->n++;
             }
@@ -89,7 +96,8 @@ static struct spread *constraints_of(struct cycle *c, struct str when)
 {
     const struct core_v1_pod_spec *spec = &c->pod->pod->spec;
     struct spread *s = arena_new(c->arena, struct spread);
-    s->constraints = arena_new_n(c->arena, struct constraint, spec->n_topology_spread_constraints + 2);
+    s->constraints =
+        arena_new_n(c->arena, struct constraint, spec->n_topology_spread_constraints + 2);
     for (size_t i = 0; i < spec->n_topology_spread_constraints; i++) {
         const struct core_v1_topology_spread_constraint *t = &spec->topology_spread_constraints[i];
         struct constraint *x = &s->constraints[s->n];
@@ -101,24 +109,35 @@ static struct spread *constraints_of(struct cycle *c, struct str when)
         x->min_domains = t->has_min_domains ? t->min_domains : 1;
         x->honor_affinity = !str_eq(t->node_affinity_policy, STR("Ignore"));
         x->honor_taints = str_eq(t->node_taints_policy, STR("Honor"));
-        x->self_match = selector_matches(&x->selector, c->pod->pod->metadata.labels, c->pod->pod->metadata.n_labels);
+        x->self_match = selector_matches(&x->selector, c->pod->pod->metadata.labels,
+                                         c->pod->pod->metadata.n_labels);
         s->n++;
     }
     if (!spec->n_topology_spread_constraints && str_eq(when, STR("ScheduleAnyway")) &&
         controller_uid(c->pod->pod).len) {
-        s->constraints[s->n++] = (struct constraint){ .key = HOSTNAME, .max_skew = 3, .min_domains = 1,
-                                                      .honor_affinity = true, .self_match = true, .by_controller = true };
-        s->constraints[s->n++] = (struct constraint){ .key = ZONE, .max_skew = 5, .min_domains = 1,
-                                                      .honor_affinity = true, .self_match = true, .by_controller = true };
+        s->constraints[s->n++] = (struct constraint){ .key = HOSTNAME,
+                                                      .max_skew = 3,
+                                                      .min_domains = 1,
+                                                      .honor_affinity = true,
+                                                      .self_match = true,
+                                                      .by_controller = true };
+        s->constraints[s->n++] = (struct constraint){ .key = ZONE,
+                                                      .max_skew = 5,
+                                                      .min_domains = 1,
+                                                      .honor_affinity = true,
+                                                      .self_match = true,
+                                                      .by_controller = true };
     }
     return s->n ? s : NULL;
 }
 
-static int64_t matching_pods(const struct cycle *c, const struct constraint *x, const struct node_info *n)
+static int64_t matching_pods(const struct cycle *c, const struct constraint *x,
+                             const struct node_info *n)
 {
     int64_t count = 0;
     for (const struct list *l = n->pods.next; l != &n->pods; l = l->next) {
-        const struct pod_info *p = CONTAINER_OF((struct list *)(uintptr_t)l, struct pod_info, on_node);
+        const struct pod_info *p =
+            CONTAINER_OF((struct list *)(uintptr_t)l, struct pod_info, on_node);
         count += counts_pod(c, x, p->pod);
     }
     return count;
@@ -177,14 +196,16 @@ static enum sched_verdict pre_filter(struct cycle *c, void **state, struct rejec
     return SCHED_OK;
 }
 
-static enum sched_verdict filter(struct cycle *c UNUSED, void *state, const struct node_info *n, struct rejection *r)
+static enum sched_verdict filter(struct cycle *c UNUSED, void *state, const struct node_info *n,
+                                 struct rejection *r)
 {
     const struct hard *h = state;
     for (size_t i = 0; i < h->spread->n; i++) {
         const struct constraint *x = &h->spread->constraints[i];
         struct str value = node_label(n->node, x->key);
         if (!value.ptr) {
-            reject(r, STR("node(s) didn't match pod topology spread constraints (missing required label)"));
+            reject(r, STR("node(s) didn't match pod topology spread constraints (missing required "
+                          "label)"));
             return SCHED_UNRESOLVABLE;
         }
         const struct domain *d = map_get(&x->counts, value);
@@ -212,7 +233,8 @@ static void done(struct cycle *c UNUSED, void *filter_state, void *score_state)
 
 /* ---- score ---- */
 
-static enum sched_verdict pre_score(struct cycle *c, void **state, struct node_info *const *nodes, size_t n_nodes)
+static enum sched_verdict pre_score(struct cycle *c, void **state, struct node_info *const *nodes,
+                                    size_t n_nodes)
 {
     struct spread *s = constraints_of(c, STR("ScheduleAnyway"));
     if (!s || n_nodes < 2) {
@@ -263,8 +285,8 @@ static int64_t score(struct cycle *c, void *state, const struct node_info *n)
     return (int64_t)llround(sum);
 }
 
-static void normalize(struct cycle *c UNUSED, void *state UNUSED, struct node_info *const *nodes UNUSED,
-                      int64_t *scores, size_t n)
+static void normalize(struct cycle *c UNUSED, void *state UNUSED,
+                      struct node_info *const *nodes UNUSED, int64_t *scores, size_t n)
 {
     int64_t least = INT64_MAX, most = 0;
     for (size_t i = 0; i < n; i++) {
@@ -278,7 +300,8 @@ static void normalize(struct cycle *c UNUSED, void *state UNUSED, struct node_in
 
 const struct sched_plugin plugin_pod_topology_spread = {
     .name = "PodTopologySpread",
-    .events = EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_POD_ADD | EVENT_POD_UPDATE | EVENT_POD_DELETE,
+    .events =
+        EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_POD_ADD | EVENT_POD_UPDATE | EVENT_POD_DELETE,
     .weight = 2,
     .pre_filter = pre_filter,
     .filter = filter,

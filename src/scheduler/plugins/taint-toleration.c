@@ -26,25 +26,29 @@ static bool tolerated(const struct core_v1_pod_spec *spec, const struct core_v1_
     return false;
 }
 
-const struct core_v1_taint *untolerated_taint(const struct core_v1_pod_spec *spec, const struct core_v1_node *node,
+const struct core_v1_taint *untolerated_taint(const struct core_v1_pod_spec *spec,
+                                              const struct core_v1_node *node,
                                               bool prefer_no_schedule)
 {
     for (size_t i = 0; i < node->spec.n_taints; i++) {
         const struct core_v1_taint *t = &node->spec.taints[i];
-        if (str_eq(t->effect, STR("PreferNoSchedule")) == prefer_no_schedule && !tolerated(spec, t)) {
+        if (str_eq(t->effect, STR("PreferNoSchedule")) == prefer_no_schedule &&
+            !tolerated(spec, t)) {
             return t;
         }
     }
     return NULL;
 }
 
-static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n, struct rejection *r)
+static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n,
+                                 struct rejection *r)
 {
     const struct core_v1_taint *t = untolerated_taint(&c->pod->pod->spec, n->node, false);
     if (!t) {
         return SCHED_OK;
     }
-    reject(r, arena_printf(c->arena, "node(s) had untolerated taint {%.*s: %.*s}", STR_ARG(t->key), STR_ARG(t->value)));
+    reject(r, arena_printf(c->arena, "node(s) had untolerated taint {%.*s: %.*s}", STR_ARG(t->key),
+                           STR_ARG(t->value)));
     return SCHED_UNRESOLVABLE;
 }
 
@@ -60,8 +64,8 @@ static int64_t score(struct cycle *c, void *state UNUSED, const struct node_info
     return count;
 }
 
-static void normalize(struct cycle *c UNUSED, void *state UNUSED, struct node_info *const *nodes UNUSED,
-                      int64_t *scores, size_t n)
+static void normalize(struct cycle *c UNUSED, void *state UNUSED,
+                      struct node_info *const *nodes UNUSED, int64_t *scores, size_t n)
 {
     normalize_default(scores, n, true);
 }
