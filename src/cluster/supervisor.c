@@ -192,8 +192,8 @@ static void node_on_end(struct loop_child *child UNUSED, int status UNUSED, void
     for (size_t i = 0; i < s->n_programs; i++) {
         struct program *c = &s->programs[i];
         if (c->role->node == n->number) {
+            c->restarts += c->pid > 0; /* those that were reaped already are counted */
             program_forget(c);
-            c->restarts++;
         }
     }
     sandbox_stop(&n->sandbox);
