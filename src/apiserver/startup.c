@@ -43,6 +43,7 @@ static void finish(struct startup *st)
         return;
     }
     s->started = true;
+    arena_deinit(&st->arena); /* the server lives on, what its start was made of does not */
     log_info("apiserver: ready: %zu stored resources, %zu endpoints", s->n_rests, s->n_endpoints);
 }
 

@@ -223,8 +223,11 @@ bool rbac_bootstrap_merge_role(const struct rbac_v1_cluster_role *have,
     if (str_eq(autoupdate, STR("false")) || want->aggregation_rule) {
         return false; /* its owner wants no changes; or its rules are made of others */
     }
+    /* Comparing takes far more memory than the result. */
+    struct arena scratch;
+    arena_init(&scratch, 16u << 20);
     struct rbac_rule_set held = { 0 };
-    bool ok = rbac_rule_set_add_typed(&held, a, have->rules, have->n_rules), changed = false;
+    bool ok = rbac_rule_set_add_typed(&held, &scratch, have->rules, have->n_rules), changed = false;
     struct rbac_v1_policy_rule *rules =
         ok ? arena_grow_n(a, have->rules, have->n_rules, have->n_rules + want->n_rules,
                           sizeof(*rules))
@@ -235,13 +238,14 @@ bool rbac_bootstrap_merge_role(const struct rbac_v1_cluster_role *have,
         struct auth_user nobody = { 0 };
         struct buf message;
         buf_init(&message, 64 << 10);
-        if (rbac_rule_set_add_typed(&one, a, &want->rules[i], 1) &&
-            !rbac_covers(&held, &one, &nobody, STR_NULL, a, &message)) {
+        if (rbac_rule_set_add_typed(&one, &scratch, &want->rules[i], 1) &&
+            !rbac_covers(&held, &one, &nobody, STR_NULL, &scratch, &message)) {
             rules[n++] = want->rules[i];
             changed = true;
         }
         buf_deinit(&message);
     }
+    arena_deinit(&scratch);
     if (!rules || !changed) {
         return false;
     }

@@ -2,6 +2,7 @@
 #include "cmd/cmd.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -248,6 +249,7 @@ static void on_accept(void *arg)
             loop_stop(m->loop);
         }
     }
+    (void)malloc_trim(0); /* what loading took for a moment goes back */
 }
 
 static bool collect_sockets(struct main_state *m, struct err *err)
