@@ -1,0 +1,36 @@
+#include "cmd/cmd.h"
+
+#include "base/log.h"
+#include "kubelet/kubelet.h"
+
+int kubelet_main(int argc, char **argv)
+{
+    static struct kubelet_config config;
+    struct flag_section sections[KUBELET_FLAG_SECTIONS];
+    const struct flag_program program = { "kubelet", "Runs the pods of a node.", sections, KUBELET_FLAG_SECTIONS };
+    struct flag_result flags;
+    struct err err = { 0 };
+    kubelet_flag_sections(&config, sections);
+    int status = flags_main(&program, argc, argv, &flags);
+    if (status >= 0) {
+        return status;
+    }
+    if (!kubelet_config_load(&program, argc, argv, &config, &flags, &err)) {
+        log_error("%s", err.msg);
+        return 1;
+    }
+    config.secure = flags.secure;
+    if (flags.secure) {
+        /* What is safe on an untrusted network, where nothing else was said. */
+        if (!flags_changed(&flags, "anonymous-auth")) {
+            config.anonymous_auth = false;
+        }
+        if (!flags_changed(&flags, "authentication-token-webhook")) {
+            config.token_webhook = true;
+        }
+        if (!flags_changed(&flags, "authorization-mode")) {
+            config.authorization_mode = STR("Webhook");
+        }
+    }
+    return kubelet_run(&config);
+}

@@ -1,0 +1,84 @@
+/* The kubelet's flags, with upstream's names and defaults. */
+#include "kubelet/kubelet.h"
+
+#define C struct kubelet_config
+
+static const struct flag node_flags[] = {
+    FLAG_STRING(C, config, "config", "", "Path to a KubeletConfiguration file; flags go before what it says"),
+    FLAG_STRING(C, kubeconfig, "kubeconfig", "", "How to reach the apiserver; without it only static pods run"),
+    FLAG_STRING(C, root_dir, "root-dir", "/var/lib/kubelet", "Where volumes and the kubelet's own files are"),
+    FLAG_STRING(C, hostname_override, "hostname-override", "", "Name of the node instead of the host's name"),
+    FLAG_STRING(C, node_ip, "node-ip", "", "Address of the node; empty takes the one of the default route"),
+    FLAG_BOOL(C, register_node, "register-node", "true", "Create the Node object"),
+    FLAG_MAP(C, node_labels, "node-labels", "", "Labels of a Node that is created: key=value,…"),
+    FLAG_STRINGS(C, register_with_taints, "register-with-taints", "", "Taints of a Node that is created: key=value:effect,…"),
+    FLAG_BOOL(C, register_schedulable, "register-schedulable", "true", "Create the Node as schedulable"),
+    FLAG_STRING(C, provider_id, "provider-id", "", "spec.providerID of the Node"),
+    FLAG_INT32(C, max_pods, "max-pods", "110", "How many pods may run"),
+    FLAG_INT32(C, pods_per_core, "pods-per-core", "0", "How many pods may run for each core; 0 is no limit"),
+    FLAG_DURATION(C, node_status_update_ms, "node-status-update-frequency", "10s", "How often the node is looked at"),
+    FLAG_DURATION(C, node_status_report_ms, "node-status-report-frequency", "5m", "How often an unchanged status is sent"),
+    FLAG_DURATION(C, lease_duration_ms, "node-lease-duration", "40s", "Duration in the node's Lease; it is renewed four times as often"),
+    FLAG_DURATION(C, sync_ms, "sync-frequency", "1m", "Longest time between two looks at a pod"),
+    FLAG_MAP(C, system_reserved, "system-reserved", "", "Resources kept for the system: cpu=100m,memory=200Mi"),
+    FLAG_MAP(C, kube_reserved, "kube-reserved", "", "Resources kept for the node's agents"),
+    FLAG_MAP(C, feature_gates, "feature-gates", "", "Feature gates: Name=true,…"),
+    FLAG_STRING(C, pod_manifest_path, "pod-manifest-path", "", "Folder or file of static pods"),
+    FLAG_DURATION(C, file_check_ms, "file-check-frequency", "20s", "How often static pods are looked at besides change events"),
+};
+
+static const struct flag runtime_flags[] = {
+    FLAG_STRING(C, runtime_endpoint, "container-runtime-endpoint", "unix:///run/containerd/containerd.sock", "Socket of the container runtime (CRI)"),
+    FLAG_STRING(C, image_endpoint, "image-service-endpoint", "", "Socket of the image service; empty takes the runtime's"),
+    FLAG_DURATION(C, runtime_timeout_ms, "runtime-request-timeout", "2m", "How long the runtime may take to answer"),
+    FLAG_STRING(C, pod_logs_dir, "pod-logs-dir", "/var/log/pods", "Where the runtime writes the containers' logs"),
+    FLAG_STRING(C, cni_conf_dir, "cni-conf-dir", "", "Write a CNI configuration for the node's podCIDR here; empty leaves CNI alone"),
+    FLAG_BOOL(C, cni_masquerade, "cni-masquerade", "true", "Traffic of pods to other networks leaves with the node's address (needs iptables)"),
+    FLAG_STRING(C, cni_bin_dir, "cni-bin-dir", "", "Accepted for old deployments; the runtime knows where its plugins are", .hidden = true),
+    FLAG_STRING(C, pod_cidr, "pod-cidr", "", "Range of pod addresses when there is no apiserver to tell it"),
+    FLAG_STRING(C, cgroup_driver, "cgroup-driver", "cgroupfs", "\"cgroupfs\" or \"systemd\", as the runtime has it"),
+    FLAG_STRING(C, cgroup_root, "cgroup-root", "", "Control group that the pods' groups are made in"),
+    FLAG_BOOL(C, cgroups_per_qos, "cgroups-per-qos", "true", "Make a control group for each class of service and each pod"),
+    FLAG_BOOL(C, fail_swap_on, "fail-swap-on", "true", "Refuse to start while swap is on"),
+    FLAG_BOOL(C, protect_kernel_defaults, "protect-kernel-defaults", "false", "Refuse to start when kernel settings differ from what is expected"),
+    FLAG_STRINGS(C, cluster_dns, "cluster-dns", "", "Name servers of pods with dnsPolicy ClusterFirst"),
+    FLAG_STRING(C, cluster_domain, "cluster-domain", "", "Domain of the cluster, for the pods' search list"),
+    FLAG_STRING(C, resolv_conf, "resolv-conf", "/etc/resolv.conf", "The node's resolver configuration, for pods that use it"),
+};
+
+static const struct flag server_flags[] = {
+    FLAG_STRING(C, address, "address", "0.0.0.0", "The address that the kubelet's port is served on"),
+    FLAG_INT32(C, port, "port", "10250", "The port of the kubelet's API; 0 serves nothing"),
+    FLAG_INT32(C, read_only_port, "read-only-port", "0", "A port without authentication; only 0 (none) is accepted"),
+    FLAG_INT32(C, healthz_port, "healthz-port", "10248", "The port of /healthz; 0 serves nothing"),
+    FLAG_STRING(C, healthz_bind_address, "healthz-bind-address", "127.0.0.1", "The address of /healthz"),
+    FLAG_STRING(C, client_ca_file, "client-ca-file", "", "CAs of client certificates"),
+    FLAG_STRING(C, tls_cert_file, "tls-cert-file", "", "Serving certificate (PEM); empty makes a self-signed one in --cert-dir"),
+    FLAG_STRING(C, tls_private_key_file, "tls-private-key-file", "", "Its key"),
+    FLAG_STRING(C, cert_dir, "cert-dir", "/var/lib/kubelet/pki", "Where a self-signed certificate is kept"),
+    FLAG_BOOL(C, anonymous_auth, "anonymous-auth", "true", "Serve requests without credentials as system:anonymous"),
+    FLAG_BOOL(C, token_webhook, "authentication-token-webhook", "false", "Ask the apiserver who a bearer token is (TokenReview)"),
+    FLAG_STRING(C, authorization_mode, "authorization-mode", "AlwaysAllow", "\"AlwaysAllow\" or \"Webhook\" (SubjectAccessReview)"),
+    FLAG_DURATION(C, streaming_idle_ms, "streaming-connection-idle-timeout", "4h", "Longest silence of exec, attach and port-forward"),
+    FLAG_STRING(C, server_user, "server-user", "65534", "Number of the user that the server's process runs as; 0 stays root"),
+};
+
+static const struct flag gc_flags[] = {
+    FLAG_INT32(C, image_gc_high, "image-gc-high-threshold", "85", "Percentage of disk use at which unused images are removed"),
+    FLAG_INT32(C, image_gc_low, "image-gc-low-threshold", "80", "Percentage of disk use that image removal aims at"),
+    FLAG_DURATION(C, image_min_age_ms, "minimum-image-ttl-duration", "2m", "Younger images are not removed"),
+    FLAG_STRING(C, container_log_max_size, "container-log-max-size", "10Mi", "A container's log is rotated at this size"),
+    FLAG_INT32(C, container_log_max_files, "container-log-max-files", "5", "How many files of one container's log are kept"),
+    FLAG_INT32(C, max_dead_per_container, "maximum-dead-containers-per-container", "1", "How many ended runs of a container are kept"),
+    FLAG_BOOL(C, serialize_pulls, "serialize-image-pulls", "true", "Pull one image at a time"),
+    FLAG_STRING(C, pod_infra_image, "pod-infra-container-image", "", "The sandbox image, which is never removed"),
+};
+#undef C
+
+void kubelet_flag_sections(struct kubelet_config *c, struct flag_section ret[KUBELET_FLAG_SECTIONS])
+{
+    ret[0] = (struct flag_section){ "Node", node_flags, ARRAY_SIZE(node_flags), c };
+    ret[1] = (struct flag_section){ "Runtime", runtime_flags, ARRAY_SIZE(runtime_flags), c };
+    ret[2] = (struct flag_section){ "Server", server_flags, ARRAY_SIZE(server_flags), c };
+    ret[3] = (struct flag_section){ "Collection", gc_flags, ARRAY_SIZE(gc_flags), c };
+}

@@ -1,0 +1,229 @@
+#include "kubelet/kubelet.h"
+
+#include <ctype.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "client/client.h"
+#include "client/kubeconfig.h"
+#include "client/meta.h"
+#include "component/health-server.h"
+#include "kubelet/objects.h"
+
+void pod_event(struct pod *p, const struct pod_container *c, const char *type_reason, const char *fmt, ...)
+{
+    char message[1024], type[16];
+    const char *slash = strchr(type_reason, '/');
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(message, sizeof(message), fmt, ap);
+    va_end(ap);
+    snprintf(type, sizeof(type), "%.*s", (int)(slash - type_reason), type_reason);
+    log_at(type[0] == 'W' ? LOG_WARNING : LOG_INFO, "pod %s/%s: %s%s%s: %s", p->ns, p->name, c ? c->name : "", c ? ": " : "", slash + 1, message);
+    const struct pod *face = p->mirror ? p->mirror : p;
+    if (!p->k->events || !face->obj || (p->source == POD_FROM_FILE && !p->mirror)) {
+        return;
+    }
+    char field[128] = "";
+    if (c && c->kind != CONTAINER_EPHEMERAL) {
+        snprintf(field, sizeof(field), "spec.%s{%s}", c->kind == CONTAINER_MAIN ? "containers" : "initContainers", c->name);
+    } else if (c) {
+        snprintf(field, sizeof(field), "spec.ephemeralContainers{%s}", c->name);
+    }
+    struct event_subject s = event_subject_of(api_resource_find(STR_EMPTY, STR("v1"), STR("pods")), face->obj);
+    s.field_path = str_c(field);
+    event_record(p->k->events, &s, type, slash + 1, "%s", message);
+}
+
+/* ---- sources ---- */
+
+static void on_pod(void *data, const void *old, const void *obj)
+{
+    struct kubelet *k = data;
+    const struct core_v1_pod *before = old, *now = obj;
+    if (before && (!now || !str_eq(before->metadata.uid, now->metadata.uid))) {
+        pods_gone(k, before->metadata.uid, POD_FROM_API);
+    }
+    if (now) {
+        pods_set(k, now, POD_FROM_API);
+    }
+}
+
+static void on_pods_synced(void *data)
+{
+    struct kubelet *k = data;
+    log_info("the pods of node %s are known", k->node_name);
+    pods_synced(k);
+}
+
+static void on_services_synced(void *data)
+{
+    struct kubelet *k = data;
+    k->services_synced = true;
+}
+
+static void watch_api(struct kubelet *k)
+{
+    static const char *const fields[] = { "-metadata.managedFields", NULL };
+    static const char *const service_fields[] = { "spec.clusterIP", "spec.ports", NULL };
+    char selector[300];
+    snprintf(selector, sizeof(selector), "spec.nodeName=%s", k->node_name);
+    const struct informer_spec pods = { .resource = api_resource_find(STR_EMPTY, STR("v1"), STR("pods")), .field_selector = str_c(selector), .fields = fields };
+    const struct informer_spec services = { .resource = api_resource_find(STR_EMPTY, STR("v1"), STR("services")), .fields = service_fields };
+    k->pod_informers = informers_new(k->client);
+    k->service_informers = informers_new(k->client);
+    k->pod_informer = informers_get(k->pod_informers, &pods, on_pod, k);
+    k->service_informer = informers_get(k->service_informers, &services, NULL, NULL);
+    informers_start(k->service_informers, on_services_synced, k);
+    informers_start(k->pod_informers, on_pods_synced, k);
+}
+
+/* ---- life ---- */
+
+static bool connect_api(struct kubelet *k, struct err *err)
+{
+    struct arena a;
+    struct client_config config;
+    char path[PATH_MAX];
+    const struct client_options options = { .user_agent = "kubelet/v1.36.0 (linux) coracle/" CORACLE_VERSION };
+    if (str_empty(k->cfg->kubeconfig)) {
+        log_info("no --kubeconfig: only static pods run");
+        return true;
+    }
+    arena_init(&a, 8u << 20);
+    bool ok = str_to_cstr(k->cfg->kubeconfig, path, sizeof(path)) && kubeconfig_read(&a, path, STR_NULL, &config, err) &&
+              (k->client = client_new(k->loop, &config, &options, err)) != NULL;
+    arena_deinit(&a);
+    if (ok) {
+        k->events = event_recorder_new(k->client, "kubelet", k->node_name);
+    }
+    return ok;
+}
+
+static bool prepare(struct kubelet *k, struct err *err)
+{
+    const struct kubelet_config *c = k->cfg;
+    if (!str_to_cstr(c->root_dir, k->root, sizeof(k->root)) || !str_to_cstr(c->pod_logs_dir, k->logs, sizeof(k->logs))) {
+        return err_set(err, ERR_INVALID, "--root-dir or --pod-logs-dir is too long");
+    }
+    if (c->hostname_override.len) {
+        snprintf(k->node_name, sizeof(k->node_name), "%.*s", STR_ARG(c->hostname_override));
+    } else if (gethostname(k->node_name, sizeof(k->node_name) - 1) < 0) {
+        return err_set(err, ERR_IO, "the host has no name");
+    }
+    for (char *q = k->node_name; *q; q++) {
+        *q = (char)tolower((unsigned char)*q);
+    }
+    if (c->read_only_port != 0) {
+        return err_set(err, ERR_INVALID, "--read-only-port=%d: a port without authentication is not served", c->read_only_port);
+    }
+    if (!str_eq_c(c->cgroup_driver, "cgroupfs") && !str_eq_c(c->cgroup_driver, "systemd")) {
+        return err_set(err, ERR_INVALID, "--cgroup-driver is cgroupfs or systemd");
+    }
+    if (!str_eq_c(c->authorization_mode, "AlwaysAllow") && !str_eq_c(c->authorization_mode, "Webhook")) {
+        return err_set(err, ERR_INVALID, "--authorization-mode is AlwaysAllow or Webhook");
+    }
+    return fs_mkdirs(k->root, 0750, err) && fs_mkdirs(k->logs, 0755, err) && node_machine(k, err);
+}
+
+static bool check_runtime(void *data, struct err *err)
+{
+    const struct kubelet *k = data;
+    return k->runtime_up || err_set(err, ERR_UNAVAILABLE, "the container runtime does not answer: %s", k->runtime_error);
+}
+
+static bool serve_health(struct kubelet *k, struct health_server **ret, struct err *err)
+{
+    const struct health_server_config config = { .bind_address = k->cfg->healthz_bind_address, .port = (uint16_t)k->cfg->healthz_port, .plain = true,
+                                                 .hostname = k->node_name };
+    const struct health_check check = { "container-runtime", check_runtime, k };
+    if (k->cfg->healthz_port <= 0) {
+        return true;
+    }
+    *ret = health_server_new(k->loop, &config, err);
+    if (!*ret) {
+        return err_wrap(err, "--healthz-port %d", k->cfg->healthz_port);
+    }
+    health_server_add(*ret, &check);
+    return true;
+}
+
+static void on_signal(void *arg)
+{
+    struct kubelet *k = arg;
+    log_info("told to stop; the containers go on");
+    loop_stop(k->loop);
+}
+
+static bool start(struct kubelet *k, struct err *err)
+{
+    k->rt = runtime_cri_new(k->loop, k->cfg->runtime_endpoint, err);
+    if (!k->rt || !connect_api(k, err)) {
+        return false;
+    }
+    k->objects = objects_new(k);
+    checkpoint_load(k);
+    pleg_start(k);
+    if (!node_start(k, err)) {
+        return false;
+    }
+    statics_start(k);
+    if (k->client) {
+        watch_api(k);
+    }
+    collector_start(k);
+    return true;
+}
+
+static void stop(struct kubelet *k)
+{
+    collector_stop(k);
+    server_stop(k);
+    statics_stop(k);
+    pleg_stop(k);
+    node_stop(k);
+    pods_free(k);
+    k->objects = objects_free(k->objects);
+    event_recorder_free(k->events);
+    informers_free(k->pod_informers);
+    informers_free(k->service_informers);
+    client_free(k->client);
+    k->rt = runtime_free(k->rt);
+}
+
+int kubelet_run(const struct kubelet_config *c)
+{
+    struct kubelet *k = calloc(1, sizeof(*k));
+    struct health_server *health = NULL;
+    struct loop_signal term = { 0 }, interrupt = { 0 };
+    struct err err = { 0 };
+    if (!k) {
+        abort();
+    }
+    k->cfg = c;
+    map_init(&k->pods);
+    /* The server's process is made first: it inherits nothing but its socket. */
+    bool ok = prepare(k, &err) && server_fork(k, &err);
+    k->loop = ok ? loop_new(&err) : NULL;
+    ok = k->loop && loop_signal_start(&term, k->loop, SIGTERM, on_signal, k) == 0 && loop_signal_start(&interrupt, k->loop, SIGINT, on_signal, k) == 0 &&
+         start(k, &err) && server_start(k, &err) && serve_health(k, &health, &err);
+    if (ok) {
+        log_info("node %s (%s): %lld mCPU, %lld MiB for pods", k->node_name, k->node_ip, (long long)k->cpu_milli, (long long)(k->memory_bytes >> 20));
+        loop_run(k->loop);
+    } else {
+        log_error("%s", err.msg);
+    }
+    if (k->loop) {
+        health_server_free(health);
+        loop_signal_stop(&term);
+        loop_signal_stop(&interrupt);
+        stop(k);
+        loop_free(k->loop);
+    }
+    free(k);
+    return ok ? 0 : 1;
+}

@@ -1,0 +1,37 @@
+/* Every bound of this room, with its reason. */
+#ifndef KUBELET_LIMITS_H
+#define KUBELET_LIMITS_H
+
+/* One request to the runtime: a container's environment and mounts; execve itself takes 2 MB of arguments. */
+#define KUBELET_MAX_CRI_REQUEST (16u << 20)
+/* One decoded answer of the runtime: a list of 110 pods with their labels is about 1 MB. */
+#define KUBELET_MAX_CRI_ARENA (64u << 20)
+/* One pod as it is held here: the API limits objects to 1.5 MB. */
+#define KUBELET_MAX_POD_ARENA (8u << 20)
+/* What is computed about a pod in one turn. */
+#define KUBELET_MAX_WORK_ARENA (16u << 20)
+/* A manifest below --pod-manifest-path. */
+#define KUBELET_MAX_MANIFEST (4u << 20)
+/* /etc/resolv.conf and its like. */
+#define KUBELET_MAX_SMALL_FILE (1u << 20)
+/* Termination messages, as the API documents: 4096 bytes of a file, or the last 2048 bytes or 80 lines of the log. */
+#define KUBELET_MAX_TERMINATION_MESSAGE 4096
+#define KUBELET_MAX_TERMINATION_LOG 2048
+/* What a probe or hook wrote, as far as it is told in events. */
+#define KUBELET_MAX_HANDLER_OUTPUT 512
+/* Restart back-off, doubling (API documentation of restartPolicy: 10 s, 20 s … 300 s, reset after 10 minutes of running). */
+#define KUBELET_BACKOFF_MIN_MS 10000
+#define KUBELET_BACKOFF_MAX_MS 300000
+#define KUBELET_BACKOFF_RESET_MS 600000
+/* How often the runtime is asked what runs. */
+#define KUBELET_RELIST_MS 1000
+/* How often volumes are compared with the objects they show. */
+#define KUBELET_VOLUME_RESYNC_MS 60000
+/* A container that is stopped gets at least this long, whatever its hook has used up. */
+#define KUBELET_MIN_GRACE_S 2
+/* Calls to the runtime: as the original's --runtime-request-timeout. Pulls and stops have their own. */
+#define KUBELET_CRI_TIMEOUT_MS 120000
+/* Sandboxes start CNI plugins: twice that, as the original does. */
+#define KUBELET_SANDBOX_TIMEOUT_MS 240000
+
+#endif

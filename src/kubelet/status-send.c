@@ -1,0 +1,180 @@
+/* Tells the API what became of a pod, one call a pod at a time, and only changes; deletes the object when its pod has ended. */
+#include "kubelet/kubelet-private.h"
+
+#include <stdlib.h>
+
+#include "api/encode-json.h"
+#include "base/log.h"
+#include "client/client.h"
+
+static const struct api_resource *pods_resource(void)
+{
+    return api_resource_find(STR_EMPTY, STR("v1"), STR("pods"));
+}
+
+/* Who the status belongs to in the API: the pod, or a static pod's mirror. */
+static struct pod *face_of(struct pod *p)
+{
+    return p->source == POD_FROM_FILE ? p->mirror : p;
+}
+
+static void on_retry(void *arg)
+{
+    struct pod *p = arg;
+    pod_status_update(p);
+}
+
+static void retry(struct pod *p, uint64_t in_ms)
+{
+    loop_timer_init(&p->status_retry, p->k->loop, on_retry, p);
+    loop_timer_start(&p->status_retry, in_ms);
+}
+
+static void on_deleted(void *data, const struct client_answer *answer)
+{
+    struct pod *p = data;
+    p->status_call = NULL;
+    if (answer->err && answer->err->code != ERR_NOT_FOUND && answer->err->code != ERR_CONFLICT) {
+        log_warning("pod %s/%s cannot be deleted: %s", p->ns, p->name, answer->err->msg);
+        p->delete_sent = false;
+        retry(p, 2000);
+    }
+    if (answer->err && (answer->err->code == ERR_NOT_FOUND || answer->err->code == ERR_CONFLICT)) {
+        p->gone = true;
+        pod_wake(p);
+    }
+}
+
+/* Every container has ended, the sandbox is stopped, and the API knows it. */
+static void delete_if_over(struct pod *p)
+{
+    if (!p->deleting || p->delete_sent || p->status_call || !p->terminal_sent || p->source == POD_FROM_FILE) {
+        return;
+    }
+    struct client_target t = { .resource = pods_resource(), .ns = str_c(p->ns), .name = str_c(p->name) };
+    struct client_delete_options o = { .uid = str_c(p->uid), .grace_seconds = 0 };
+    p->delete_sent = true;
+    p->status_call = client_delete(p->k->client, &t, &o, on_deleted, p);
+}
+
+static bool is_over(const struct pod *p)
+{
+    if (!p->read_once || p->busy || p->stale || p->kills) {
+        return false;
+    }
+    for (size_t i = 0; i < p->n_containers; i++) {
+        if (container_is_running(p->containers[i])) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < p->n_sandboxes; i++) {
+        if (p->sandboxes[i].ready) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void on_patched(void *data, const struct client_answer *answer)
+{
+    struct pod *p = data;
+    p->status_call = NULL;
+    if (answer->err && answer->err->code == ERR_NOT_FOUND) {
+        return; /* the informer tells that it is gone */
+    }
+    if (answer->err) {
+        log_warning("pod %s/%s: its status cannot be written: %s", p->ns, p->name, answer->err->msg);
+        free(p->status_sent);
+        p->status_sent = NULL;
+        retry(p, answer->err->code == ERR_CONFLICT ? 200 : 3000);
+        return;
+    }
+    p->terminal_sent = p->deleting && p->status_over;
+    if (p->status_dirty) {
+        p->status_dirty = false;
+        pod_status_update(p);
+        return;
+    }
+    delete_if_over(p);
+}
+
+/* Lists that the API merges by key are replaced as a whole. */
+static void replaced_list(struct buf *b, const char *name, const struct str *ips, size_t n)
+{
+    buf_printf(b, "\"%s\":[", name);
+    for (size_t i = 0; i < n; i++) {
+        buf_printf(b, "{\"ip\":\"%.*s\"},", STR_ARG(ips[i]));
+    }
+    buf_append_c(b, "{\"$patch\":\"replace\"}],");
+}
+
+static bool status_json(struct pod *p, struct buf *b)
+{
+    struct arena a;
+    bool ok = false;
+    arena_init(&a, KUBELET_MAX_WORK_ARENA);
+    const struct core_v1_pod_status *computed = pod_status_of(p, &a);
+    if (computed) {
+        struct core_v1_pod_status s = *computed;
+        struct str pod_ips[2], host_ips[1];
+        size_t n_pod = 0, n_host = 0;
+        for (size_t i = 0; i < s.n_pod_ips && i < 2; i++) {
+            pod_ips[n_pod++] = s.pod_ips[i].ip;
+        }
+        if (s.n_host_ips) {
+            host_ips[n_host++] = s.host_ips[0].ip;
+        }
+        s.pod_ips = NULL;
+        s.host_ips = NULL;
+        s.n_pod_ips = s.n_host_ips = 0;
+        CLEANUP(buf_deinit) struct buf rest;
+        buf_init(&rest, KUBELET_MAX_POD_ARENA);
+        buf_append_char(b, '{');
+        replaced_list(b, "podIPs", pod_ips, n_pod);
+        replaced_list(b, "hostIPs", host_ips, n_host);
+        ok = api_encode_json(&rest, &core_v1_pod_status_type, &s, NULL, NULL) && rest.len > 2;
+        buf_append(b, str_sub(buf_str(&rest), 1, rest.len));
+    }
+    arena_deinit(&a);
+    return ok && !buf_failed(b);
+}
+
+void pod_status_update(struct pod *p)
+{
+    struct pod *face = face_of(p);
+    if (!p->k->client || !p->obj || p->mirror_only || p->source == POD_GHOST || p->source == POD_FROM_DISK || p->gone || !face || p->delete_sent) {
+        return;
+    }
+    if (p->status_call) {
+        p->status_dirty = true;
+        return;
+    }
+    CLEANUP(buf_deinit) struct buf status, patch;
+    buf_init(&status, KUBELET_MAX_POD_ARENA);
+    buf_init(&patch, KUBELET_MAX_POD_ARENA);
+    bool over = is_over(p);
+    if (!status_json(p, &status)) {
+        log_error("pod %s/%s: its status is too large", p->ns, p->name);
+        return;
+    }
+    if (p->status_sent && strcmp(p->status_sent, status.ptr) == 0 && over == p->status_over) {
+        delete_if_over(p);
+        return;
+    }
+    buf_printf(&patch, "{\"metadata\":{\"uid\":\"%s\"},\"status\":%s}", face->uid, status.ptr);
+    free(p->status_sent);
+    p->status_sent = strdup(status.ptr);
+    p->status_over = over;
+    p->status_dirty = false;
+    struct client_target t = { .resource = pods_resource(), .ns = str_c(p->ns), .name = str_c(face->name), .subresource = STR("status") };
+    p->status_call = client_patch(p->k->client, &t, CLIENT_PATCH_STRATEGIC, buf_str(&patch), on_patched, p);
+}
+
+void pod_status_stop(struct pod *p)
+{
+    client_cancel(p->status_call);
+    p->status_call = NULL;
+    loop_timer_stop(&p->status_retry);
+    free(p->status_sent);
+    p->status_sent = NULL;
+}
