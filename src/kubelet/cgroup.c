@@ -35,7 +35,7 @@ static bool systemd(const struct kubelet *k)
 
 static const char *class_of(const struct pod *p)
 {
-    struct str qos = pod_qos(p->obj);
+    struct str qos = pod_qos_class(p->obj);
     return str_eq_c(qos, "Guaranteed") ? "" : str_eq_c(qos, "Burstable") ? "burstable" : "besteffort";
 }
 

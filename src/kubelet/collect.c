@@ -199,11 +199,12 @@ void collector_stop(struct kubelet *k)
 {
     struct collector *g = k->collector;
     void *s;
+    struct str key;
     if (g) {
         loop_timer_stop(&g->timer);
         loop_timer_stop(&g->images_timer);
         runtime_cancel(k->rt, g->images_call);
-        for (size_t pos = 0; map_next(&g->seen, &pos, NULL, &s);) {
+        for (size_t pos = 0; map_next(&g->seen, &pos, &key, &s);) {
             free(s);
         }
         map_deinit(&g->seen);

@@ -63,7 +63,7 @@ bool resource_has(const struct api_str_pair *list, size_t n, const char *name)
 /* Who is killed first when memory is short (Kubernetes documentation, "Node out of memory behavior"). */
 static int64_t oom_score(const struct pod *p, const struct core_v1_container *s)
 {
-    struct str qos = pod_qos(p->obj);
+    struct str qos = pod_qos_class(p->obj);
     if (p->obj->spec.has_priority && p->obj->spec.priority >= 2000000000) {
         return -997;
     }

@@ -45,10 +45,10 @@ static struct str get(const struct api_str_pair *list, size_t n, struct str key)
 
 struct str env_expand(struct arena *a, struct str text, const struct api_str_pair *envs, size_t n_envs)
 {
-    CLEANUP(buf_deinit) struct buf b;
     if (str_find_char(text, '$') < 0) {
         return text.ptr ? text : STR_EMPTY;
     }
+    CLEANUP(buf_deinit) struct buf b;
     buf_init(&b, KUBELET_MAX_CRI_REQUEST);
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];

@@ -271,7 +271,7 @@ bool pod_old_sandboxes(const struct pod *p);
 const struct core_v1_pod_status *pod_status_of(struct pod *p, struct arena *a);
 void pod_status_update(struct pod *p);
 void pod_status_stop(struct pod *p);
-struct str pod_qos(const struct core_v1_pod *obj);
+struct str pod_qos_class(const struct core_v1_pod *obj);
 
 /* probe.c */
 void probes_update(struct pod_container *c);

@@ -167,6 +167,9 @@ static void send_status(struct node_agent *n)
         n->dirty = true;
         return;
     }
+    if (!node_object(k)) {
+        return; /* it is being made */
+    }
     arena_init(&a, KUBELET_MAX_WORK_ARENA);
     uint64_t now = loop_now_ms(k->loop);
     if (node_status(n, &a, &s)) {
@@ -319,6 +322,10 @@ static void on_lease(void *data, const struct client_answer *answer)
     n->lease_call = NULL;
     if (answer->err) {
         n->lease_made = answer->err->code == ERR_ALREADY_EXISTS || (n->lease_made && answer->err->code != ERR_NOT_FOUND);
+        if (answer->err->code == ERR_ALREADY_EXISTS) {
+            loop_timer_start(&n->lease_timer, 0); /* of an earlier life */
+            return;
+        }
         if (n->lease_failures++ < 3) {
             log_warning("the node's Lease cannot be renewed: %s", answer->err->msg);
         }

@@ -79,7 +79,8 @@ static void on_sweep(void *arg)
     struct objects *o = arg;
     uint64_t now = loop_now_ms(o->k->loop);
     void *v;
-    for (size_t pos = 0; map_next(&o->entries, &pos, NULL, &v);) {
+    struct str key;
+    for (size_t pos = 0; map_next(&o->entries, &pos, &key, &v);) {
         struct entry *e = v;
         if (list_empty(&e->waiters) && now - e->used_ms > UNUSED_MS) {
             map_remove(&o->entries, str_c(e->key));
@@ -105,8 +106,9 @@ struct objects *objects_new(struct kubelet *k)
 struct objects *objects_free(struct objects *o)
 {
     void *v;
+    struct str key;
     if (o) {
-        for (size_t pos = 0; map_next(&o->entries, &pos, NULL, &v);) {
+        for (size_t pos = 0; map_next(&o->entries, &pos, &key, &v);) {
             entry_free(v);
         }
         map_deinit(&o->entries);

@@ -82,7 +82,8 @@ static void settle(struct relist *r)
 static void free_seen(struct map *m)
 {
     void *s;
-    for (size_t pos = 0; map_next(m, &pos, NULL, &s);) {
+    struct str key;
+    for (size_t pos = 0; map_next(m, &pos, &key, &s);) {
         free(s);
     }
     map_deinit(m);

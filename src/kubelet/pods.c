@@ -19,7 +19,8 @@ struct pod *pods_find(struct kubelet *k, struct str uid)
 struct pod *pods_next(struct kubelet *k, size_t *pos)
 {
     void *p;
-    return map_next(&k->pods, pos, NULL, &p) ? p : NULL;
+    struct str key;
+    return map_next(&k->pods, pos, &key, &p) ? p : NULL;
 }
 
 struct pod *pods_find_name(struct kubelet *k, struct str ns, struct str name)
@@ -260,7 +261,8 @@ void pods_wake_all(struct kubelet *k)
 void pods_free(struct kubelet *k)
 {
     void *p;
-    for (size_t pos = 0; map_next(&k->pods, &pos, NULL, &p);) {
+    struct str key;
+    for (size_t pos = 0; map_next(&k->pods, &pos, &key, &p);) {
         pod_free(p);
     }
     map_deinit(&k->pods);

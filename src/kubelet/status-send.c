@@ -108,6 +108,23 @@ static void replaced_list(struct buf *b, const char *name, const struct str *ips
     buf_append_c(b, "{\"$patch\":\"replace\"}],");
 }
 
+/* Conditions are merged by type: what went away has to be named. */
+static bool conditions_list(struct buf *b, const struct core_v1_pod_condition *list, size_t n)
+{
+    buf_append_c(b, "\"conditions\":[");
+    for (size_t i = 0; i < n; i++) {
+        CLEANUP(buf_deinit) struct buf one;
+        buf_init(&one, 65536);
+        if (!api_encode_json(&one, &core_v1_pod_condition_type, &list[i], NULL, NULL)) {
+            return false;
+        }
+        buf_printf(b, "%s%.*s%s%s}", i ? "," : "", (int)one.len - 1, one.ptr, list[i].reason.len ? "" : ",\"reason\":null",
+                   list[i].message.len ? "" : ",\"message\":null");
+    }
+    buf_append_c(b, "],");
+    return true;
+}
+
 static bool status_json(struct pod *p, struct buf *b)
 {
     struct arena a;
@@ -126,13 +143,14 @@ static bool status_json(struct pod *p, struct buf *b)
         }
         s.pod_ips = NULL;
         s.host_ips = NULL;
-        s.n_pod_ips = s.n_host_ips = 0;
+        s.conditions = NULL;
+        s.n_pod_ips = s.n_host_ips = s.n_conditions = 0;
         CLEANUP(buf_deinit) struct buf rest;
         buf_init(&rest, KUBELET_MAX_POD_ARENA);
         buf_append_char(b, '{');
         replaced_list(b, "podIPs", pod_ips, n_pod);
         replaced_list(b, "hostIPs", host_ips, n_host);
-        ok = api_encode_json(&rest, &core_v1_pod_status_type, &s, NULL, NULL) && rest.len > 2;
+        ok = conditions_list(b, computed->conditions, computed->n_conditions) && api_encode_json(&rest, &core_v1_pod_status_type, &s, NULL, NULL) && rest.len > 2;
         buf_append(b, str_sub(buf_str(&rest), 1, rest.len));
     }
     arena_deinit(&a);

@@ -24,7 +24,7 @@ static bool has_resources(const struct core_v1_container *c, bool *equal)
     return any;
 }
 
-struct str pod_qos(const struct core_v1_pod *obj)
+struct str pod_qos_class(const struct core_v1_pod *obj)
 {
     bool any = false, equal = true;
     for (size_t i = 0; i < obj->spec.n_init_containers; i++) {
@@ -325,7 +325,7 @@ const struct core_v1_pod_status *pod_status_of(struct pod *p, struct arena *a)
     s->reason = p->end_reason[0] ? str_c(p->end_reason) : STR_NULL;
     s->message = p->end_message[0] ? str_c(p->end_message) : STR_NULL;
     s->start_time = p->start_time;
-    s->qos_class = pod_qos(p->obj);
+    s->qos_class = pod_qos_class(p->obj);
     conditions(p, a, s->phase, s);
     addresses(p, a, s);
     if (p->rejected) {
