@@ -1,0 +1,34 @@
+/*
+ * Which endpoints a service port spreads over: readiness, terminating ones where no others are left, topology hints, this node.
+ * Pure.
+ */
+#ifndef PROXY_ENDPOINTS_H
+#define PROXY_ENDPOINTS_H
+
+#include "api/gen/core_v1.h"
+#include "api/gen/discovery_v1.h"
+#include "base/arena.h"
+#include "proxy/table.h"
+
+struct endpoints_in {
+    const struct discovery_v1_endpoint_slice *const *slices;
+    size_t n_slices;
+    const struct core_v1_service_port *port;
+    struct str node, zone; /* of this node; zone absent or empty: not known */
+};
+
+/* Sorted by address and port, without doubles. */
+struct endpoints {
+    struct proxy_endpoint *all; /* for traffic policy Cluster */
+    size_t n_all;
+    struct proxy_endpoint *local; /* for traffic policy Local: those on this node */
+    size_t n_local;
+    bool local_is_part; /* every local one is in 'all' too */
+    size_t n_local_ready; /* terminating ones do not count */
+    struct proxy_endpoint *here; /* those of both lists on this node */
+    size_t n_here;
+};
+/* False when the arena is exhausted. */
+MUST_CHECK bool endpoints_choose(struct arena *a, const struct endpoints_in *in, struct endpoints *ret);
+
+#endif
