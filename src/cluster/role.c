@@ -154,6 +154,8 @@ static void kubelet(const struct maker *m, struct role *r)
     word(r, m->a, "--root-dir=/var/lib/kubelet");
     word(r, m->a, "--container-runtime-endpoint=unix:///run/containerd/containerd.sock");
     word(r, m->a, "--cni-conf-dir=%s/cni", m->conf);
+    /* The switch does that for what leaves the cluster; inside, pods are seen by their own addresses. */
+    word(r, m->a, "--cni-masquerade=false");
     word(r, m->a, "--pod-infra-container-image=coracle.local/pause:1");
     word(r, m->a, "--cgroup-driver=cgroupfs");
     word(r, m->a, "--fail-swap-on=false");
