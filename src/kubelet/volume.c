@@ -235,7 +235,7 @@ static bool make_beneath(int root, const char *path)
             int parent = slash ? (*slash = '\0', open_beneath(root, up, O_PATH | O_DIRECTORY)) : dup(root);
             int rc = parent < 0 ? -1 : mkdirat(parent, slash ? slash + 1 : up, 0750);
             if (rc == 0) {
-                (void)fchmodat(parent, slash ? slash + 1 : up, 0777, 0);
+                rc = fchmodat(parent, slash ? slash + 1 : up, 0777, 0);
             }
             if (parent >= 0) {
                 close(parent);
