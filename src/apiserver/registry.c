@@ -175,7 +175,14 @@ bool registry_open(struct apiserver *s, struct err *err)
         }
     }
     for (size_t i = 0; i < api_n_resources; i++) {
-        if (is_served(&api_resources[i])) {
+        const struct api_resource *r = &api_resources[i];
+        struct rest *rest = is_served(r) && r->etcd_prefix.len ? rest_of(s, r) : NULL;
+        if (rest && rest->hub->type != r->type && !kind_conversion_find(r->group, r->version, r->kind)) {
+            log_error("apiserver: %.*s/%.*s %.*s is not served: its shape is not the stored one and nothing converts it", STR_ARG(r->group),
+                      STR_ARG(r->version), STR_ARG(r->resource));
+            continue;
+        }
+        if (is_served(r)) {
             endpoint_open(s, &s->endpoints[s->n_endpoints++], &api_resources[i]);
         }
     }

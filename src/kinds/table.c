@@ -7,6 +7,7 @@ const struct kind_ops *const kind_table[] = {
     &apps_deployment_ops,
     &apps_replica_set_ops,
     &apps_stateful_set_ops,
+    &autoscaling_hpa_ops,
     &batch_cron_job_ops,
     &batch_job_ops,
     &certificates_csr_ops,
@@ -36,6 +37,7 @@ const struct kind_ops *const kind_table[] = {
 };
 
 const struct kind_conversion *const kind_conversions[] = {
+    &autoscaling_hpa_v1_conversion,
     &events_event_conversion,
     NULL,
 };

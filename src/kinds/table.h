@@ -9,6 +9,7 @@ extern const struct kind_ops apps_daemon_set_ops;
 extern const struct kind_ops apps_deployment_ops;
 extern const struct kind_ops apps_replica_set_ops;
 extern const struct kind_ops apps_stateful_set_ops;
+extern const struct kind_ops autoscaling_hpa_ops;
 extern const struct kind_ops batch_cron_job_ops;
 extern const struct kind_ops batch_job_ops;
 extern const struct kind_ops certificates_csr_ops;
@@ -34,6 +35,7 @@ extern const struct kind_ops rbac_cluster_role_ops;
 extern const struct kind_ops rbac_role_binding_ops;
 extern const struct kind_ops rbac_role_ops;
 extern const struct kind_ops scheduling_priority_class_ops;
+extern const struct kind_conversion autoscaling_hpa_v1_conversion;
 extern const struct kind_conversion events_event_conversion;
 
 extern const struct kind_ops *const kind_table[];              /* ends with NULL */
