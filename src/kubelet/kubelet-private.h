@@ -48,6 +48,7 @@ struct kubelet {
     struct map pods;     /* uid -> struct pod */
     bool pods_synced;    /* the API's list of our pods is known */
     bool services_synced;
+    bool failed;         /* the process ends with a failure */
     bool runtime_up;     /* the last relist was answered */
     char runtime_error[256];
     uint64_t relisted_ms;

@@ -224,6 +224,7 @@ int kubelet_run(const struct kubelet_config *c)
         stop(k);
         loop_free(k->loop);
     }
+    ok = ok && !k->failed;
     free(k);
     return ok ? 0 : 1;
 }
