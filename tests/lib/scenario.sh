@@ -67,14 +67,22 @@ need_root() { [ "$(id -u)" = 0 ] || skip "namespaces need root"; }
 need_program() { "$BIN/coracle" "$1" --version >/dev/null 2>&1 || skip "this build has no $1"; }
 
 coracle() { "$BIN/coracle" "$@"; }
-up() { check coracle up --name "$NAME" --port "$(free_port)" "$@" || { coracle status --name "$NAME" 2>&1 | sed 's/^/      /'; return 1; }; }
+# Without a cluster the rest of a scenario says nothing: it ends there.
+up() {
+    local port=
+    case " $* " in *" --port "*) ;; *) port="--port $(free_port)" ;; esac
+    # shellcheck disable=SC2086
+    check coracle up --name "$NAME" $port "$@" || exit 1
+}
 down() { check coracle down --name "$NAME"; }
 enter() { coracle enter --name "$NAME" -- "$@"; }
-# A port of 127.0.0.1 that nobody listens on; chosen by pid, so that scenarios at once do not meet.
+# A port of 127.0.0.1 that nobody listens on and that was not given before; begun by pid, so that scenarios at once do not meet.
 free_port() {
-    local port=$((20000 + $$ % 20000))
+    local port
+    port=$(cat "$TMP/port" 2>/dev/null || echo $((20000 + $$ % 20000)))
     while ss -Hltn "sport = :$port" | grep -q .; do port=$((port + 1)); done
-    echo $port
+    echo $((port + 1)) >"$TMP/port"
+    echo "$port"
 }
 
 # What a cluster could leave behind, as text to compare: links, routes, mounts, control groups, rules, folders, processes. What
