@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fs.h"
@@ -195,18 +194,6 @@ struct test_answer test_request(struct test_server *t, struct arena *a, struct s
         reconnect(t);
     }
     return r;
-}
-
-const char *test_golden(void)
-{
-    static char path[4096];
-    const char *env = getenv("CORACLE_GOLDEN");
-    struct stat st;
-    (void)snprintf(path, sizeof(path), "%s", env ? env : "../shared/golden");
-    if (stat(path, &st) != 0) {
-        test_skip("no captured answers at %s", path);
-    }
-    return path;
 }
 
 struct str test_read(struct arena *a, const char *fmt, ...)

@@ -28,9 +28,7 @@ struct test_answer test_request(struct test_server *t, struct arena *a, struct s
 /* The value of a header, absent when there is none. */
 struct str test_header(const struct test_answer *r, const char *name);
 
-/* The folder of captured answers (CORACLE_GOLDEN, or ../shared/golden); ends the test as skipped when it is not there. */
-const char *test_golden(void);
-/* A file below it into the arena; absent when it is not there. */
+/* A file into the arena; absent when it is not there. */
 PRINTF_LIKE(2, 3) struct str test_read(struct arena *a, const char *fmt, ...);
 
 #endif
