@@ -25,6 +25,10 @@
 #define KUBELET_BACKOFF_RESET_MS 600000
 /* How often the runtime is asked what runs. */
 #define KUBELET_RELIST_MS 1000
+/* The first tries to reach a runtime that does not answer; doubled every eight. */
+#define KUBELET_RUNTIME_RETRY_MS 20
+/* The first wait after a sandbox failed (its image is being imported, its network set up), doubled up to a minute. */
+#define KUBELET_SANDBOX_RETRY_MS ((uint64_t)100)
 /* How often volumes are compared with the objects they show. */
 #define KUBELET_VOLUME_RESYNC_MS 60000
 /* A container that is stopped gets at least this long, whatever its hook has used up. */

@@ -13,6 +13,7 @@ struct seen {
 };
 
 struct relist {
+    unsigned tries; /* in a row that the runtime did not answer */
     struct kubelet *k;
     struct runtime_call *call;
     struct map seen;   /* uid -> struct seen, of this round */
@@ -31,7 +32,16 @@ static struct str label(const struct api_str_pair *list, size_t n, const char *k
 
 static void again(struct relist *r)
 {
+    r->tries = 0;
     loop_timer_start(&r->k->relist_timer, KUBELET_RELIST_MS);
+}
+
+/* A runtime that is just being started answers in a few tenths of a second: it is asked soon, then less often. */
+static void again_soon(struct relist *r)
+{
+    uint64_t ms = MIN((uint64_t)KUBELET_RUNTIME_RETRY_MS << MIN(r->tries / 8, 10u), (uint64_t)KUBELET_RELIST_MS);
+    r->tries++;
+    loop_timer_start(&r->k->relist_timer, ms);
 }
 
 static void failed(struct relist *r, const struct err *err)
@@ -42,7 +52,7 @@ static void failed(struct relist *r, const struct err *err)
     r->k->runtime_up = false;
     snprintf(r->k->runtime_error, sizeof(r->k->runtime_error), "%.200s", err->msg);
     node_report_runtime(r->k);
-    again(r);
+    again_soon(r);
 }
 
 static void mix(struct relist *r, struct str uid, struct str id, int32_t state)

@@ -25,7 +25,7 @@ static void sandbox_cancel(void *arg)
 static void sandbox_failed(struct pod *p, const char *why)
 {
     uint64_t now = loop_now_ms(p->k->loop);
-    p->sandbox_backoff_ms = p->sandbox_backoff_ms ? MIN(p->sandbox_backoff_ms * 2, (uint64_t)60000) : 1000;
+    p->sandbox_backoff_ms = p->sandbox_backoff_ms ? MIN(p->sandbox_backoff_ms * 2, (uint64_t)60000) : KUBELET_SANDBOX_RETRY_MS;
     p->sandbox_not_before_ms = now + p->sandbox_backoff_ms;
     snprintf(p->sandbox_error, sizeof(p->sandbox_error), "%.500s", why);
     pod_event(p, NULL, "Warning/FailedCreatePodSandBox", "Failed to create pod sandbox: %s", why);
