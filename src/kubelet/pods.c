@@ -91,6 +91,9 @@ void pods_forget(struct pod *p)
 {
     struct pod *other;
     map_remove(&p->k->pods, str_c(p->uid));
+    if (p->mirror) {
+        pod_wake(p->mirror); /* nothing is left for it to show */
+    }
     for (size_t pos = 0; (other = pods_next(p->k, &pos));) {
         if (other->mirror == p) {
             other->mirror = NULL;

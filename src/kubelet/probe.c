@@ -101,7 +101,7 @@ static void on_due(void *arg)
     if (!s || p->handler || !container_is_running(p->c)) {
         return;
     }
-    if (p->kind != PROBE_STARTUP && !container_is_started(p->c)) {
+    if (p->c->kill.on || (p->kind != PROBE_STARTUP && !container_is_started(p->c))) {
         loop_timer_start(&p->timer, 500);
         return;
     }

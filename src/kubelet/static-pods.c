@@ -222,7 +222,7 @@ void statics_mirror(struct pod *p)
     }
     if (p->mirror_only) {
         struct pod *own = pods_find_name(k, str_c(p->ns), str_c(p->name));
-        bool wanted = own && own->source == POD_FROM_FILE && !own->gone && !p->gone &&
+        bool wanted = own && own->source == POD_FROM_FILE && !own->gone && !p->gone && !p->deleting &&
                       str_eq_c(meta_annotation(&p->obj->metadata, STR("kubernetes.io/config.mirror")), own->uid);
         if (!wanted && !p->gone) {
             delete_mirror(p);
