@@ -103,6 +103,22 @@ static unsigned count_ready(const struct cluster_config *c, const struct val *li
     return n;
 }
 
+/* A pod that comes before its images would fail first and be tried again a second later. */
+static bool images_are_there(const struct cluster_config *c, struct err *why)
+{
+    static struct status s;
+    struct arena a;
+    arena_init(&a, 1 << 20);
+    bool ok = status_read(&c->place, &a, &s, why);
+    for (size_t i = 0; ok && i < s.n; i++) {
+        if (strcmp(s.lines[i].name, "images") == 0 && strcmp(s.lines[i].state, "done") != 0) {
+            ok = err_set(why, ERR_UNAVAILABLE, "%s has not loaded its images", s.lines[i].node);
+        }
+    }
+    arena_deinit(&a);
+    return ok;
+}
+
 bool ready_nodes(const struct cluster_config *c, struct session *s, uint64_t until_ms, struct err *err)
 {
     unsigned tries = 0;
@@ -112,7 +128,7 @@ bool ready_nodes(const struct cluster_config *c, struct session *s, uint64_t unt
         struct err why = { .code = ERR_NONE };
         arena_init(&a, 16 << 20);
         bool ok = session_ask(s, "GET", "/api/v1/nodes", STR_NULL, &a, &list, NULL, &why) &&
-                  count_ready(c, &list, &why) == c->n_nodes;
+                  count_ready(c, &list, &why) == c->n_nodes && images_are_there(c, &why);
         arena_deinit(&a);
         if (ok) {
             return true;

@@ -8,7 +8,7 @@
 
 /* Until /readyz says so. A program that keeps ending is reported at once, with its name and its log's last lines in 'err'. */
 MUST_CHECK bool ready_api(const struct cluster_config *c, struct session *s, uint64_t until_ms, struct err *err);
-/* Until every node is Ready and its pods have addresses. */
+/* Until every node is Ready, its pods have addresses, and the images are loaded. */
 MUST_CHECK bool ready_nodes(const struct cluster_config *c, struct session *s, uint64_t until_ms, struct err *err);
 /* Deploys the demo page into namespace default and waits until it is available. */
 MUST_CHECK bool ready_demo(const struct cluster_config *c, struct session *s, uint64_t until_ms, struct err *err);
