@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/test.h"
+#include "nft/conntrack.h"
 #include "nft/socket.h"
 #include "proxy/netns.h"
 #include "proxy/ruleset.h"
@@ -299,6 +300,63 @@ TEST(a_client_stays_with_its_endpoint_while_affinity_lasts)
     f.service.spec.session_affinity = STR("None");
     apply(&f);
     CHECK(reach(&f, "10.96.0.10", 80) >= 0);
+    teardown(&f);
+}
+
+/* Sends a datagram; which endpoint got it, or -2. */
+static int send_udp(struct fixture *f, int fd, const char *ip, uint16_t port)
+{
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
+    char b[8];
+    CHECK(inet_pton(AF_INET, ip, &to.sin_addr) == 1);
+    (void)sendto(fd, "x", 1, 0, (const struct sockaddr *)&to, sizeof(to));
+    for (int tries = 0; tries < 50; tries++) {
+        for (int i = 0; i < N_ENDPOINTS; i++) {
+            if (recv(f->udp[i], b, sizeof(b), 0) >= 0) {
+                return i;
+            }
+        }
+        usleep(2000);
+    }
+    return -2;
+}
+
+static bool is_good(void *data, const struct conntrack_flow *c)
+{
+    const struct fixture *f = data;
+    struct proxy_endpoint e = { .addr = c->replier, .port = c->replier_port };
+    bool rewritten = c->replier != c->destination || c->replier_port != c->destination_port;
+    return ruleset_connection_is_good(f->rs, c->protocol, c->destination, c->destination_port, false, rewritten ? &e : NULL);
+}
+
+TEST(a_udp_client_moves_on_when_its_endpoint_is_gone)
+{
+    struct fixture f;
+    struct err err = { 0 };
+    size_t deleted = 0;
+    setup(&f);
+    f.port.protocol = f.slice_port.protocol = STR("UDP");
+    f.slice.n_endpoints = 0;
+    apply(&f);
+    netns_enter(f.ns.clients);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    netns_enter(f.ns.node);
+    CHECK_INT(send_udp(&f, fd, "10.96.0.10", 80), -2);
+    f.slice.n_endpoints = 1;
+    apply(&f);
+    CHECK(ruleset_take_udp_changed(f.rs));
+    CHECK_OK(conntrack_sweep(IPPROTO_UDP, is_good, &f, NULL, &err), &err);
+    CHECK_INT(send_udp(&f, fd, "10.96.0.10", 80), 0);
+    /* Another endpoint: without a sweep the connection sticks to the old one. */
+    f.addresses[0] = STR("10.9.1.2");
+    apply(&f);
+    CHECK_INT(send_udp(&f, fd, "10.96.0.10", 80), 0);
+    CHECK_OK(conntrack_sweep(IPPROTO_UDP, is_good, &f, &deleted, &err), &err);
+    CHECK_INT(deleted, 1);
+    CHECK_INT(send_udp(&f, fd, "10.96.0.10", 80), 1);
+    CHECK_OK(conntrack_sweep(IPPROTO_UDP, is_good, &f, &deleted, &err), &err);
+    CHECK_INT(deleted, 0);
+    close(fd);
     teardown(&f);
 }
 
