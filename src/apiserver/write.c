@@ -198,6 +198,10 @@ enum stage_result write_check_update(struct request *r)
     if (r->client_rv != 0 && r->client_rv != (uint64_t)r->old_revision) {
         return write_conflict(r);
     }
+    if (str_eq_c(r->info.verb, "patch")) {
+        /* The version is the patched object's own. One that the patch itself names differs when the object is loaded again. */
+        r->client_rv = 0;
+    }
     if (!str_empty(m->uid) && !str_eq(m->uid, old->uid) && !str_eq_c(r->info.verb, "patch")) {
         status_conflict(&r->status, &r->arena, res->group, res->resource, r->info.name,
                         "StorageError: invalid object, Code: 4, Key: %.*s%.*s%s%.*s, ResourceVersion: 0, AdditionalErrorMsg: "
