@@ -1,6 +1,11 @@
 #include "cmd/cmd.h"
 
+#include <errno.h>
+#include <linux/capability.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "api/yaml.h"
 #include "base/fs.h"
@@ -15,7 +20,14 @@ struct options {
     bool masquerade_all, cleanup;
     int32_t masquerade_bit;
     int64_t sync_ms;
+    struct str detect_local_mode, without_effect;
 };
+
+/* Flags that deployments pass, about what does not exist here: other modes, the pace of comparisons, the kernel's limits. */
+#define WITHOUT_EFFECT(name) \
+    FLAG_STRING(struct options, without_effect, name, "", "Accepted, without effect", .hidden = true)
+#define SWITCH_WITHOUT_EFFECT(name) \
+    FLAG_STRING(struct options, without_effect, name, "", "Accepted, without effect", .hidden = true, .no_value = "true")
 
 static const struct flag flags[] = {
     FLAG_STRING(struct options, config, "config", "", "A KubeProxyConfiguration file; flags that are given come before it"),
@@ -35,6 +47,33 @@ static const struct flag flags[] = {
                 "Address and port of /healthz and /livez; empty serves none"),
     FLAG_STRING(struct options, metrics_address, "metrics-bind-address", "127.0.0.1:10249",
                 "Address and port of /metrics and /proxyMode; empty serves none"),
+    FLAG_STRING(struct options, detect_local_mode, "detect-local-mode", "ClusterCIDR",
+                "How pods of this node are told from others: only ClusterCIDR"),
+    SWITCH_WITHOUT_EFFECT("bind-address-hard-fail"),
+    WITHOUT_EFFECT("config-sync-period"),
+    WITHOUT_EFFECT("conntrack-max-per-core"),
+    WITHOUT_EFFECT("conntrack-min"),
+    SWITCH_WITHOUT_EFFECT("conntrack-tcp-be-liberal"),
+    WITHOUT_EFFECT("conntrack-tcp-timeout-close-wait"),
+    WITHOUT_EFFECT("conntrack-tcp-timeout-established"),
+    WITHOUT_EFFECT("conntrack-udp-timeout"),
+    WITHOUT_EFFECT("conntrack-udp-timeout-stream"),
+    SWITCH_WITHOUT_EFFECT("iptables-localhost-nodeports"),
+    WITHOUT_EFFECT("iptables-min-sync-period"),
+    WITHOUT_EFFECT("iptables-sync-period"),
+    WITHOUT_EFFECT("ipvs-exclude-cidrs"),
+    WITHOUT_EFFECT("ipvs-min-sync-period"),
+    WITHOUT_EFFECT("ipvs-scheduler"),
+    SWITCH_WITHOUT_EFFECT("ipvs-strict-arp"),
+    WITHOUT_EFFECT("ipvs-sync-period"),
+    WITHOUT_EFFECT("ipvs-tcp-timeout"),
+    WITHOUT_EFFECT("ipvs-tcpfin-timeout"),
+    WITHOUT_EFFECT("ipvs-udp-timeout"),
+    WITHOUT_EFFECT("nftables-min-sync-period"),
+    WITHOUT_EFFECT("oom-score-adj"),
+    SWITCH_WITHOUT_EFFECT("profiling"),
+    WITHOUT_EFFECT("proxy-port-range"),
+    WITHOUT_EFFECT("show-hidden-metrics-for-version"),
 };
 
 struct state {
@@ -71,9 +110,16 @@ static const char *const ignored[] = { "apiVersion", "kind", "iptables", "ipvs",
 
 static bool is_unset(const struct val *v)
 {
+    if (v && v->kind == VAL_OBJECT) {
+        for (size_t i = 0; i < v->n; i++) {
+            if (!is_unset(&v->members[i].value)) {
+                return false;
+            }
+        }
+        return true;
+    }
     return !v || v->kind == VAL_NULL || (v->kind == VAL_STRING && (!v->s.len || str_eq(v->s, STR("0s")))) ||
-           (v->kind == VAL_BOOL && !v->b) || (v->kind == VAL_INT && !v->i) ||
-           ((v->kind == VAL_ARRAY || v->kind == VAL_OBJECT) && !v->n);
+           (v->kind == VAL_BOOL && !v->b) || (v->kind == VAL_INT && !v->i) || (v->kind == VAL_ARRAY && !v->n);
 }
 
 static bool set_option(const struct setting *s, const struct val *v, struct options *o, struct err *err)
@@ -232,8 +278,11 @@ static bool parse_nodeport_addresses(struct state *s, struct proxy_table_config 
     }
     t->nodeport_addresses = s->nodeport_addresses;
     for (size_t i = 0; i < list->n; i++) {
-        if (!list->items[i].len || str_eq(list->items[i], STR("primary")) || str_find_char(list->items[i], ':') >= 0) {
+        if (!list->items[i].len || str_find_char(list->items[i], ':') >= 0) {
             continue;
+        }
+        if (str_eq(list->items[i], STR("primary"))) {
+            return err_set(err, ERR_BAD_REQUEST, "--nodeport-addresses: \"primary\" is not supported: name the ranges");
         }
         if (!proxy_cidr_parse(list->items[i], &s->nodeport_addresses[t->n_nodeport_addresses++])) {
             return err_set(err, ERR_BAD_REQUEST, "--nodeport-addresses: \"%.*s\" is no range of addresses",
@@ -241,6 +290,15 @@ static bool parse_nodeport_addresses(struct state *s, struct proxy_table_config 
         }
     }
     return true;
+}
+
+/* The rules are all that we need rights for: no other capability stays, and none comes back. */
+static bool confine(struct err *err)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct data[2] = { { .effective = 1u << CAP_NET_ADMIN, .permitted = 1u << CAP_NET_ADMIN } };
+    return (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(SYS_capset, &header, data) == 0) ||
+           err_set_errno(err, errno, "cannot give up capabilities");
 }
 
 static void on_synced(void *data)
@@ -262,11 +320,16 @@ static bool start(struct component *c, void *data, struct err *err)
     if (o->mode.len && !str_eq(o->mode, STR("nftables"))) {
         return err_set(err, ERR_BAD_REQUEST, "--proxy-mode=%.*s is not supported: only nftables", STR_ARG(o->mode));
     }
+    if (o->detect_local_mode.len && !str_eq(o->detect_local_mode, STR("ClusterCIDR"))) {
+        return err_set(err, ERR_BAD_REQUEST, "--detect-local-mode=%.*s is not supported: only ClusterCIDR",
+                       STR_ARG(o->detect_local_mode));
+    }
     if (o->masquerade_bit != 14) {
         return err_set(err, ERR_BAD_REQUEST, "the masquerade bit is 14 and cannot be changed");
     }
     if (!parse_cluster_cidr(o->cluster_cidr, &config.ruleset.table, err) ||
-        !parse_nodeport_addresses(s, &config.ruleset.table, err) || !(s->proxier = proxier_new(c, &config, err))) {
+        !parse_nodeport_addresses(s, &config.ruleset.table, err) || !(s->proxier = proxier_new(c, &config, err)) ||
+        !confine(err)) {
         return false;
     }
     component_on_synced(c, on_synced, s);
