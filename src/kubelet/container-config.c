@@ -262,7 +262,7 @@ static bool readonly_kind(const struct volume *v)
     return v->ops->needs || v->ops == &volume_downward_api;
 }
 
-static bool volume_mount(struct pod_container *c, struct arena *a, const struct core_v1_volume_mount *m,
+static bool volume_mount(struct pod_container *c, struct arena *a, size_t index, const struct core_v1_volume_mount *m,
                          const struct api_str_pair *envs, size_t n_envs, struct cri_v1_mount *ret, struct err *err)
 {
     struct volume v;
@@ -272,7 +272,7 @@ static bool volume_mount(struct pod_container *c, struct arena *a, const struct 
     }
     struct str sub = m->sub_path_expr.len ? env_expand(a, m->sub_path_expr, envs, n_envs) : m->sub_path;
     if (sub.len) {
-        if (!volume_subpath(&v, sub, path, err)) {
+        if (!volume_subpath(&v, c->name, index, sub, path, err)) {
             return false;
         }
     } else if (!volume_path(&v, path)) {
@@ -309,7 +309,7 @@ static bool mounts(struct pod_container *c, struct arena *a, const struct api_st
         return err_set(err, ERR_NO_MEMORY, "the pod is too large");
     }
     for (size_t i = 0; i < s->n_volume_mounts; i++) {
-        if (!volume_mount(c, a, &s->volume_mounts[i], envs, n_envs, &ret->mounts[ret->n_mounts], err)) {
+        if (!volume_mount(c, a, i, &s->volume_mounts[i], envs, n_envs, &ret->mounts[ret->n_mounts], err)) {
             return false;
         }
         ret->n_mounts++;

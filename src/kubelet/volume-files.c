@@ -2,6 +2,7 @@
 #include "kubelet/volume.h"
 
 #include "base/fs.h"
+#include "kubelet/mounts.h"
 
 static bool add_items(struct volume_files *f, const struct api_str_pair *data, size_t n_data, const struct core_v1_key_to_path *items,
                       size_t n_items, bool optional, uint32_t mode, const char *what, struct str name, struct err *err)
@@ -36,10 +37,13 @@ bool volume_files_config_map(struct volume_files *f, struct pod *p, struct str n
     }
     struct api_str_pair *all = arena_new_n(f->a, struct api_str_pair, m->n_data + m->n_binary_data + 1);
     size_t n = 0;
-    for (size_t i = 0; all && i < m->n_data; i++) {
+    if (!all) {
+        return err_set(err, ERR_TOO_LARGE, "configmap \"%.*s\" is too large", STR_ARG(name));
+    }
+    for (size_t i = 0; i < m->n_data; i++) {
         all[n++] = m->data[i];
     }
-    for (size_t i = 0; all && i < m->n_binary_data; i++) {
+    for (size_t i = 0; i < m->n_binary_data; i++) {
         all[n++] = m->binary_data[i];
     }
     return add_items(f, all, n, items, n_items, optional, mode, "configmap", name, err);
@@ -81,7 +85,10 @@ static uint32_t mode_of(bool has, int32_t mode)
 /* Secrets and tokens never touch the disk. */
 static bool write_all(struct volume *v, struct volume_files *f, bool memory, struct err *err)
 {
-    return (memory ? volume_mount_tmpfs(v->dir, 0, err) : fs_mkdirs(v->dir, 0777, err)) &&
+    if (f->failed) {
+        return err_set(err, ERR_TOO_LARGE, "volume \"%.*s\" shows too many files", STR_ARG(v->spec->name));
+    }
+    return (memory ? mounts_tmpfs(v->dir, 0, -1, err) : fs_mkdirs(v->dir, 0777, err)) &&
            atomic_write(v->dir, f->items, f->n, pod_fs_group(v->pod), err);
 }
 
@@ -185,6 +192,22 @@ static struct object_need token_need(const struct pod *p, const struct core_v1_s
                                  .expiration_s = t->has_expiration_seconds ? t->expiration_seconds : 3600 };
 }
 
+/* The user that every container runs as, where the spec says so; otherwise -1. */
+static int64_t token_owner(const struct pod *p)
+{
+    const struct core_v1_pod_security_context *ps = p->obj->spec.security_context;
+    int64_t owner = -1;
+    for (size_t i = 0; i < p->n_containers; i++) {
+        const struct core_v1_security_context *cs = p->containers[i]->spec ? p->containers[i]->spec->security_context : NULL;
+        int64_t own = cs && cs->has_run_as_user ? cs->run_as_user : ps && ps->has_run_as_user ? ps->run_as_user : -1;
+        if (own < 0 || (owner >= 0 && own != owner)) {
+            return -1;
+        }
+        owner = own;
+    }
+    return owner;
+}
+
 static size_t projected_needs(const struct volume *v, struct object_need *needs, size_t max)
 {
     const struct core_v1_projected_volume_source *s = v->spec->volume_source.projected;
@@ -221,17 +244,13 @@ static bool project_one(struct volume *v, const struct core_v1_volume_projection
     if (q->service_account_token) {
         struct object_need need = token_need(p, q->service_account_token);
         struct str token = objects_token(p->k->objects, p, &need);
-        const struct core_v1_pod_security_context *ps = p->obj->spec.security_context;
-        /* Readable by its owner alone, unless the containers run as somebody else (documentation of projected volumes). */
-        bool others = (ps && ps->has_run_as_user && ps->run_as_user != 0) || pod_fs_group(p) >= 0;
-        for (size_t i = 0; i < p->n_containers; i++) {
-            const struct core_v1_container *c = p->containers[i]->spec;
-            others = others || !(c && c->security_context && c->security_context->has_run_as_user && c->security_context->run_as_user == 0);
-        }
         if (!token.len) {
             return err_set(err, ERR_UNAVAILABLE, "there is no token of service account \"%.*s\" yet", STR_ARG(need.name));
         }
-        volume_files_add(f, q->service_account_token->path, token, others ? mode : 0600);
+        int64_t owner = token_owner(p);
+        /* Others cannot read it where somebody is known who must (documentation of projected volumes, "SecurityContext
+         * interactions"); the pod's group is added by the writer. */
+        volume_files_add_owned(f, q->service_account_token->path, token, owner >= 0 || pod_fs_group(p) >= 0 ? 0600 : mode, owner);
         return true;
     }
     return err_set(err, ERR_INVALID, "volume \"%.*s\" has a source that this kubelet does not have", STR_ARG(v->spec->name));

@@ -35,9 +35,13 @@ void volumes_setup(struct pod *p);
 /* Unmounts and removes everything of the pod's folder. False while something is still mounted. */
 bool volumes_teardown(struct pod *p, struct err *err);
 bool volumes_due(const struct pod *p);
-/* SubPath: a file descriptor below the volume's folder is opened without following links out of it, made when missing, and its
- * path is what is mounted. */
-MUST_CHECK bool volume_subpath(const struct volume *v, struct str sub, char dst[PATH_MAX], struct err *err);
+/*
+ * SubPath (volume-subpath.c). What 'sub' names below the volume is opened without ever leaving the volume, folders being made
+ * where they are missing, and bound to a place of the kubelet's own, which is what the runtime is told ('dst'). So a container
+ * that swaps a folder for a link afterwards changes nothing. 'index': of the mount, to tell places apart.
+ */
+MUST_CHECK bool volume_subpath(const struct volume *v, const char *container, size_t index, struct str sub, char dst[PATH_MAX],
+                               struct err *err);
 
 /* ---- what several kinds share ---- */
 
@@ -45,13 +49,17 @@ struct volume_file {
     struct str path; /* relative, checked */
     struct str data;
     uint32_t mode;
+    int64_t owner; /* user id; -1: root's, like all others */
 };
 struct volume_files {
     struct arena *a;
     struct volume_file *items;
     size_t n, capacity;
+    bool failed; /* the arena is full: write_all() refuses */
 };
+/* A second file of the same path replaces the first, as in a projected volume whose sources overlap. */
 void volume_files_add(struct volume_files *f, struct str path, struct str data, uint32_t mode);
+void volume_files_add_owned(struct volume_files *f, struct str path, struct str data, uint32_t mode, int64_t owner);
 /* Files of a ConfigMap, Secret or of the downward API, by items or all keys. */
 MUST_CHECK bool volume_files_config_map(struct volume_files *f, struct pod *p, struct str name, const struct core_v1_key_to_path *items,
                                         size_t n_items, bool optional, uint32_t mode, struct err *err);
@@ -60,11 +68,8 @@ MUST_CHECK bool volume_files_secret(struct volume_files *f, struct pod *p, struc
 MUST_CHECK bool volume_files_downward(struct volume_files *f, struct pod *p, const struct core_v1_downward_api_volume_file *items,
                                       size_t n_items, uint32_t mode, struct err *err);
 /* Replaces the content of 'dir' at once: a new folder with a time in its name, and the link ..data moved to it. Nothing is
- * written when the content is the same. 'gid' -1: leave the group. */
+ * written when content and modes are the same. 'gid' -1: leave the group. */
 MUST_CHECK bool atomic_write(const char *dir, const struct volume_file *files, size_t n, int64_t gid, struct err *err);
-/* Mounts a tmpfs on 'dir' unless there is one. */
-MUST_CHECK bool volume_mount_tmpfs(const char *dir, int64_t size, struct err *err);
-bool volume_is_mounted(const char *dir);
 int64_t pod_fs_group(const struct pod *p);
 
 #endif
