@@ -265,20 +265,3 @@ TEST(load_balancers_ask_how_many_ready_endpoints_are_here)
     CHECK(!ruleset_next_health(f.rs, &pos, &h));
     teardown(&f);
 }
-
-TEST(lists_of_elements_are_split_before_an_attribute_is_too_long)
-{
-    struct nft_batch x;
-    static struct nft_element e[5000];
-    static uint32_t keys[5000];
-    nft_batch_init(&x, NFPROTO_IPV4, PROXY_TABLE, 0, 1);
-    for (uint32_t i = 0; i < ARRAY_SIZE(e); i++) {
-        keys[i] = i;
-        e[i].key = str_n((const char *)&keys[i], 4);
-    }
-    nft_add_elements(&x, "cluster-ips", 0, e, ARRAY_SIZE(e));
-    nft_batch_end(&x);
-    CHECK(!nft_batch_failed(&x));
-    CHECK_INT(x.n_messages, 2);
-    nft_batch_deinit(&x);
-}
