@@ -46,6 +46,12 @@ bool replay_same_headers(struct replay_diff *d, const struct test_answer *got, c
 struct str replay_cleaned(struct arena *a, struct str body);
 /* The sorted names in a folder below the golden ones that begin with a digit; freed by the caller. Skips the test without. */
 size_t replay_names(const char *folder, char **names, size_t max);
+/* Makes what is stored be 'before', as if somebody else had written it; nothing is there when 'before' is a Status. */
+bool replay_put(struct test_server *t, struct arena *a, const struct endpoint *ep, struct str namespace, struct str name,
+                struct str before);
+/* The same for all names. */
+size_t replay_files(const char *folder, char **names, size_t max);
+/* The parsed text; null when it is absent or no JSON. */
 struct val replay_parse(struct arena *a, struct str json);
 
 #endif

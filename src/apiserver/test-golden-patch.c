@@ -1,44 +1,9 @@
 /* Replays the captured patches over HTTP: each starts from the state that was captured before it. */
 #include <stdlib.h>
 
-#include "api/decode-json.h"
 #include "api/golden.h"
 #include "apiserver/golden-replay.h"
 #include "base/test.h"
-
-static void put_done(void *arg, const struct store_result *res)
-{
-    (void)res;
-    *(bool *)arg = true;
-}
-
-/* Makes what is stored be 'before', as if somebody else had written it; nothing when 'before' is a Status. */
-static bool put_before(struct test_server *t, struct arena *a, const struct endpoint *ep, struct str namespace, struct str name,
-                       struct str before)
-{
-    CLEANUP(buf_deinit) struct buf key, value;
-    struct err err;
-    bool done = false;
-    struct val v = replay_parse(a, before);
-    buf_init(&key, 4096);
-    buf_init(&value, 16u << 20);
-    watch_cache_key(ep->rest->cache, namespace, name, &key);
-    struct store_write w = { .resource = watch_cache_resource(ep->rest->cache), .key = buf_str(&key), .expect = STORE_ANY,
-                             .done = put_done, .arg = &done };
-    if (!str_eq_c(val_get_str(&v, STR("kind")), "Status")) {
-        void *obj = arena_alloc(a, ep->rest->hub->type->size);
-        if (!obj || !api_decode_json(a, ep->rest->hub->type, before, NULL, obj, &err) ||
-            !rest_encode_stored(ep->rest, obj, &value, &err)) {
-            return false;
-        }
-        w.value = buf_str(&value);
-    }
-    store_write(t->server->store, &w);
-    for (int i = 0; i < 1000 && !done; i++) {
-        loop_turn(t->loop, 1);
-    }
-    return done;
-}
 
 /* "/apis/apps/v1/namespaces/patch/deployments/d/scale?x" taken apart. */
 struct target {
@@ -82,7 +47,7 @@ static bool patches_alike(struct test_server *t, const char *name, struct replay
     if (!patch.ptr) {
         patch = test_read(&a, "%s/patches/%s/patch.yaml", golden, name);
     }
-    if (!ep || !put_before(t, &a, ep, at.namespace, at.name, before)) {
+    if (!ep || !replay_put(t, &a, ep, at.namespace, at.name, before)) {
         (void)snprintf(d->why, sizeof(d->why), "the state before cannot be made");
         return false;
     }
