@@ -1,10 +1,15 @@
 #include "kubelet/objects.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "api/copy.h"
+#include "api/decode-json.h"
+#include "api/encode-json.h"
 #include "api/gen/authentication_v1.h"
 #include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
 #include "client/client.h"
 
 /* An entry that nobody asked for so long is dropped. */
@@ -61,6 +66,45 @@ static char *copy(struct str s)
     return strndup(s.ptr ? s.ptr : "", s.len);
 }
 
+/* ---- ConfigMaps on disk, for a boot without the apiserver. Secrets and tokens stay in memory. ---- */
+
+static void disk_path(const struct entry *e, char dst[PATH_MAX])
+{
+    snprintf(dst, PATH_MAX, "%s/objects/%016llx.json", e->o->k->root, (unsigned long long)str_fnv1a(str_c(e->key)));
+}
+
+static void disk_write(const struct entry *e)
+{
+    char path[PATH_MAX];
+    struct err err = { 0 };
+    CLEANUP(buf_deinit) struct buf b, old;
+    buf_init(&b, KUBELET_MAX_POD_ARENA);
+    buf_init(&old, KUBELET_MAX_POD_ARENA);
+    disk_path(e, path);
+    if (!api_encode_json(&b, &core_v1_config_map_type, e->obj, NULL, NULL) ||
+        (fs_read(path, KUBELET_MAX_POD_ARENA, &old, NULL) && str_eq(buf_str(&old), buf_str(&b)))) {
+        return;
+    }
+    if (!fs_write_atomic(path, buf_str(&b), 0600, &err)) {
+        log_warning("configmap %s/%s is not remembered on disk: %s", e->ns, e->name, err.msg);
+    }
+}
+
+static void disk_read(struct entry *e)
+{
+    char path[PATH_MAX];
+    struct err err = { 0 };
+    CLEANUP(buf_deinit) struct buf b;
+    buf_init(&b, KUBELET_MAX_POD_ARENA);
+    disk_path(e, path);
+    struct core_v1_config_map *m = arena_new(&e->arena, struct core_v1_config_map);
+    const struct api_json_decode copy_strings = { .copy = true };
+    if (m && fs_read(path, KUBELET_MAX_POD_ARENA, &b, &err) && api_decode_json(&e->arena, &core_v1_config_map_type, buf_str(&b), &copy_strings, m, &err) &&
+        str_eq_c(m->metadata.name, e->name) && str_eq_c(m->metadata.namespace, e->ns)) {
+        e->obj = m;
+    }
+}
+
 static void entry_free(struct entry *e)
 {
     client_cancel(e->call);
@@ -83,6 +127,9 @@ static void on_sweep(void *arg)
     for (size_t pos = 0; map_next(&o->entries, &pos, &key, &v);) {
         struct entry *e = v;
         if (list_empty(&e->waiters) && now - e->used_ms > UNUSED_MS) {
+            char path[PATH_MAX];
+            disk_path(e, path);
+            (void)(e->kind == OBJECT_CONFIG_MAP ? unlink(path) : 0);
             map_remove(&o->entries, str_c(e->key));
             entry_free(e);
         }
@@ -98,6 +145,9 @@ struct objects *objects_new(struct kubelet *k)
     }
     o->k = k;
     map_init(&o->entries);
+    char dir[PATH_MAX];
+    snprintf(dir, sizeof(dir), "%s/objects", k->root);
+    (void)!fs_mkdirs(dir, 0700, NULL);
     loop_timer_init(&o->sweep, k->loop, on_sweep, o);
     loop_timer_start(&o->sweep, UNUSED_MS);
     return o;
@@ -135,7 +185,8 @@ static void settle(struct objects_fetch *f, size_t i, const struct entry *e)
         static const char *const names[] = { "configmap", "secret", "serviceaccount" };
         f->failed = true;
         err_set(&f->err, ERR_NOT_FOUND, "%s \"%s\" not found", names[e->kind], e->name);
-    } else if (!e->missing && !e->obj && !e->token.len && !f->failed) {
+    } else if (!e->missing && !e->obj && !e->token.len && !f->failed && !(e->kind == OBJECT_TOKEN && !e->o->k->pods_synced)) {
+        /* A token serves to talk to the apiserver: while that cannot be reached pods start without one. */
         f->failed = true;
         f->err = e->err;
     }
@@ -161,6 +212,9 @@ static void on_object(void *data, const struct client_answer *answer)
     if (answer->err) {
         e->err = *answer->err;
         if (answer->err->code == ERR_NOT_FOUND) {
+            char path[PATH_MAX];
+            disk_path(e, path);
+            (void)(e->kind == OBJECT_CONFIG_MAP ? unlink(path) : 0);
             e->missing = true;
             e->obj = NULL;
             e->token = STR_NULL;
@@ -181,6 +235,9 @@ static void on_object(void *data, const struct client_answer *answer)
         e->token_renew_s = now + MIN(life * 8 / 10, (int64_t)86400);
     } else {
         e->obj = api_copy(&e->arena, answer->type, answer->object);
+        if (e->obj && e->kind == OBJECT_CONFIG_MAP) {
+            disk_write(e);
+        }
     }
     answered(e);
 }
@@ -189,7 +246,8 @@ static void ask(struct entry *e)
 {
     struct client *c = e->o->k->client;
     static const char *const plurals[] = { "configmaps", "secrets", "serviceaccounts" };
-    struct client_target t = { .resource = api_resource_find(STR_EMPTY, STR("v1"), str_c(plurals[e->kind])), .ns = str_c(e->ns), .name = str_c(e->name) };
+    struct client_target t = { .resource = api_resource_find(STR_EMPTY, STR("v1"), str_c(plurals[e->kind])), .ns = str_c(e->ns), .name = str_c(e->name),
+                               .timeout_ms = e->o->k->pods_synced ? 0 : 3000 };
     if (e->kind != OBJECT_TOKEN) {
         e->call = client_get(c, &t, on_object, e);
         return;
@@ -228,6 +286,9 @@ static struct entry *entry_at(struct objects *o, const struct pod *p, const stru
     list_init(&e->waiters);
     err_set(&e->err, ERR_UNAVAILABLE, "there is no apiserver to ask");
     map_put(&o->entries, str_c(e->key), e);
+    if (e->kind == OBJECT_CONFIG_MAP) {
+        disk_read(e);
+    }
     return e;
 }
 

@@ -249,6 +249,7 @@ void pods_synced(struct kubelet *k)
         if (p->source == POD_FROM_DISK) {
             p->gone = true;
         }
+        p->volumes_checked_ms = 0; /* what was not to be had before */
     }
     pods_wake_all(k);
 }

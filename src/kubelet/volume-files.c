@@ -244,6 +244,9 @@ static bool project_one(struct volume *v, const struct core_v1_volume_projection
     if (q->service_account_token) {
         struct object_need need = token_need(p, q->service_account_token);
         struct str token = objects_token(p->k->objects, p, &need);
+        if (!token.len && !p->k->pods_synced) {
+            return true; /* it follows when the apiserver is back */
+        }
         if (!token.len) {
             return err_set(err, ERR_UNAVAILABLE, "there is no token of service account \"%.*s\" yet", STR_ARG(need.name));
         }

@@ -69,6 +69,23 @@ static void note(struct pod *p, const char *name, const struct err *err)
     }
 }
 
+/* What an earlier kubelet has set up is good enough while the apiserver cannot be reached. */
+static bool set_up_before(struct pod *p)
+{
+    char path[PATH_MAX];
+    struct volume v;
+    for (size_t i = 0; i < p->obj->spec.n_volumes; i++) {
+        if (!bind(p, &p->obj->spec.volumes[i], &v, NULL)) {
+            return false;
+        }
+        snprintf(path, sizeof(path), "%.4000s/..data", v.dir);
+        if (v.ops->needs && access(path, F_OK) < 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void on_fetched(void *arg, const struct err *why)
 {
     struct setup_op *op = arg;
@@ -77,7 +94,10 @@ static void on_fetched(void *arg, const struct err *why)
     bool ok = why == NULL;
     char name[256] = "";
     free(op);
-    if (why) {
+    if (why && !p->k->pods_synced && set_up_before(p)) {
+        p->volumes_ready = true;
+        note(p, name, NULL);
+    } else if (why) {
         note(p, "objects", why);
     }
     for (size_t i = 0; ok && i < p->obj->spec.n_volumes; i++) {
