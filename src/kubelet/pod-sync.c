@@ -506,6 +506,10 @@ static void machine(void *arg)
     if (p->source == POD_GHOST && !p->k->pods_synced && p->k->client) {
         return; /* the API has not said yet which pods are ours */
     }
+    /* First: whether a sidecar counts as started decides about what comes after it. */
+    for (size_t i = 0; i < p->n_containers; i++) {
+        probes_update(p->containers[i]);
+    }
     if (p->gone || p->deleting || p->finished) {
         if (!end(p)) {
             return;
