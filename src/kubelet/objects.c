@@ -75,7 +75,7 @@ static void disk_path(const struct entry *e, char dst[PATH_MAX])
 
 static void disk_write(const struct entry *e)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], dir[PATH_MAX];
     struct err err = { 0 };
     CLEANUP(buf_deinit) struct buf b, old;
     buf_init(&b, KUBELET_MAX_POD_ARENA);
@@ -85,7 +85,8 @@ static void disk_write(const struct entry *e)
         (fs_read(path, KUBELET_MAX_POD_ARENA, &old, NULL) && str_eq(buf_str(&old), buf_str(&b)))) {
         return;
     }
-    if (!fs_write_atomic(path, buf_str(&b), 0600, &err)) {
+    snprintf(dir, sizeof(dir), "%s/objects", e->o->k->root);
+    if (!fs_mkdirs(dir, 0700, &err) || !fs_write_atomic(path, buf_str(&b), 0600, &err)) {
         log_warning("configmap %s/%s is not remembered on disk: %s", e->ns, e->name, err.msg);
     }
 }
@@ -145,9 +146,6 @@ struct objects *objects_new(struct kubelet *k)
     }
     o->k = k;
     map_init(&o->entries);
-    char dir[PATH_MAX];
-    snprintf(dir, sizeof(dir), "%s/objects", k->root);
-    (void)!fs_mkdirs(dir, 0700, NULL);
     loop_timer_init(&o->sweep, k->loop, on_sweep, o);
     loop_timer_start(&o->sweep, UNUSED_MS);
     return o;
