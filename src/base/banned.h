@@ -7,6 +7,15 @@
 #include <string.h>
 #include <time.h>
 
+/* Some C libraries define a few of them as macros. */
+#undef strcpy
+#undef strcat
+#undef strncpy
+#undef strncat
+#undef sprintf
+#undef vsprintf
+#undef strtok
+
 #pragma GCC poison strcpy   /* struct str, arena_strdup(), buf_append() */
 #pragma GCC poison strcat   /* buf_append() */
 #pragma GCC poison strncpy  /* str_to_cstr() */

@@ -152,7 +152,11 @@ static char *without_heartbeat(struct core_v1_node_status *s)
     for (size_t i = 0; i < s->n_conditions; i++) {
         s->conditions[i] = saved[i];
     }
-    return ok ? buf_take(&b, &len) : (buf_deinit(&b), NULL);
+    if (!ok) {
+        buf_deinit(&b);
+        return NULL;
+    }
+    return buf_take(&b, &len);
 }
 
 static void send_status(struct node_agent *n)

@@ -113,7 +113,11 @@ static char *log_tail(const char *path)
         buf_consume(&b, b.len - KUBELET_MAX_TERMINATION_LOG);
     }
     size_t len;
-    return b.len ? buf_take(&b, &len) : (buf_deinit(&b), NULL);
+    if (!b.len) {
+        buf_deinit(&b);
+        return NULL;
+    }
+    return buf_take(&b, &len);
 }
 
 static void read_message(struct pod_container *c, struct container_run *r, struct str runtime_message)
