@@ -398,6 +398,22 @@ static size_t eat_head(struct h1_parser *p, struct str data)
     return skipped + n;
 }
 
+static size_t eat_body(struct h1_parser *p, struct str data)
+{
+    const char *bad = NULL;
+    if (p->out.chunked) {
+        data = str_sub(data, 0, h1_chunks_look(&p->chunks, data, &bad));
+    }
+    size_t n = data.len > 0 ? http_parser_execute(&p->p, &settings, data.ptr, data.len) : 0;
+    enum http_errno e = HTTP_PARSER_ERRNO(&p->p);
+    if (e != HPE_OK && e != HPE_PAUSED && p->state != H1_FAILED) {
+        failed(p, 400, http_errno_description(e));
+    } else if (bad && p->state == H1_BODY) {
+        failed(p, 400, bad);
+    }
+    return n;
+}
+
 size_t h1_parser_eat(struct h1_parser *p, struct str data)
 {
     size_t eaten = 0;
@@ -405,12 +421,7 @@ size_t h1_parser_eat(struct h1_parser *p, struct str data)
         eaten = eat_head(p, data);
     }
     if (p->state == H1_BODY && eaten < data.len) {
-        size_t n = http_parser_execute(&p->p, &settings, data.ptr + eaten, data.len - eaten);
-        eaten += n;
-        enum http_errno e = HTTP_PARSER_ERRNO(&p->p);
-        if (e != HPE_OK && e != HPE_PAUSED && p->state != H1_FAILED) {
-            failed(p, 400, http_errno_description(e));
-        }
+        eaten += eat_body(p, str_sub(data, eaten, SIZE_MAX));
     }
     return eaten;
 }

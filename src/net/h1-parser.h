@@ -3,8 +3,8 @@
  *
  * What http-parser allows and this refuses (RFC 9112): lines ended by LF alone, a bare CR, continued header lines, control
  * bytes, blanks before the colon, more than one Content-Length, Content-Length beside Transfer-Encoding, any transfer coding
- * but a single "chunked", a transfer coding in HTTP/1.0, more or less than one Host in a request of HTTP/1.1. So no two
- * parsers can disagree about where a message ends (request smuggling).
+ * but a single "chunked", a transfer coding in HTTP/1.0, more or less than one Host in a request of HTTP/1.1, loose framing of
+ * chunks (h1-chunks.h). So no two parsers can disagree about where a message ends (request smuggling).
  *
  * A message: h1_parser_eat() until on_head(), then on_body() …, then on_end(); the parser then stands still (it eats nothing)
  * until h1_parser_next(), so that bytes of a pipelined request or of another protocol stay with the caller.
@@ -15,6 +15,7 @@
 #include <http_parser.h>
 
 #include "base/buf.h"
+#include "net/h1-chunks.h"
 #include "net/http.h"
 
 struct h1_head {
@@ -55,6 +56,7 @@ struct h1_parser {
     /* The strict look at the head's bytes. */
     size_t line_len, n_lines;
     char prev;
+    struct h1_chunks chunks; /* the strict look at a chunked body */
     struct buf head;    /* the head so far, when it came in pieces; later the trailers */
     /* While http-parser runs over the complete head. */
     struct arena *arena;

@@ -59,6 +59,11 @@
 #define HTTP_SKIP_BODY (256 * 1024)
 /* Bytes that may arrive behind a request that is still being answered (pipelining, RFC 9112 9.3.2); more are not read. */
 #define HTTP1_PIPELINE (16 * 1024)
+/* Hexadecimal digits of a chunk's size: 2^60 bytes are more than any body. Answer: 400. */
+#define HTTP1_CHUNK_DIGITS 15
+/* Bytes of all chunk extensions of one body: nobody uses them, and they cost the sender of none (CVE-2023-39326). Go: 16 KiB.
+ * Answer: 400. */
+#define HTTP1_CHUNK_EXTENSIONS (16 * 1024)
 
 /* ---- HTTP/2 ---- */
 /* Streams at once on one connection; kube-apiserver says 250. Answer: REFUSED_STREAM. */

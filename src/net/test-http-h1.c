@@ -121,6 +121,48 @@ TEST(h1_refuses_what_two_parsers_could_read_differently)
     check_status("GET /hello HTTP/1.1\r\nHost: x\r\nA: \0\r\n\r\n", 38, "HTTP/1.1 400");
 }
 
+#define CHUNKED "POST /collect HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+TEST(h1_refuses_chunks_that_two_parsers_could_read_differently)
+{
+    static const struct {
+        const char *body, *status;
+    } cases[] = {
+        { "4\r\nabcd\r\n0\r\n\r\n", "HTTP/1.1 200" },
+        { "0004;a=b;c\r\nabcd\r\n000\r\nA: b\r\n\r\n", "HTTP/1.1 200" },
+        { "4 ;a=\"b\"\r\nabcd\r\n0\r\n\r\n", "HTTP/1.1 200" },
+        { "4\r\nabcdXX0\r\n\r\n", "HTTP/1.1 400" },
+        { "4\r\nabcd\r\r0\r\n\r\n", "HTTP/1.1 400" },
+        { "4\r\nabcd\n0\r\n\r\n", "HTTP/1.1 400" },
+        { "4\rXabcd\r\n0\r\n\r\n", "HTTP/1.1 400" },
+        { "4\nabcd\r\n0\r\n\r\n", "HTTP/1.1 400" },
+        { "4;a\nabcd\r\n0\r\n\r\n", "HTTP/1.1 400" },
+        { "\r\nabcd\r\n0\r\n\r\n", "HTTP/1.1 400" },
+        { ";a\r\nabcd\r\n0\r\n\r\n", "HTTP/1.1 400" },
+        { "0x4\r\nabcd\r\n0\r\n\r\n", "HTTP/1.1 400" },
+        { "-4\r\nabcd\r\n0\r\n\r\n", "HTTP/1.1 400" },
+        { "10000000000000004\r\nabcd\r\n0\r\n\r\n", "HTTP/1.1 400" },
+        { "4\r\nabcd\r\n0\r\nA: b\n\r\n", "HTTP/1.1 400" },
+        { "4\r\nabcd\r\n0\r\nA: b\r\n c\r\n\r\n", "HTTP/1.1 400" },
+        { "4\r\nabcd\r\n0\r\nA: b\rc\r\n\r\n", "HTTP/1.1 400" },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char request[400];
+        snprintf(request, sizeof(request), CHUNKED "%s", cases[i].body);
+        check_status(request, 0, cases[i].status);
+    }
+}
+
+TEST(h1_bounds_chunk_extensions)
+{
+    char request[40000];
+    size_t n = (size_t)snprintf(request, sizeof(request), CHUNKED);
+    while (n < sizeof(request) - 80) { /* many small ones count together */
+        n += (size_t)snprintf(request + n, sizeof(request) - n, "1;abcdefghabcdefghabcdefghabcdefghabcdefghabcdefgh\r\nx\r\n");
+    }
+    check_status(request, n, "HTTP/1.1 400");
+}
+
 TEST(h1_bounds_headers_and_target)
 {
     struct buf b;
