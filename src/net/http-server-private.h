@@ -36,6 +36,7 @@ struct http_conn {
     const void *cookie;        /* of the listener */
     struct loop_timer timer;   /* the protocol's: header, idle and stall limits */
     struct net_addr local, remote;
+    uint64_t since_ms;         /* accepted */
     struct net_peer *peer;     /* counted, or NULL: outlives the socket */
     struct list streams;
     unsigned n_streams;

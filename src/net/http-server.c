@@ -102,6 +102,27 @@ static struct str stranger_key(const struct http_conn *c, char dst[NET_ADDR_TEXT
     return net_addr_ip_text(&c->remote, dst);
 }
 
+/* Closes the oldest connection of the same address that has done nothing for a while, so that sockets which are only held open
+ * do not keep others of that address (everybody behind a NAT, everybody on this host) out. False when there is none. */
+static bool make_room(const struct http_conn *c)
+{
+    char text[NET_ADDR_TEXT_SIZE], other[NET_ADDR_TEXT_SIZE];
+    struct str key = stranger_key(c, text);
+    LIST_FOREACH(&c->server->conns, struct http_conn, link, old)
+    {
+        if (c->since_ms - old->since_ms < HTTP_STRANGER_GRACE_MS) {
+            return false; /* the list is in the order of arrival */
+        }
+        if (old->stranger && old->n_streams == 0 && str_eq(stranger_key(old, other), key)) {
+            log_info("net: connection from %s closed: it made no request, and its address has too many of them",
+                     net_addr_text(&old->remote, other).ptr);
+            http_conn_gone(old);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Counts the connection as a stranger's. False when its address has too many of them. */
 static bool stranger_add(struct http_conn *c)
 {
@@ -110,10 +131,10 @@ static bool stranger_add(struct http_conn *c)
     if (key.len == 0) { /* unix sockets: file permissions bound who comes */
         return true;
     }
-    uintptr_t n = (uintptr_t)map_get(&c->server->strangers, key);
-    if (n >= HTTP_MAX_STRANGERS_PER_IP) {
+    if ((uintptr_t)map_get(&c->server->strangers, key) >= HTTP_MAX_STRANGERS_PER_IP && !make_room(c)) {
         return false;
     }
+    uintptr_t n = (uintptr_t)map_get(&c->server->strangers, key);
     (void)map_put(&c->server->strangers, key, (void *)(n + 1));
     c->stranger = true;
     return true;
@@ -295,6 +316,7 @@ static void add_conn(struct http_server *srv, int fd, struct net_tls_server *tls
                 : net_stream_new(srv->loop, fd, &first_ops, c);
     c->local = net_stream_conn(c->io)->local;
     c->remote = net_stream_conn(c->io)->remote;
+    c->since_ms = loop_now_ms(srv->loop);
     loop_timer_init(&c->timer, srv->loop, on_first_timeout, c);
     loop_timer_start(&c->timer, MAX(srv->config.header_ms, (uint32_t)NET_HANDSHAKE_MS));
     if (srv->n_conns > srv->config.max_connections || !stranger_add(c)) {

@@ -40,8 +40,10 @@
 /* Connections of one server. Answer: the newest is closed at once. nofile is raised to fit by the mains. */
 #define HTTP_MAX_CONNECTIONS 4096
 /* Connections from one address on which no request has been answered with success yet (status below 400): nobody has shown
- * who they are. Answer: closed at once. */
+ * who they are. Answer: the oldest of them that has no request under way is closed; the newest, when all are young. */
 #define HTTP_MAX_STRANGERS_PER_IP 256
+/* So long a stranger is left alone: a handshake over a slow network, even on a busy machine. */
+#define HTTP_STRANGER_GRACE_MS 2000
 /* From the first byte of a request (from accept, for the first one) to complete headers. Answer: close (slowloris). */
 #define HTTP_HEADER_MS 15000
 /* An HTTP/1.1 or HTTP/2 connection without a request. kube-apiserver: 90 s for keep-alive. */
