@@ -23,26 +23,35 @@ struct options {
     struct str detect_local_mode, without_effect;
 };
 
-/* Flags that deployments pass, about what does not exist here: other modes, the pace of comparisons, the kernel's limits. */
-#define WITHOUT_EFFECT(name) \
-    FLAG_STRING(struct options, without_effect, name, "", "Accepted, without effect", .hidden = true)
-#define SWITCH_WITHOUT_EFFECT(name) \
-    FLAG_STRING(struct options, without_effect, name, "", "Accepted, without effect", .hidden = true, .no_value = "true")
+/* Flags that deployments pass, about what does not exist here: other modes, the pace of
+ * comparisons, the kernel's limits. */
+#define WITHOUT_EFFECT(name)                                                                       \
+    FLAG_STRING(struct options, without_effect, name, "", "Accepted, without effect",              \
+                .hidden = true)
+#define SWITCH_WITHOUT_EFFECT(name)                                                                \
+    FLAG_STRING(struct options, without_effect, name, "", "Accepted, without effect",              \
+                .hidden = true, .no_value = "true")
 
 static const struct flag flags[] = {
-    FLAG_STRING(struct options, config, "config", "", "A KubeProxyConfiguration file; flags that are given come before it"),
-    FLAG_STRING(struct options, hostname, "hostname-override", "", "This node's name; empty takes the host's name"),
+    FLAG_STRING(struct options, config, "config", "",
+                "A KubeProxyConfiguration file; flags that are given come before it"),
+    FLAG_STRING(struct options, hostname, "hostname-override", "",
+                "This node's name; empty takes the host's name"),
     FLAG_STRING(struct options, cluster_cidr, "cluster-cidr", "",
-                "The pods' addresses (IPv4): what comes to a cluster IP from elsewhere leaves with the node's address"),
+                "The pods' addresses (IPv4): what comes to a cluster IP from elsewhere leaves with "
+                "the node's address"),
     FLAG_STRING(struct options, mode, "proxy-mode", "nftables", "Only nftables"),
-    FLAG_STRINGS(struct options, nodeport_addresses, "nodeport-addresses", "",
-                 "Ranges of the node's addresses that answer on node ports; empty takes all but loopback"),
+    FLAG_STRINGS(
+        struct options, nodeport_addresses, "nodeport-addresses", "",
+        "Ranges of the node's addresses that answer on node ports; empty takes all but loopback"),
     FLAG_BOOL(struct options, masquerade_all, "masquerade-all", "false",
               "Everything that goes to a cluster IP leaves with the node's address"),
     FLAG_INT32(struct options, masquerade_bit, "iptables-masquerade-bit", "14",
                "The bit of the packet mark that is used: only 14", .hidden = true),
-    FLAG_BOOL(struct options, cleanup, "cleanup", "false", "Remove everything that kube-proxy made, and end"),
-    FLAG_DURATION(struct options, sync_ms, "nftables-sync-period", "30s", "How often it is looked whether the table is still there"),
+    FLAG_BOOL(struct options, cleanup, "cleanup", "false",
+              "Remove everything that kube-proxy made, and end"),
+    FLAG_DURATION(struct options, sync_ms, "nftables-sync-period", "30s",
+                  "How often it is looked whether the table is still there"),
     FLAG_STRING(struct options, healthz_address, "healthz-bind-address", "0.0.0.0:10256",
                 "Address and port of /healthz and /livez; empty serves none"),
     FLAG_STRING(struct options, metrics_address, "metrics-bind-address", "127.0.0.1:10249",
@@ -96,17 +105,36 @@ static const struct setting settings[] = {
     { "hostnameOverride", "hostname-override", SET_STRING, offsetof(struct options, hostname) },
     { "clusterCIDR", "cluster-cidr", SET_STRING, offsetof(struct options, cluster_cidr) },
     { "mode", "proxy-mode", SET_MODE, offsetof(struct options, mode) },
-    { "nodePortAddresses", "nodeport-addresses", SET_STRINGS, offsetof(struct options, nodeport_addresses) },
-    { "nftables.masqueradeAll", "masquerade-all", SET_BOOL, offsetof(struct options, masquerade_all) },
-    { "nftables.syncPeriod", "nftables-sync-period", SET_DURATION, offsetof(struct options, sync_ms) },
-    { "healthzBindAddress", "healthz-bind-address", SET_STRING, offsetof(struct options, healthz_address) },
-    { "metricsBindAddress", "metrics-bind-address", SET_STRING, offsetof(struct options, metrics_address) },
+    { "nodePortAddresses", "nodeport-addresses", SET_STRINGS,
+      offsetof(struct options, nodeport_addresses) },
+    { "nftables.masqueradeAll", "masquerade-all", SET_BOOL,
+      offsetof(struct options, masquerade_all) },
+    { "nftables.syncPeriod", "nftables-sync-period", SET_DURATION,
+      offsetof(struct options, sync_ms) },
+    { "healthzBindAddress", "healthz-bind-address", SET_STRING,
+      offsetof(struct options, healthz_address) },
+    { "metricsBindAddress", "metrics-bind-address", SET_STRING,
+      offsetof(struct options, metrics_address) },
 };
 
-/* Fields that say nothing to us: how the other modes are tuned, and what has no meaning with one process for all. */
-static const char *const ignored[] = { "apiVersion", "kind", "iptables", "ipvs", "winkernel", "conntrack", "bindAddress",
-                                       "configSyncPeriod", "enableProfiling", "logging", "oomScoreAdj", "portRange",
-                                       "featureGates", "udpIdleTimeout", "showHiddenMetricsForVersion", "bindAddressHardFail" };
+/* Fields that say nothing to us: how the other modes are tuned, and what has no meaning with one
+ * process for all. */
+static const char *const ignored[] = { "apiVersion",
+                                       "kind",
+                                       "iptables",
+                                       "ipvs",
+                                       "winkernel",
+                                       "conntrack",
+                                       "bindAddress",
+                                       "configSyncPeriod",
+                                       "enableProfiling",
+                                       "logging",
+                                       "oomScoreAdj",
+                                       "portRange",
+                                       "featureGates",
+                                       "udpIdleTimeout",
+                                       "showHiddenMetricsForVersion",
+                                       "bindAddressHardFail" };
 
 static bool is_unset(const struct val *v)
 {
@@ -118,11 +146,14 @@ static bool is_unset(const struct val *v)
         }
         return true;
     }
-    return !v || v->kind == VAL_NULL || (v->kind == VAL_STRING && (!v->s.len || str_eq(v->s, STR("0s")))) ||
-           (v->kind == VAL_BOOL && !v->b) || (v->kind == VAL_INT && !v->i) || (v->kind == VAL_ARRAY && !v->n);
+    return !v || v->kind == VAL_NULL ||
+           (v->kind == VAL_STRING && (!v->s.len || str_eq(v->s, STR("0s")))) ||
+           (v->kind == VAL_BOOL && !v->b) || (v->kind == VAL_INT && !v->i) ||
+           (v->kind == VAL_ARRAY && !v->n);
 }
 
-static bool set_option(const struct setting *s, const struct val *v, struct options *o, struct err *err)
+static bool set_option(const struct setting *s, const struct val *v, struct options *o,
+                       struct err *err)
 {
     void *to = (char *)o + s->offset;
     int64_t ms;
@@ -155,7 +186,8 @@ static bool set_option(const struct setting *s, const struct val *v, struct opti
 static const struct setting *find_setting(struct str section, struct str key)
 {
     char path[128];
-    snprintf(path, sizeof(path), "%.*s%s%.*s", STR_ARG(section), section.len ? "." : "", STR_ARG(key));
+    snprintf(path, sizeof(path), "%.*s%s%.*s", STR_ARG(section), section.len ? "." : "",
+             STR_ARG(key));
     for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
         if (strcmp(settings[i].path, path) == 0) {
             return &settings[i];
@@ -175,8 +207,8 @@ static bool is_ignored(struct str key)
 }
 
 /* clientConnection: where the apiserver is. */
-static bool read_client_connection(const struct val *v, const struct flag_result *given, struct component_options *component,
-                                   struct err *err)
+static bool read_client_connection(const struct val *v, const struct flag_result *given,
+                                   struct component_options *component, struct err *err)
 {
     const struct val *qps = val_get(v, STR("qps")), *burst = val_get(v, STR("burst"));
     struct str kubeconfig = val_get_str(v, STR("kubeconfig"));
@@ -199,18 +231,19 @@ static bool read_client_connection(const struct val *v, const struct flag_result
     return true;
 }
 
-static bool read_object(const struct val *v, struct str section, const struct flag_result *given, struct options *o,
-                        struct component_options *component, struct err *err)
+static bool read_object(const struct val *v, struct str section, const struct flag_result *given,
+                        struct options *o, struct component_options *component, struct err *err)
 {
     for (size_t i = 0; i < v->n; i++) {
         const struct val_member *m = &v->members[i];
         const struct setting *s = find_setting(section, m->key);
         if (s) {
-            if (m->value.kind != VAL_NULL && !is_unset(&m->value) && !flags_changed(given, s->flag) &&
-                !set_option(s, &m->value, o, err)) {
+            if (m->value.kind != VAL_NULL && !is_unset(&m->value) &&
+                !flags_changed(given, s->flag) && !set_option(s, &m->value, o, err)) {
                 return false;
             }
-        } else if (!section.len && str_eq(m->key, STR("clientConnection")) && m->value.kind == VAL_OBJECT) {
+        } else if (!section.len && str_eq(m->key, STR("clientConnection")) &&
+                   m->value.kind == VAL_OBJECT) {
             if (!read_client_connection(&m->value, given, component, err)) {
                 return false;
             }
@@ -218,19 +251,23 @@ static bool read_object(const struct val *v, struct str section, const struct fl
             if (!read_object(&m->value, m->key, given, o, component, err)) {
                 return false;
             }
-        } else if (section.len && str_eq(m->key, STR("masqueradeBit")) && m->value.kind == VAL_INT) {
+        } else if (section.len && str_eq(m->key, STR("masqueradeBit")) &&
+                   m->value.kind == VAL_INT) {
             o->masquerade_bit = (int32_t)m->value.i;
-        } else if (!is_unset(&m->value) && (section.len ? !str_eq(m->key, STR("minSyncPeriod")) : !is_ignored(m->key)) &&
-                   !(str_eq(m->key, STR("detectLocalMode")) && str_eq(val_as_str(&m->value), STR("ClusterCIDR")))) {
-            return err_set(err, ERR_BAD_REQUEST, "--config: the field %.*s%s%.*s is not supported", STR_ARG(section),
-                           section.len ? "." : "", STR_ARG(m->key));
+        } else if (!is_unset(&m->value) &&
+                   (section.len ? !str_eq(m->key, STR("minSyncPeriod")) : !is_ignored(m->key)) &&
+                   !(str_eq(m->key, STR("detectLocalMode")) &&
+                     str_eq(val_as_str(&m->value), STR("ClusterCIDR")))) {
+            return err_set(err, ERR_BAD_REQUEST, "--config: the field %.*s%s%.*s is not supported",
+                           STR_ARG(section), section.len ? "." : "", STR_ARG(m->key));
         }
     }
     return true;
 }
 
 /* What it says lives as long as the process. */
-static bool read_config(const struct flag_result *given, struct options *o, struct component_options *component, struct err *err)
+static bool read_config(const struct flag_result *given, struct options *o,
+                        struct component_options *component, struct err *err)
 {
     static struct arena a;
     struct val v;
@@ -241,14 +278,18 @@ static bool read_config(const struct flag_result *given, struct options *o, stru
     arena_init(&a, 16 * CONFIG_MAX);
     buf_init(&b, CONFIG_MAX);
     bool ok = fs_read(arena_cstr(&a, o->config), CONFIG_MAX, &b, err) &&
-              (yaml_or_json_parse(&a, arena_str(&a, buf_str(&b)), NULL, &v, err) || err_wrap(err, "--config"));
+              (yaml_or_json_parse(&a, arena_str(&a, buf_str(&b)), NULL, &v, err) ||
+               err_wrap(err, "--config"));
     buf_deinit(&b);
     if (!ok) {
         return false;
     }
-    if (v.kind != VAL_OBJECT || !str_eq(val_get_str(&v, STR("kind")), STR("KubeProxyConfiguration")) ||
+    if (v.kind != VAL_OBJECT ||
+        !str_eq(val_get_str(&v, STR("kind")), STR("KubeProxyConfiguration")) ||
         !str_eq(val_get_str(&v, STR("apiVersion")), STR("kubeproxy.config.k8s.io/v1alpha1"))) {
-        return err_set(err, ERR_BAD_REQUEST, "--config: this is no KubeProxyConfiguration of kubeproxy.config.k8s.io/v1alpha1");
+        return err_set(
+            err, ERR_BAD_REQUEST,
+            "--config: this is no KubeProxyConfiguration of kubeproxy.config.k8s.io/v1alpha1");
     }
     return read_object(&v, STR_NULL, given, o, component, err);
 }
@@ -263,7 +304,8 @@ static bool parse_cluster_cidr(struct str list, struct proxy_table_config *t, st
         if (proxy_cidr_parse(str_trim(one), &t->pod_cidr)) {
             t->has_pod_cidr = true;
         } else if (str_find_char(one, ':') < 0) {
-            return err_set(err, ERR_BAD_REQUEST, "--cluster-cidr: \"%.*s\" is no range of addresses", STR_ARG(one));
+            return err_set(err, ERR_BAD_REQUEST,
+                           "--cluster-cidr: \"%.*s\" is no range of addresses", STR_ARG(one));
         }
     }
     return true;
@@ -282,10 +324,12 @@ static bool parse_nodeport_addresses(struct state *s, struct proxy_table_config 
             continue;
         }
         if (str_eq(list->items[i], STR("primary"))) {
-            return err_set(err, ERR_BAD_REQUEST, "--nodeport-addresses: \"primary\" is not supported: name the ranges");
+            return err_set(err, ERR_BAD_REQUEST,
+                           "--nodeport-addresses: \"primary\" is not supported: name the ranges");
         }
         if (!proxy_cidr_parse(list->items[i], &s->nodeport_addresses[t->n_nodeport_addresses++])) {
-            return err_set(err, ERR_BAD_REQUEST, "--nodeport-addresses: \"%.*s\" is no range of addresses",
+            return err_set(err, ERR_BAD_REQUEST,
+                           "--nodeport-addresses: \"%.*s\" is no range of addresses",
                            STR_ARG(list->items[i]));
         }
     }
@@ -296,8 +340,10 @@ static bool parse_nodeport_addresses(struct state *s, struct proxy_table_config 
 static bool confine(struct err *err)
 {
     struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-    struct __user_cap_data_struct data[2] = { { .effective = 1u << CAP_NET_ADMIN, .permitted = 1u << CAP_NET_ADMIN } };
-    return (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(SYS_capset, &header, data) == 0) ||
+    struct __user_cap_data_struct data[2] = { { .effective = 1u << CAP_NET_ADMIN,
+                                                .permitted = 1u << CAP_NET_ADMIN } };
+    return (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+            syscall(SYS_capset, &header, data) == 0) ||
            err_set_errno(err, errno, "cannot give up capabilities");
 }
 
@@ -318,22 +364,26 @@ static bool start(struct component *c, void *data, struct err *err)
         .check_ms = (uint64_t)MAX(o->sync_ms, (int64_t)0),
     };
     if (o->mode.len && !str_eq(o->mode, STR("nftables"))) {
-        return err_set(err, ERR_BAD_REQUEST, "--proxy-mode=%.*s is not supported: only nftables", STR_ARG(o->mode));
+        return err_set(err, ERR_BAD_REQUEST, "--proxy-mode=%.*s is not supported: only nftables",
+                       STR_ARG(o->mode));
     }
     if (o->detect_local_mode.len && !str_eq(o->detect_local_mode, STR("ClusterCIDR"))) {
-        return err_set(err, ERR_BAD_REQUEST, "--detect-local-mode=%.*s is not supported: only ClusterCIDR",
+        return err_set(err, ERR_BAD_REQUEST,
+                       "--detect-local-mode=%.*s is not supported: only ClusterCIDR",
                        STR_ARG(o->detect_local_mode));
     }
     if (o->masquerade_bit != 14) {
         return err_set(err, ERR_BAD_REQUEST, "the masquerade bit is 14 and cannot be changed");
     }
     if (!parse_cluster_cidr(o->cluster_cidr, &config.ruleset.table, err) ||
-        !parse_nodeport_addresses(s, &config.ruleset.table, err) || !(s->proxier = proxier_new(c, &config, err)) ||
-        !confine(err)) {
+        !parse_nodeport_addresses(s, &config.ruleset.table, err) ||
+        !(s->proxier = proxier_new(c, &config, err)) || !confine(err)) {
         return false;
     }
     component_on_synced(c, on_synced, s);
-    struct event_subject node = { .api_version = STR("v1"), .kind = STR("Node"), .name = config.ruleset.node,
+    struct event_subject node = { .api_version = STR("v1"),
+                                  .kind = STR("Node"),
+                                  .name = config.ruleset.node,
                                   .uid = config.ruleset.node };
     event_record(component_events(c), &node, "Normal", "Starting", "Starting kube-proxy.");
     return true;
@@ -353,8 +403,8 @@ int kube_proxy_main(int argc, char **argv)
     static const struct component_spec spec = { .name = "kube-proxy" };
     const struct flag_section sections[] = { { "Proxy", flags, ARRAY_SIZE(flags), &state.options },
                                              component_flag_section(&options) };
-    const struct flag_program program = { "kube-proxy", "Makes Services reachable on this node.", sections,
-                                          ARRAY_SIZE(sections) };
+    const struct flag_program program = { "kube-proxy", "Makes Services reachable on this node.",
+                                          sections, ARRAY_SIZE(sections) };
     struct flag_result result;
     struct err err;
     int status = flags_main(&program, argc, argv, &result);
@@ -368,8 +418,9 @@ int kube_proxy_main(int argc, char **argv)
         }
         return 0;
     }
-    struct component *c = read_config(&result, &state.options, &options, &err) ? component_new(&spec, &options, &result, &err)
-                                                                                : NULL;
+    struct component *c = read_config(&result, &state.options, &options, &err)
+                              ? component_new(&spec, &options, &result, &err)
+                              : NULL;
     if (!c) {
         log_error("%s", err.msg);
         return 1;

@@ -98,7 +98,9 @@ void nft_nest_end(struct nft_batch *x)
 static void boundary(struct nft_batch *x, uint16_t type, uint32_t generation)
 {
     struct nlmsghdr h = { .nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST, .nlmsg_seq = x->seq++ };
-    struct nfgenmsg g = { .nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0, .res_id = htons(NFNL_SUBSYS_NFTABLES) };
+    struct nfgenmsg g = { .nfgen_family = AF_UNSPEC,
+                          .version = NFNETLINK_V0,
+                          .res_id = htons(NFNL_SUBSYS_NFTABLES) };
     x->message = x->b.len;
     x->depth = 0;
     buf_append_bytes(&x->b, &h, sizeof(h));
@@ -109,7 +111,8 @@ static void boundary(struct nft_batch *x, uint16_t type, uint32_t generation)
     nft_message_end(x);
 }
 
-void nft_batch_init(struct nft_batch *x, uint8_t family, const char *table, uint32_t generation, uint32_t first_seq)
+void nft_batch_init(struct nft_batch *x, uint8_t family, const char *table, uint32_t generation,
+                    uint32_t first_seq)
 {
     *x = (struct nft_batch){ .family = family, .table = table, .seq = first_seq };
     buf_init(&x->b, BATCH_MAX);
@@ -158,7 +161,8 @@ void nft_add_chain(struct nft_batch *x, const char *name)
     nft_message_end(x);
 }
 
-void nft_add_base_chain(struct nft_batch *x, const char *name, const char *type, uint32_t hook, int32_t priority)
+void nft_add_base_chain(struct nft_batch *x, const char *name, const char *type, uint32_t hook,
+                        int32_t priority)
 {
     nft_message_begin(x, NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_ACK);
     nft_attr_str(x, NFTA_CHAIN_TABLE, x->table);
@@ -281,8 +285,8 @@ static void put_element(struct nft_batch *x, const struct nft_element *e, bool w
     nft_nest_end(x);
 }
 
-static void put_elements(struct nft_batch *x, uint16_t type, const char *set, uint32_t set_id, const struct nft_element *e,
-                         size_t n)
+static void put_elements(struct nft_batch *x, uint16_t type, const char *set, uint32_t set_id,
+                         const struct nft_element *e, size_t n)
 {
     bool adds = type == NFT_MSG_NEWSETELEM;
     for (size_t i = 0; i < n && !x->b.failed;) {
@@ -302,12 +306,14 @@ static void put_elements(struct nft_batch *x, uint16_t type, const char *set, ui
     }
 }
 
-void nft_add_elements(struct nft_batch *x, const char *set, uint32_t set_id, const struct nft_element *e, size_t n)
+void nft_add_elements(struct nft_batch *x, const char *set, uint32_t set_id,
+                      const struct nft_element *e, size_t n)
 {
     put_elements(x, NFT_MSG_NEWSETELEM, set, set_id, e, n);
 }
 
-void nft_delete_elements(struct nft_batch *x, const char *set, const struct nft_element *e, size_t n)
+void nft_delete_elements(struct nft_batch *x, const char *set, const struct nft_element *e,
+                         size_t n)
 {
     put_elements(x, NFT_MSG_DELSETELEM, set, 0, e, n);
 }

@@ -1,6 +1,7 @@
 /*
- * One nf_tables transaction as netlink bytes. Pure: give the bytes to nft_socket_send(). Errors while building (out of memory,
- * an element too large) mark the batch as failed; nft_batch_failed() tells once at the end.
+ * One nf_tables transaction as netlink bytes. Pure: give the bytes to nft_socket_send(). Errors
+ * while building (out of memory, an element too large) mark the batch as failed; nft_batch_failed()
+ * tells once at the end.
  */
 #ifndef NFT_BATCH_H
 #define NFT_BATCH_H
@@ -18,8 +19,10 @@ struct nft_batch {
     unsigned n_messages; /* begin and end not counted */
 };
 
-/* Begins a transaction. 'generation' 0: whatever it is. 'first_seq' is the sequence number of its first message. 'table' stays valid. */
-void nft_batch_init(struct nft_batch *x, uint8_t family, const char *table, uint32_t generation, uint32_t first_seq);
+/* Begins a transaction. 'generation' 0: whatever it is. 'first_seq' is the sequence number of its
+ * first message. 'table' stays valid. */
+void nft_batch_init(struct nft_batch *x, uint8_t family, const char *table, uint32_t generation,
+                    uint32_t first_seq);
 /* Ends it; then 'b' holds the bytes. */
 void nft_batch_end(struct nft_batch *x);
 void nft_batch_deinit(struct nft_batch *x);
@@ -30,8 +33,10 @@ void nft_add_table(struct nft_batch *x);
 void nft_delete_table(struct nft_batch *x, bool must_exist);
 
 void nft_add_chain(struct nft_batch *x, const char *name);
-/* 'type' "nat", "filter"; 'hook' NF_INET_PRE_ROUTING …; smaller 'priority' runs first; policy accept. */
-void nft_add_base_chain(struct nft_batch *x, const char *name, const char *type, uint32_t hook, int32_t priority);
+/* 'type' "nat", "filter"; 'hook' NF_INET_PRE_ROUTING …; smaller 'priority' runs first; policy
+ * accept. */
+void nft_add_base_chain(struct nft_batch *x, const char *name, const char *type, uint32_t hook,
+                        int32_t priority);
 /* Removes the chain's rules. */
 void nft_flush_chain(struct nft_batch *x, const char *name);
 void nft_delete_chain(struct nft_batch *x, const char *name);
@@ -42,14 +47,22 @@ struct nft_set {
     const char *name;
     uint32_t id;                    /* unique among the batch's new sets */
     uint8_t fields[NFT_FIELDS_MAX]; /* bytes of each part of the key, ended by 0 */
-    uint32_t key_type;              /* nftables' number of the key's type, so that nft can list it; see nft_type() */
-    uint32_t data_type, data_len;   /* of a map: NFT_DATA_VERDICT, or a type and its bytes; 0: a set */
-    bool dynamic;                   /* rules add elements, which time out */
-    bool interval;                  /* elements are ranges (one field): see nft_element.end_of_range */
+    uint32_t
+        key_type; /* nftables' number of the key's type, so that nft can list it; see nft_type() */
+    uint32_t data_type,
+        data_len;  /* of a map: NFT_DATA_VERDICT, or a type and its bytes; 0: a set */
+    bool dynamic;  /* rules add elements, which time out */
+    bool interval; /* elements are ranges (one field): see nft_element.end_of_range */
 };
 /* Number of a concatenation of types, at most six bits each, as nftables composes it. */
-enum nft_type { NFT_TYPE_INTEGER = 4, NFT_TYPE_IPADDR = 7, NFT_TYPE_IP6ADDR = 8, NFT_TYPE_INET_PROTO = 12, NFT_TYPE_INET_SERVICE = 13,
-                NFT_TYPE_MARK = 19 };
+enum nft_type {
+    NFT_TYPE_INTEGER = 4,
+    NFT_TYPE_IPADDR = 7,
+    NFT_TYPE_IP6ADDR = 8,
+    NFT_TYPE_INET_PROTO = 12,
+    NFT_TYPE_INET_SERVICE = 13,
+    NFT_TYPE_MARK = 19
+};
 uint32_t nft_types(const enum nft_type *types, size_t n);
 
 void nft_add_set(struct nft_batch *x, const struct nft_set *s);
@@ -57,17 +70,19 @@ void nft_delete_set(struct nft_batch *x, const char *name);
 void nft_flush_set(struct nft_batch *x, const char *name);
 
 struct nft_element {
-    struct str key;     /* parts padded to four bytes each */
-    struct str data;    /* of a map with data, padded likewise; absent for verdicts and sets */
-    int32_t verdict;    /* of a verdict map: NFT_GOTO, NFT_JUMP, NF_DROP, … */
-    const char *chain;  /* of NFT_GOTO and NFT_JUMP; NULL: no verdict */
+    struct str key;    /* parts padded to four bytes each */
+    struct str data;   /* of a map with data, padded likewise; absent for verdicts and sets */
+    int32_t verdict;   /* of a verdict map: NFT_GOTO, NFT_JUMP, NF_DROP, … */
+    const char *chain; /* of NFT_GOTO and NFT_JUMP; NULL: no verdict */
     bool has_verdict;
-    bool end_of_range;  /* of an interval set: the first value behind the range */
+    bool end_of_range; /* of an interval set: the first value behind the range */
 };
-/* Adds (or deletes: then only the keys count) the elements, split over as many messages as needed. 'set' is in this table; 'set_id'
- * as when it was made in this batch, or 0. */
-void nft_add_elements(struct nft_batch *x, const char *set, uint32_t set_id, const struct nft_element *e, size_t n);
-void nft_delete_elements(struct nft_batch *x, const char *set, const struct nft_element *e, size_t n);
+/* Adds (or deletes: then only the keys count) the elements, split over as many messages as needed.
+ * 'set' is in this table; 'set_id' as when it was made in this batch, or 0. */
+void nft_add_elements(struct nft_batch *x, const char *set, uint32_t set_id,
+                      const struct nft_element *e, size_t n);
+void nft_delete_elements(struct nft_batch *x, const char *set, const struct nft_element *e,
+                         size_t n);
 
 /* ---- for rule.c ---- */
 void nft_message_begin(struct nft_batch *x, uint16_t type, uint16_t flags);

@@ -32,10 +32,12 @@ struct tuple {
 };
 
 /* libmnl's own loops convert implicitly. */
-#define EACH_ATTR(a, first, end) \
-    for ((a) = (first); mnl_attr_ok((a), (int)((const char *)(end) - (const char *)(a))); (a) = mnl_attr_next(a))
-#define EACH_NESTED(a, nest) \
-    EACH_ATTR(a, (const struct nlattr *)mnl_attr_get_payload(nest), (const char *)mnl_attr_get_payload(nest) + mnl_attr_get_payload_len(nest))
+#define EACH_ATTR(a, first, end)                                                                   \
+    for ((a) = (first); mnl_attr_ok((a), (int)((const char *)(end) - (const char *)(a)));          \
+         (a) = mnl_attr_next(a))
+#define EACH_NESTED(a, nest)                                                                       \
+    EACH_ATTR(a, (const struct nlattr *)mnl_attr_get_payload(nest),                                \
+              (const char *)mnl_attr_get_payload(nest) + mnl_attr_get_payload_len(nest))
 
 static bool fits(const struct nlattr *a, size_t n)
 {
@@ -47,12 +49,15 @@ static void parse_tuple(const struct nlattr *nest, struct tuple *t)
     unsigned found = 0;
     const struct nlattr *part, *a;
     *t = (struct tuple){ 0 };
-    EACH_NESTED(part, nest) {
-        bool ip = mnl_attr_get_type(part) == CTA_TUPLE_IP, proto = mnl_attr_get_type(part) == CTA_TUPLE_PROTO;
+    EACH_NESTED(part, nest)
+    {
+        bool ip = mnl_attr_get_type(part) == CTA_TUPLE_IP,
+             proto = mnl_attr_get_type(part) == CTA_TUPLE_PROTO;
         if (!ip && !proto) {
             continue;
         }
-        EACH_NESTED(a, part) {
+        EACH_NESTED(a, part)
+        {
             uint16_t type = mnl_attr_get_type(a);
             if (ip && type == CTA_IP_V4_SRC && fits(a, 4)) {
                 t->source = mnl_attr_get_u32(a);
@@ -79,7 +84,9 @@ static int on_flow(const struct nlmsghdr *h, void *data)
     struct sweep *s = data;
     struct tuple original = { 0 }, reply = { 0 };
     const struct nlattr *a, *original_attr = NULL;
-    EACH_ATTR(a, (const struct nlattr *)mnl_nlmsg_get_payload_offset(h, sizeof(struct nfgenmsg)), mnl_nlmsg_get_payload_tail(h)) {
+    EACH_ATTR(a, (const struct nlattr *)mnl_nlmsg_get_payload_offset(h, sizeof(struct nfgenmsg)),
+              mnl_nlmsg_get_payload_tail(h))
+    {
         if (mnl_attr_get_type(a) == CTA_TUPLE_ORIG) {
             parse_tuple(a, &original);
             original_attr = a;
@@ -134,7 +141,8 @@ static int receive(struct mnl_socket *nl, uint32_t seq, mnl_cb_t fn, void *data)
         if (n < 0 && errno == EINTR) {
             continue;
         }
-        int status = n < 0 ? -1 : mnl_cb_run(b, (size_t)n, seq, mnl_socket_get_portid(nl), fn, data);
+        int status =
+            n < 0 ? -1 : mnl_cb_run(b, (size_t)n, seq, mnl_socket_get_portid(nl), fn, data);
         if (status < 0) {
             return -errno;
         }
@@ -144,8 +152,8 @@ static int receive(struct mnl_socket *nl, uint32_t seq, mnl_cb_t fn, void *data)
     }
 }
 
-bool conntrack_sweep(uint8_t protocol, bool (*is_good)(void *data, const struct conntrack_flow *f), void *data,
-                     size_t *ret_deleted, struct err *err)
+bool conntrack_sweep(uint8_t protocol, bool (*is_good)(void *data, const struct conntrack_flow *f),
+                     void *data, size_t *ret_deleted, struct err *err)
 {
     struct sweep s = { .protocol = protocol, .is_good = is_good, .data = data };
     char b[1024];
@@ -171,7 +179,8 @@ bool conntrack_sweep(uint8_t protocol, bool (*is_good)(void *data, const struct 
         if (status == 0 && d->len < 512) {
             h = request(b, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, ++seq);
             mnl_attr_put(h, CTA_TUPLE_ORIG | NLA_F_NESTED, d->len, d->tuple);
-            int e = mnl_socket_sendto(nl, h, h->nlmsg_len) < 0 ? -errno : receive(nl, seq, NULL, NULL);
+            int e =
+                mnl_socket_sendto(nl, h, h->nlmsg_len) < 0 ? -errno : receive(nl, seq, NULL, NULL);
             /* It may have ended by itself meanwhile. */
             status = e == -ENOENT ? 0 : e;
             deleted += e == 0;

@@ -107,7 +107,8 @@ void nft_cmp_u32(struct nft_batch *x, uint32_t reg, uint32_t op, uint32_t host_o
     nft_cmp(x, reg, op, &host_order, sizeof(host_order));
 }
 
-static void bitwise(struct nft_batch *x, uint32_t reg, const void *mask, const void *xor_, size_t len)
+static void bitwise(struct nft_batch *x, uint32_t reg, const void *mask, const void *xor_,
+                    size_t len)
 {
     expr_begin(x, "bitwise");
     nft_attr_be32(x, NFTA_BITWISE_SREG, reg);
@@ -130,7 +131,8 @@ void nft_mask(struct nft_batch *x, uint32_t reg, const void *mask, size_t len)
 }
 
 /* dreg 0: none. */
-static void lookup(struct nft_batch *x, const char *set, uint32_t reg, uint32_t dreg, bool has_dreg, uint32_t flags)
+static void lookup(struct nft_batch *x, const char *set, uint32_t reg, uint32_t dreg, bool has_dreg,
+                   uint32_t flags)
 {
     expr_begin(x, "lookup");
     nft_attr_str(x, NFTA_LOOKUP_SET, set);

@@ -7,7 +7,8 @@
  *     nft_verdict(x, NFT_JUMP, "mark-for-masquerade");
  *     nft_rule_end(x);
  *
- * Registers are NFT_REG32_00 to NFT_REG32_15, four bytes each; offsets and lengths are bytes. Rules are added at the chain's end.
+ * Registers are NFT_REG32_00 to NFT_REG32_15, four bytes each; offsets and lengths are bytes. Rules
+ * are added at the chain's end.
  */
 #ifndef NFT_RULE_H
 #define NFT_RULE_H

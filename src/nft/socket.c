@@ -57,10 +57,11 @@ uint32_t nft_socket_seq(const struct nft_socket *s)
 static const char *message_name(uint16_t type)
 {
     static const char *const names[] = {
-        [NFT_MSG_NEWTABLE] = "add table", [NFT_MSG_DELTABLE] = "delete table", [NFT_MSG_NEWCHAIN] = "add chain",
-        [NFT_MSG_DELCHAIN] = "delete chain", [NFT_MSG_NEWRULE] = "add rule", [NFT_MSG_DELRULE] = "delete rules",
-        [NFT_MSG_NEWSET] = "add set", [NFT_MSG_DELSET] = "delete set", [NFT_MSG_NEWSETELEM] = "add elements",
-        [NFT_MSG_DELSETELEM] = "delete elements",
+        [NFT_MSG_NEWTABLE] = "add table",      [NFT_MSG_DELTABLE] = "delete table",
+        [NFT_MSG_NEWCHAIN] = "add chain",      [NFT_MSG_DELCHAIN] = "delete chain",
+        [NFT_MSG_NEWRULE] = "add rule",        [NFT_MSG_DELRULE] = "delete rules",
+        [NFT_MSG_NEWSET] = "add set",          [NFT_MSG_DELSET] = "delete set",
+        [NFT_MSG_NEWSETELEM] = "add elements", [NFT_MSG_DELSETELEM] = "delete elements",
     };
     uint16_t t = type & 0xff;
     return t < ARRAY_SIZE(names) && names[t] ? names[t] : "message";
@@ -72,7 +73,9 @@ static bool send_all(struct nft_socket *s, const struct nft_batch *x, struct err
     int fd = mnl_socket_get_fd(s->nl), bytes = (int)MIN(x->b.len * 2 + 65536, (size_t)INT32_MAX);
     struct sockaddr_nl to = { .nl_family = AF_NETLINK };
     struct iovec iov = { .iov_base = x->b.ptr, .iov_len = x->b.len };
-    struct msghdr m = { .msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = &iov, .msg_iovlen = 1 };
+    struct msghdr m = {
+        .msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = &iov, .msg_iovlen = 1
+    };
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)) < 0) {
         (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
     }
@@ -82,7 +85,8 @@ static bool send_all(struct nft_socket *s, const struct nft_batch *x, struct err
     return true;
 }
 
-bool nft_socket_send(struct nft_socket *s, const struct nft_batch *x, int *ret_errno, struct err *err)
+bool nft_socket_send(struct nft_socket *s, const struct nft_batch *x, int *ret_errno,
+                     struct err *err)
 {
     char reply[16384];
     uint32_t last = x->seq - 1;
@@ -95,7 +99,8 @@ bool nft_socket_send(struct nft_socket *s, const struct nft_batch *x, int *ret_e
     if (!send_all(s, x, err)) {
         return false;
     }
-    /* Every message is acknowledged, refused ones with their error. A batch that is refused as a whole answers at its begin. */
+    /* Every message is acknowledged, refused ones with their error. A batch that is refused as a
+     * whole answers at its begin. */
     while (answered < x->n_messages) {
         ssize_t n = mnl_socket_recvfrom(s->nl, reply, sizeof(reply));
         if (n < 0) {
@@ -109,9 +114,10 @@ bool nft_socket_send(struct nft_socket *s, const struct nft_batch *x, int *ret_e
             return failed ? false : err_set_errno(err, e, "the kernel does not answer");
         }
         int left = (int)n;
-        for (const struct nlmsghdr *h = (const void *)reply; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
-            if (h->nlmsg_type != NLMSG_ERROR || h->nlmsg_len < mnl_nlmsg_size(sizeof(struct nlmsgerr)) ||
-                h->nlmsg_seq > last) {
+        for (const struct nlmsghdr *h = (const void *)reply; mnl_nlmsg_ok(h, left);
+             h = mnl_nlmsg_next(h, &left)) {
+            if (h->nlmsg_type != NLMSG_ERROR ||
+                h->nlmsg_len < mnl_nlmsg_size(sizeof(struct nlmsgerr)) || h->nlmsg_seq > last) {
                 continue;
             }
             const struct nlmsgerr *e = mnl_nlmsg_get_payload(h);
@@ -119,7 +125,8 @@ bool nft_socket_send(struct nft_socket *s, const struct nft_batch *x, int *ret_e
             if (e->error && !failed) {
                 failed = -e->error;
                 err_set_errno(err, failed, "the kernel refused to %s (message %u of the batch)",
-                              message_name(e->msg.nlmsg_type), h->nlmsg_seq - (x->seq - x->n_messages - 2));
+                              message_name(e->msg.nlmsg_type),
+                              h->nlmsg_seq - (x->seq - x->n_messages - 2));
                 if (e->msg.nlmsg_type == NFNL_MSG_BATCH_BEGIN) {
                     answered = x->n_messages;
                 }

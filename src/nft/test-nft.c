@@ -60,7 +60,8 @@ TEST(a_batch_is_messages_between_begin_and_end)
     nft_batch_end(&x);
     CHECK_INT(x.n_messages, 1);
     CHECK_INT(x.seq, 103);
-    const uint16_t want[] = { NFNL_MSG_BATCH_BEGIN, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE, NFNL_MSG_BATCH_END };
+    const uint16_t want[] = { NFNL_MSG_BATCH_BEGIN, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE,
+                              NFNL_MSG_BATCH_END };
     size_t at = 0;
     for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
         struct nlmsghdr h;
@@ -150,8 +151,14 @@ TEST(an_element_can_be_replaced_in_one_batch)
     setup(&f);
     begin(&f, 0);
     nft_add_table(&f.x);
-    struct nft_set s = { .name = "m", .id = 1, .fields = { 4 }, .key_type = NFT_TYPE_IPADDR, .data_type = NFT_TYPE_MARK, .data_len = 4 };
-    struct nft_element x = { .key = str_n((const char *)&key, 4), .data = str_n((const char *)&one, 4) };
+    struct nft_set s = { .name = "m",
+                         .id = 1,
+                         .fields = { 4 },
+                         .key_type = NFT_TYPE_IPADDR,
+                         .data_type = NFT_TYPE_MARK,
+                         .data_len = 4 };
+    struct nft_element x = { .key = str_n((const char *)&key, 4),
+                             .data = str_n((const char *)&one, 4) };
     nft_add_set(&f.x, &s);
     nft_add_elements(&f.x, "m", 1, &x, 1);
     CHECK_OK(send_it(&f, &e, &err), &err);

@@ -1,6 +1,6 @@
 /*
- * 10,000 Services with ten endpoints each: how long the whole table takes, and one change; and the memory for it. In a network
- * namespace of our own; needs the rights for that.
+ * 10,000 Services with ten endpoints each: how long the whole table takes, and one change; and the
+ * memory for it. In a network namespace of our own; needs the rights for that.
  */
 #include <arpa/inet.h>
 #include <linux/netfilter.h>
@@ -28,17 +28,28 @@ struct bench {
 static void set(struct bench *b, unsigned i, size_t n_endpoints)
 {
     struct core_v1_service_port port = { .protocol = STR("TCP"), .port = 80 };
-    struct discovery_v1_endpoint_port slice_port = { .protocol = STR("TCP"), .port = 8080, .has_port = true };
-    struct discovery_v1_endpoint_slice slice = { .address_type = STR("IPv4"), .endpoints = b->endpoints,
-                                                 .n_endpoints = n_endpoints, .ports = &slice_port, .n_ports = 1 };
+    struct discovery_v1_endpoint_port slice_port = { .protocol = STR("TCP"),
+                                                     .port = 8080,
+                                                     .has_port = true };
+    struct discovery_v1_endpoint_slice slice = { .address_type = STR("IPv4"),
+                                                 .endpoints = b->endpoints,
+                                                 .n_endpoints = n_endpoints,
+                                                 .ports = &slice_port,
+                                                 .n_ports = 1 };
     const struct discovery_v1_endpoint_slice *slices[] = { &slice };
     arena_clear(&b->a);
-    struct core_v1_service s = { .spec = { .ports = &port, .n_ports = 1, .type = STR("ClusterIP"),
-                                           .cluster_ip = arena_printf(&b->a, "10.100.%u.%u", i / 250, i % 250 + 1) } };
+    struct core_v1_service s = { .spec = { .ports = &port,
+                                           .n_ports = 1,
+                                           .type = STR("ClusterIP"),
+                                           .cluster_ip = arena_printf(&b->a, "10.100.%u.%u",
+                                                                      i / 250, i % 250 + 1) } };
     for (unsigned k = 0; k < N_ENDPOINTS; k++) {
         unsigned e = i * N_ENDPOINTS + k;
-        b->addresses[k] = arena_printf(&b->a, "10.%u.%u.%u", 1 + e / 62500, e / 250 % 250, e % 250 + 1);
-        b->endpoints[k] = (struct discovery_v1_endpoint){ .addresses = &b->addresses[k], .n_addresses = 1, .node_name = STR("other") };
+        b->addresses[k] =
+            arena_printf(&b->a, "10.%u.%u.%u", 1 + e / 62500, e / 250 % 250, e % 250 + 1);
+        b->endpoints[k] = (struct discovery_v1_endpoint){ .addresses = &b->addresses[k],
+                                                          .n_addresses = 1,
+                                                          .node_name = STR("other") };
     }
     ruleset_set_service(b->rs, arena_printf(&b->a, "bench/service-%u", i), &s, slices, 1);
 }
@@ -92,7 +103,8 @@ int main(int argc, char **argv)
     printf("ruleset: %.0f ms\n", (double)(clock_mono_ns() - begin) / 1e6);
     double ms = apply(&b, true, &bytes);
     getrusage(RUSAGE_SELF, &u);
-    printf("whole table: %.0f ms, %.1f MB of messages, %.1f MB resident at most\n", ms, (double)bytes / 1e6, (double)u.ru_maxrss / 1e3);
+    printf("whole table: %.0f ms, %.1f MB of messages, %.1f MB resident at most\n", ms,
+           (double)bytes / 1e6, (double)u.ru_maxrss / 1e3);
     for (unsigned i = 0; i < CHANGES; i++) {
         begin = clock_mono_ns();
         set(&b, i * 7 % (unsigned)n, N_ENDPOINTS - 1);
@@ -101,7 +113,8 @@ int main(int argc, char **argv)
         sum += ms;
         most = MAX(most, ms);
     }
-    printf("an endpoint goes: %.2f ms on average, %.2f ms at most, %zu bytes\n", sum / CHANGES, most, bytes);
+    printf("an endpoint goes: %.2f ms on average, %.2f ms at most, %zu bytes\n", sum / CHANGES,
+           most, bytes);
     nft_socket_close(b.nl);
     ruleset_free(b.rs);
     arena_deinit(&b.a);

@@ -22,47 +22,53 @@ static int compare_candidates(const void *x, const void *y)
 }
 
 /* The port of the slice that the service port means: by name and protocol. NULL: it has none. */
-static const struct discovery_v1_endpoint_port *find_port(const struct discovery_v1_endpoint_slice *s,
-                                                          const struct core_v1_service_port *port)
+static const struct discovery_v1_endpoint_port *
+find_port(const struct discovery_v1_endpoint_slice *s, const struct core_v1_service_port *port)
 {
     struct str protocol = port->protocol.len ? port->protocol : STR("TCP");
     for (size_t i = 0; i < s->n_ports; i++) {
         const struct discovery_v1_endpoint_port *p = &s->ports[i];
-        if (str_eq(p->name, port->name) && str_eq(p->protocol.len ? p->protocol : STR("TCP"), protocol) && p->has_port) {
+        if (str_eq(p->name, port->name) &&
+            str_eq(p->protocol.len ? p->protocol : STR("TCP"), protocol) && p->has_port) {
             return p;
         }
     }
     return NULL;
 }
 
-static bool make_candidate(const struct endpoints_in *in, const struct discovery_v1_endpoint *e, int32_t port,
-                           struct candidate *c)
+static bool make_candidate(const struct endpoints_in *in, const struct discovery_v1_endpoint *e,
+                           int32_t port, struct candidate *c)
 {
     char ip[INET_ADDRSTRLEN];
     struct in_addr addr;
     const struct discovery_v1_endpoint_conditions *k = &e->conditions;
     *c = (struct candidate){ 0 };
-    if (!e->n_addresses || !str_to_cstr(e->addresses[0], ip, sizeof(ip)) || inet_pton(AF_INET, ip, &addr) != 1) {
+    if (!e->n_addresses || !str_to_cstr(e->addresses[0], ip, sizeof(ip)) ||
+        inet_pton(AF_INET, ip, &addr) != 1) {
         return false;
     }
     c->e = (struct proxy_endpoint){ .addr = addr.s_addr, .port = htons((uint16_t)port) };
     c->ready = !k->has_ready || k->ready;
-    c->serving_terminating = (k->has_serving ? k->serving : c->ready) && k->has_terminating && k->terminating;
+    c->serving_terminating =
+        (k->has_serving ? k->serving : c->ready) && k->has_terminating && k->terminating;
     c->local = in->node.len && str_eq(e->node_name, in->node);
     for (size_t i = 0; e->hints && i < e->hints->n_for_zones; i++) {
         c->has_zone_hint = true;
-        c->for_zone = c->for_zone || (in->zone.len && str_eq(e->hints->for_zones[i].name, in->zone));
+        c->for_zone =
+            c->for_zone || (in->zone.len && str_eq(e->hints->for_zones[i].name, in->zone));
     }
     for (size_t i = 0; e->hints && i < e->hints->n_for_nodes; i++) {
         c->has_node_hint = true;
-        c->for_node = c->for_node || (in->node.len && str_eq(e->hints->for_nodes[i].name, in->node));
+        c->for_node =
+            c->for_node || (in->node.len && str_eq(e->hints->for_nodes[i].name, in->node));
     }
     return c->ready || c->serving_terminating;
 }
 
 /*
- * Topology hints count only if every ready endpoint has them and one is for us ("Topology Aware Routing", safeguards);
- * hints for the node (trafficDistribution: PreferSameNode) come before those for the zone.
+ * Topology hints count only if every ready endpoint has them and one is for us ("Topology Aware
+ * Routing", safeguards); hints for the node (trafficDistribution: PreferSameNode) come before those
+ * for the zone.
  */
 static bool by_node(const struct candidate *c)
 {
@@ -111,13 +117,15 @@ bool endpoints_choose(struct arena *a, const struct endpoints_in *in, struct end
     }
     for (size_t i = 0; i < in->n_slices; i++) {
         const struct discovery_v1_endpoint_slice *s = in->slices[i];
-        const struct discovery_v1_endpoint_port *p = str_eq(s->address_type, STR("IPv4")) ? find_port(s, in->port) : NULL;
+        const struct discovery_v1_endpoint_port *p =
+            str_eq(s->address_type, STR("IPv4")) ? find_port(s, in->port) : NULL;
         for (size_t k = 0; p && k < s->n_endpoints; k++) {
             n += make_candidate(in, &s->endpoints[k], p->port, &c[n]);
         }
     }
     qsort(c, n, sizeof(*c), compare_candidates);
-    /* An endpoint in two slices (it is moving from one to the other): ready if it is in one of them. */
+    /* An endpoint in two slices (it is moving from one to the other): ready if it is in one of
+     * them. */
     for (size_t i = 0; i < n; i++) {
         if (kept && compare(&c[kept - 1].e, &c[i].e) == 0) {
             c[kept - 1] = c[i].ready ? c[i] : c[kept - 1];

@@ -1,6 +1,6 @@
 /*
- * Which endpoints a service port spreads over: readiness, terminating ones where no others are left, topology hints, this node.
- * Pure.
+ * Which endpoints a service port spreads over: readiness, terminating ones where no others are
+ * left, topology hints, this node. Pure.
  */
 #ifndef PROXY_ENDPOINTS_H
 #define PROXY_ENDPOINTS_H
@@ -23,12 +23,13 @@ struct endpoints {
     size_t n_all;
     struct proxy_endpoint *local; /* for traffic policy Local: those on this node */
     size_t n_local;
-    bool local_is_part; /* every local one is in 'all' too */
-    size_t n_local_ready; /* terminating ones do not count */
+    bool local_is_part;          /* every local one is in 'all' too */
+    size_t n_local_ready;        /* terminating ones do not count */
     struct proxy_endpoint *here; /* those of both lists on this node */
     size_t n_here;
 };
 /* False when the arena is exhausted. */
-MUST_CHECK bool endpoints_choose(struct arena *a, const struct endpoints_in *in, struct endpoints *ret);
+MUST_CHECK bool endpoints_choose(struct arena *a, const struct endpoints_in *in,
+                                 struct endpoints *ret);
 
 #endif

@@ -49,8 +49,8 @@ static void reply_health(struct proxy_http *h, struct http_stream *s, bool for_n
     buf_init(&b, 1024);
     clock_real(&sec, &nsec);
     clock_format_rfc3339(sec, nsec, 9, now);
-    buf_printf(&b, "{\"lastUpdated\": \"%s\",\"currentTime\": \"%s\", \"nodeEligible\": %s}", now, now,
-               eligible ? "true" : "false");
+    buf_printf(&b, "{\"lastUpdated\": \"%s\",\"currentTime\": \"%s\", \"nodeEligible\": %s}", now,
+               now, eligible ? "true" : "false");
     reply(s, ok ? 200 : 503, "application/json", &b);
 }
 
@@ -61,9 +61,10 @@ static void reply_check(const struct port *p, struct http_stream *s)
     bool healthy = p->h->config.is_healthy(p->h->config.data);
     str_cut(str_c(p->service), '/', &ns, &name);
     buf_init(&b, 4096);
-    buf_printf(&b, "{\n\t\"service\": {\n\t\t\"namespace\": \"%.*s\",\n\t\t\"name\": \"%.*s\"\n\t},\n"
-                   "\t\"localEndpoints\": %zu,\n\t\"serviceProxyHealthy\": %s\n}", STR_ARG(ns), STR_ARG(name), p->n_local,
-               healthy ? "true" : "false");
+    buf_printf(&b,
+               "{\n\t\"service\": {\n\t\t\"namespace\": \"%.*s\",\n\t\t\"name\": \"%.*s\"\n\t},\n"
+               "\t\"localEndpoints\": %zu,\n\t\"serviceProxyHealthy\": %s\n}",
+               STR_ARG(ns), STR_ARG(name), p->n_local, healthy ? "true" : "false");
     reply(s, p->n_local && healthy ? 200 : 503, "application/json", &b);
 }
 
@@ -121,19 +122,22 @@ static bool open_port(struct port *p, struct loop *l, const struct net_addr *add
     return false;
 }
 
-static bool open_at(struct port *p, struct loop *l, struct str text, const char *flag, struct err *err)
+static bool open_at(struct port *p, struct loop *l, struct str text, const char *flag,
+                    struct err *err)
 {
     struct net_addr addr;
     if (!text.len) {
         return true;
     }
     if (!net_addr_parse(text, &addr)) {
-        return err_set(err, ERR_BAD_REQUEST, "%s: \"%.*s\" is no IP address with a port", flag, STR_ARG(text));
+        return err_set(err, ERR_BAD_REQUEST, "%s: \"%.*s\" is no IP address with a port", flag,
+                       STR_ARG(text));
     }
     return open_port(p, l, &addr, err) || err_wrap(err, "%s", flag);
 }
 
-struct proxy_http *proxy_http_new(struct loop *l, const struct proxy_http_config *config, struct err *err)
+struct proxy_http *proxy_http_new(struct loop *l, const struct proxy_http_config *config,
+                                  struct err *err)
 {
     struct proxy_http *h = calloc(1, sizeof(*h));
     if (!h) {
@@ -196,12 +200,16 @@ void proxy_http_set_checks(struct proxy_http *h, const struct ruleset *rs)
             if (!p) {
                 abort();
             }
-            *p = (struct port){ .h = h, .kind = PORT_CHECK, .number = c.port, .service = strndup(c.key.ptr, c.key.len) };
+            *p = (struct port){ .h = h,
+                                .kind = PORT_CHECK,
+                                .number = c.port,
+                                .service = strndup(c.key.ptr, c.key.len) };
             map_put(&h->checks, c.key, p);
         }
         p->wanted = true;
         p->n_local = c.n_local;
-        if (!p->http && (!net_addr_parse_ip(STR("0.0.0.0"), c.port, &any) || !open_port(p, h->loop, &any, &err))) {
+        if (!p->http && (!net_addr_parse_ip(STR("0.0.0.0"), c.port, &any) ||
+                         !open_port(p, h->loop, &any, &err))) {
             log_warning("health check node port %u of Service %s: %s", c.port, p->service, err.msg);
         }
     }

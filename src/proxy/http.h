@@ -1,7 +1,8 @@
 /*
- * What kube-proxy serves: /healthz and /livez (--healthz-bind-address), /metrics and /proxyMode (--metrics-bind-address), and for
- * load balancers a port for each Service with healthCheckNodePort ("Traffic Policy", KEP-3836: the answer of /healthz says
- * whether the node is to get new load balanced connections, /livez only whether we work).
+ * What kube-proxy serves: /healthz and /livez (--healthz-bind-address), /metrics and /proxyMode
+ * (--metrics-bind-address), and for load balancers a port for each Service with healthCheckNodePort
+ * ("Traffic Policy", KEP-3836: the answer of /healthz says whether the node is to get new load
+ * balanced connections, /livez only whether we work).
  */
 #ifndef PROXY_HTTP_H
 #define PROXY_HTTP_H
@@ -20,10 +21,12 @@ struct proxy_http_config {
     void *data;
 };
 
-MUST_CHECK struct proxy_http *proxy_http_new(struct loop *l, const struct proxy_http_config *config, struct err *err);
+MUST_CHECK struct proxy_http *proxy_http_new(struct loop *l, const struct proxy_http_config *config,
+                                             struct err *err);
 /* NULL-safe. */
 struct proxy_http *proxy_http_free(struct proxy_http *h);
-/* Opens and closes health check node ports as the ruleset says. A port that cannot be opened is logged and tried again next time. */
+/* Opens and closes health check node ports as the ruleset says. A port that cannot be opened is
+ * logged and tried again next time. */
 void proxy_http_set_checks(struct proxy_http *h, const struct ruleset *rs);
 
 #endif

@@ -23,7 +23,8 @@ bool netns_run(const char *const *argv)
         execvp(argv[0], (char *const *)(uintptr_t)argv);
         _exit(127);
     }
-    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 0;
 }
 
 static bool ip(struct err *err, const char *const *argv)
@@ -38,7 +39,8 @@ static int new_namespace(void)
 }
 
 /* A cable from the node, which has .254 on it, to another namespace with .1 to .3. */
-static bool connect_namespace(const struct netns *n, int ns, const char *name, const char *net, struct err *err)
+static bool connect_namespace(const struct netns *n, int ns, const char *name, const char *net,
+                              struct err *err)
 {
     char path[64], peer[16], addr[32], gateway[32];
     snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), ns);
@@ -46,8 +48,9 @@ static bool connect_namespace(const struct netns *n, int ns, const char *name, c
     snprintf(addr, sizeof(addr), "%s.254/24", net);
     snprintf(gateway, sizeof(gateway), "%s.254", net);
     netns_enter(n->node);
-    if (!IP("link", "add", name, "type", "veth", "peer", "name", peer) || !IP("link", "set", peer, "netns", path) ||
-        !IP("addr", "add", addr, "dev", name) || !IP("link", "set", name, "up")) {
+    if (!IP("link", "add", name, "type", "veth", "peer", "name", peer) ||
+        !IP("link", "set", peer, "netns", path) || !IP("addr", "add", addr, "dev", name) ||
+        !IP("link", "set", name, "up")) {
         return false;
     }
     netns_enter(ns);
@@ -57,7 +60,8 @@ static bool connect_namespace(const struct netns *n, int ns, const char *name, c
             return false;
         }
     }
-    bool ok = IP("link", "set", peer, "up") && IP("link", "set", "lo", "up") && IP("route", "add", "default", "via", gateway);
+    bool ok = IP("link", "set", peer, "up") && IP("link", "set", "lo", "up") &&
+              IP("route", "add", "default", "via", gateway);
     netns_enter(n->node);
     return ok;
 }
@@ -80,7 +84,8 @@ bool netns_make(struct netns *n, struct err *err)
         close(fd);
     }
     /* As on a node, everything else has a route somewhere; here it ends. */
-    return (ok || err_set_errno(err, errno, "cannot turn forwarding on")) && IP("route", "add", "default", "via", "10.9.1.253");
+    return (ok || err_set_errno(err, errno, "cannot turn forwarding on")) &&
+           IP("route", "add", "default", "via", "10.9.1.253");
 }
 
 void netns_end(struct netns *n)

@@ -1,6 +1,7 @@
 /*
- * For tests and benches: three network namespaces of our own, without a route out. The node (where the table is) stands between
- * clients and endpoints. Sockets belong to the namespace that the thread is in when they are made.
+ * For tests and benches: three network namespaces of our own, without a route out. The node (where
+ * the table is) stands between clients and endpoints. Sockets belong to the namespace that the
+ * thread is in when they are made.
  *
  *     clients 10.9.2.1 .2 .3 --- 10.9.2.254 node 10.9.1.254 --- endpoints 10.9.1.1 .2 .3
  */

@@ -14,38 +14,49 @@
 #include "nft/socket.h"
 #include "proxy/http.h"
 
-/* Changes that come together are one transaction: an EndpointSlice and its Service, the many slices of a rollout. */
+/* Changes that come together are one transaction: an EndpointSlice and its Service, the many slices
+ * of a rollout. */
 #define GATHER_MS 3
 #define RETRY_MIN_MS 1000
 #define RETRY_MAX_MS 30000
-/* After an unanswered change for so long we are not healthy (upstream: twice the sync period, at least a minute). */
+/* After an unanswered change for so long we are not healthy (upstream: twice the sync period, at
+ * least a minute). */
 #define UNHEALTHY_MS 60000
 #define LOCAL_MAX 256
 
-static const double sync_buckets[] = { 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
-                                       10, 0 };
-static struct metric metric_sync = METRIC_HISTOGRAM("kubeproxy_sync_proxy_rules_duration_seconds",
-                                                    "Time that a change of the rules takes.", sync_buckets);
-static struct metric metric_full = METRIC_HISTOGRAM("kubeproxy_sync_full_proxy_rules_duration_seconds",
-                                                    "Time to make all rules anew.", sync_buckets);
-static struct metric metric_partial = METRIC_HISTOGRAM("kubeproxy_sync_partial_proxy_rules_duration_seconds",
-                                                       "Time to change some rules.", sync_buckets);
-static struct metric metric_programming = METRIC_HISTOGRAM("kubeproxy_network_programming_duration_seconds",
+static const double sync_buckets[] = { 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
+                                       0.01,   0.025,   0.05,   0.1,   0.25,   0.5,
+                                       1,      2.5,     5,      10,    0 };
+static struct metric metric_sync =
+    METRIC_HISTOGRAM("kubeproxy_sync_proxy_rules_duration_seconds",
+                     "Time that a change of the rules takes.", sync_buckets);
+static struct metric metric_full =
+    METRIC_HISTOGRAM("kubeproxy_sync_full_proxy_rules_duration_seconds",
+                     "Time to make all rules anew.", sync_buckets);
+static struct metric metric_partial =
+    METRIC_HISTOGRAM("kubeproxy_sync_partial_proxy_rules_duration_seconds",
+                     "Time to change some rules.", sync_buckets);
+static struct metric metric_programming = METRIC_HISTOGRAM(
+    "kubeproxy_network_programming_duration_seconds",
     "Time from a change of pods or Services to the rules that follow it.", metric_buckets_seconds);
-static struct metric metric_last_sync = METRIC_GAUGE("kubeproxy_sync_proxy_rules_last_timestamp_seconds",
-                                                     "When the rules were last changed.");
-static struct metric metric_last_queued = METRIC_GAUGE("kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
-                                                       "When a change of the rules was last asked for.");
-static struct metric metric_service_changes = METRIC_COUNTER("kubeproxy_sync_proxy_rules_service_changes_total",
-                                                             "Changes of Services.");
-static struct metric metric_endpoint_changes = METRIC_COUNTER("kubeproxy_sync_proxy_rules_endpoint_changes_total",
-                                                              "Changes of endpoints.");
-static struct metric metric_failures = METRIC_COUNTER("kubeproxy_sync_proxy_rules_nftables_sync_failures_total",
-                                                      "Changes that the kernel refused.");
-static struct metric metric_flows = METRIC_COUNTER("kubeproxy_conntrack_reconciler_deleted_entries_total",
-                                                   "Tracked connections that were deleted.");
-static struct metric metric_ports = METRIC_GAUGE("kubeproxy_service_ports", "Service ports in the rules.");
-static struct metric metric_endpoints = METRIC_GAUGE("kubeproxy_endpoints", "Endpoints in the rules.");
+static struct metric metric_last_sync = METRIC_GAUGE(
+    "kubeproxy_sync_proxy_rules_last_timestamp_seconds", "When the rules were last changed.");
+static struct metric metric_last_queued =
+    METRIC_GAUGE("kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
+                 "When a change of the rules was last asked for.");
+static struct metric metric_service_changes =
+    METRIC_COUNTER("kubeproxy_sync_proxy_rules_service_changes_total", "Changes of Services.");
+static struct metric metric_endpoint_changes =
+    METRIC_COUNTER("kubeproxy_sync_proxy_rules_endpoint_changes_total", "Changes of endpoints.");
+static struct metric metric_failures = METRIC_COUNTER(
+    "kubeproxy_sync_proxy_rules_nftables_sync_failures_total", "Changes that the kernel refused.");
+static struct metric metric_flows =
+    METRIC_COUNTER("kubeproxy_conntrack_reconciler_deleted_entries_total",
+                   "Tracked connections that were deleted.");
+static struct metric metric_ports =
+    METRIC_GAUGE("kubeproxy_service_ports", "Service ports in the rules.");
+static struct metric metric_endpoints =
+    METRIC_GAUGE("kubeproxy_endpoints", "Endpoints in the rules.");
 
 struct proxier {
     struct component *component;
@@ -60,10 +71,10 @@ struct proxier {
     struct loop_timer timer, check;
     uint64_t check_ms;
     bool synced;
-    bool make_anew; /* the whole table, at the next sync */
-    uint64_t retry_ms; /* 0: the last transaction was taken */
+    bool make_anew;         /* the whole table, at the next sync */
+    uint64_t retry_ms;      /* 0: the last transaction was taken */
     uint64_t failing_since; /* ms; 0: all is well */
-    bool node_goes; /* is being deleted, or about to be by the autoscaler */
+    bool node_goes;         /* is being deleted, or about to be by the autoscaler */
     /* Addresses of this node, for one sweep. */
     uint32_t local[LOCAL_MAX];
     size_t n_local;
@@ -116,13 +127,15 @@ static void on_slice(void *data, const void *old, const void *obj)
     }
 }
 
-static void by_service_name(const struct api_type *type UNUSED, const void *obj, void (*emit)(void *ctx, struct str key), void *ctx)
+static void by_service_name(const struct api_type *type UNUSED, const void *obj,
+                            void (*emit)(void *ctx, struct str key), void *ctx)
 {
     const struct discovery_v1_endpoint_slice *s = obj;
     struct str service = service_of(s);
     char key[600];
     if (service.len) {
-        int n = snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(s->metadata.namespace), STR_ARG(service));
+        int n = snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(s->metadata.namespace),
+                         STR_ARG(service));
         emit(ctx, str_n(key, MIN((size_t)n, sizeof(key) - 1)));
     }
 }
@@ -147,7 +160,8 @@ static void on_node(void *data, const void *old UNUSED, const void *obj)
         }
     }
     for (size_t i = 0; n && i < n->spec.n_taints; i++) {
-        p->node_goes = p->node_goes || str_eq(n->spec.taints[i].key, STR("ToBeDeletedByClusterAutoscaler"));
+        p->node_goes =
+            p->node_goes || str_eq(n->spec.taints[i].key, STR("ToBeDeletedByClusterAutoscaler"));
     }
     p->node_goes = p->node_goes || (n && n->metadata.deletion_timestamp.set);
     if (ruleset_set_zone(p->rs, zone) && p->synced) {
@@ -214,7 +228,8 @@ static void collect_local(struct proxier *p)
     }
     for (const struct ifaddrs *i = all; i && p->n_local < LOCAL_MAX; i = i->ifa_next) {
         if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET) {
-            p->local[p->n_local++] = ((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr.s_addr;
+            p->local[p->n_local++] =
+                ((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr.s_addr;
         }
     }
     freeifaddrs(all);
@@ -229,10 +244,12 @@ static bool is_good(void *data, const struct conntrack_flow *f)
     }
     bool rewritten = f->replier != f->destination || f->replier_port != f->destination_port;
     struct proxy_endpoint e = { .addr = f->replier, .port = f->replier_port };
-    return ruleset_connection_is_good(p->rs, f->protocol, f->destination, f->destination_port, local, rewritten ? &e : NULL);
+    return ruleset_connection_is_good(p->rs, f->protocol, f->destination, f->destination_port,
+                                      local, rewritten ? &e : NULL);
 }
 
-/* A UDP client that goes on sending keeps its connection in the kernel, and so its endpoint, even one that is gone. */
+/* A UDP client that goes on sending keeps its connection in the kernel, and so its endpoint, even
+ * one that is gone. */
 static void sweep_udp(struct proxier *p)
 {
     struct err err;
@@ -295,10 +312,11 @@ static void sync_now(void *arg)
     metric_observe(metric_cell(whole ? &metric_full : &metric_partial), took);
     metric_observe(metric_cell(&metric_programming), took + GATHER_MS / 1e3);
     if (whole) {
-        log_info("all rules made: %zu Services, %zu endpoints, %zu elements in %.1f ms", stats.services, stats.endpoints,
-                 stats.elements, took * 1e3);
+        log_info("all rules made: %zu Services, %zu endpoints, %zu elements in %.1f ms",
+                 stats.services, stats.endpoints, stats.elements, took * 1e3);
     } else {
-        log_debug("rules changed: %zu Services, %u messages in %.2f ms", n_dirty, n_messages, took * 1e3);
+        log_debug("rules changed: %zu Services, %u messages in %.2f ms", n_dirty, n_messages,
+                  took * 1e3);
     }
 }
 
@@ -327,15 +345,29 @@ static bool is_eligible(void *data)
     return !((const struct proxier *)data)->node_goes;
 }
 
-struct proxier *proxier_new(struct component *c, const struct proxier_config *config, struct err *err)
+struct proxier *proxier_new(struct component *c, const struct proxier_config *config,
+                            struct err *err)
 {
-    static const char *const service_fields[] = { "metadata.labels", "spec.ports", "spec.clusterIP", "spec.clusterIPs",
-        "spec.type", "spec.externalIPs", "spec.sessionAffinity", "spec.sessionAffinityConfig", "spec.externalTrafficPolicy",
-        "spec.internalTrafficPolicy", "spec.healthCheckNodePort", "spec.loadBalancerSourceRanges",
-        "status.loadBalancer", NULL };
-    static const char *const slice_fields[] = { "metadata.labels", "addressType", "ports", "endpoints.addresses",
-        "endpoints.conditions", "endpoints.nodeName", "endpoints.hints", NULL };
-    static const char *const node_fields[] = { "metadata.labels", "metadata.deletionTimestamp", "spec.taints", NULL };
+    static const char *const service_fields[] = { "metadata.labels",
+                                                  "spec.ports",
+                                                  "spec.clusterIP",
+                                                  "spec.clusterIPs",
+                                                  "spec.type",
+                                                  "spec.externalIPs",
+                                                  "spec.sessionAffinity",
+                                                  "spec.sessionAffinityConfig",
+                                                  "spec.externalTrafficPolicy",
+                                                  "spec.internalTrafficPolicy",
+                                                  "spec.healthCheckNodePort",
+                                                  "spec.loadBalancerSourceRanges",
+                                                  "status.loadBalancer",
+                                                  NULL };
+    static const char *const slice_fields[] = {
+        "metadata.labels",      "addressType",        "ports",           "endpoints.addresses",
+        "endpoints.conditions", "endpoints.nodeName", "endpoints.hints", NULL
+    };
+    static const char *const node_fields[] = { "metadata.labels", "metadata.deletionTimestamp",
+                                               "spec.taints", NULL };
     char field[600];
     struct proxier *p = calloc(1, sizeof(*p));
     if (!p) {
@@ -351,20 +383,27 @@ struct proxier *proxier_new(struct component *c, const struct proxier_config *co
     loop_timer_init(&p->check, p->loop, check_table, p);
     p->rs = ruleset_new(&config->ruleset);
     p->nl = nft_socket_open(err);
-    struct proxy_http_config http = { .healthz_address = config->healthz_address, .metrics_address = config->metrics_address,
-                                      .is_healthy = is_healthy, .is_eligible = is_eligible, .data = p };
+    struct proxy_http_config http = { .healthz_address = config->healthz_address,
+                                      .metrics_address = config->metrics_address,
+                                      .is_healthy = is_healthy,
+                                      .is_eligible = is_eligible,
+                                      .data = p };
     if (!p->nl || !(p->http = proxy_http_new(p->loop, &http, err))) {
         return proxier_free(p);
     }
     struct informers *set = component_informers(c);
     snprintf(field, sizeof(field), "metadata.name=%s", p->node);
-    struct informer_spec services = { .resource = api_resource_find(STR(""), STR("v1"), STR("services")),
+    struct informer_spec services = { .resource =
+                                          api_resource_find(STR(""), STR("v1"), STR("services")),
                                       .fields = service_fields };
-    struct informer_spec slices = { .resource = api_resource_find(STR("discovery.k8s.io"), STR("v1"), STR("endpointslices")),
-                                    .label_selector = STR("kubernetes.io/service-name,!service.kubernetes.io/headless"),
-                                    .fields = slice_fields };
+    struct informer_spec slices = {
+        .resource = api_resource_find(STR("discovery.k8s.io"), STR("v1"), STR("endpointslices")),
+        .label_selector = STR("kubernetes.io/service-name,!service.kubernetes.io/headless"),
+        .fields = slice_fields
+    };
     struct informer_spec nodes = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")),
-                                   .field_selector = str_c(field), .fields = node_fields };
+                                   .field_selector = str_c(field),
+                                   .fields = node_fields };
     p->services = informers_get(set, &services, on_service, p);
     p->slices = informers_get(set, &slices, on_slice, p);
     p->by_service = informer_index(p->slices, "service", by_service_name);

@@ -1,8 +1,10 @@
 /*
- * The proxy of a node: watches Services, EndpointSlices and its own Node, and keeps the table as they say.
+ * The proxy of a node: watches Services, EndpointSlices and its own Node, and keeps the table as
+ * they say.
  *
- * A change is in the kernel within milliseconds: what changed in a few of them is one transaction. When the kernel refuses one,
- * or somebody else took the table away, the whole table is made anew, after 1 s doubling to 30 s.
+ * A change is in the kernel within milliseconds: what changed in a few of them is one transaction.
+ * When the kernel refuses one, or somebody else took the table away, the whole table is made anew,
+ * after 1 s doubling to 30 s.
  */
 #ifndef PROXY_PROXIER_H
 #define PROXY_PROXIER_H
@@ -18,8 +20,10 @@ struct proxier_config {
     uint64_t check_ms; /* how often it is looked whether the table is still there; 0: never */
 };
 
-/* Asks for the informers. NULL with a reason (no rights for nf_tables, an address that is taken). */
-MUST_CHECK struct proxier *proxier_new(struct component *c, const struct proxier_config *config, struct err *err);
+/* Asks for the informers. NULL with a reason (no rights for nf_tables, an address
+ * that is taken). */
+MUST_CHECK struct proxier *proxier_new(struct component *c, const struct proxier_config *config,
+                                       struct err *err);
 /* The table stays, so that Services work on while a new proxy starts. NULL-safe. */
 struct proxier *proxier_free(struct proxier *p);
 /* All informers have their first lists: the table is made. */

@@ -22,7 +22,8 @@ union value {
     uint8_t bytes[16];
 };
 
-/* What is wanted and what the table has; in the queue from the first difference to the next write. */
+/* What is wanted and what the table has; in the queue from the first difference to
+ * the next write. */
 struct state {
     bool wanted, applied, queued;
     struct state *next;
@@ -74,10 +75,10 @@ struct service {
 struct ruleset {
     struct ruleset_config config;
     char *zone;
-    struct map services; /* by key: struct service */
-    struct map elements; /* by set and key: struct element */
-    struct map chains;   /* by struct proxy_chain: struct chain */
-    struct map lists;    /* by id: struct list_state */
+    struct map services;  /* by key: struct service */
+    struct map elements;  /* by set and key: struct element */
+    struct map chains;    /* by struct proxy_chain: struct chain */
+    struct map lists;     /* by id: struct list_state */
     struct map firewalls; /* by id: struct firewall */
     uint32_t next_id;
     struct state *element_queue, *chain_queue, *list_queue, *firewall_queue;
@@ -194,7 +195,8 @@ bool ruleset_set_zone(struct ruleset *rs, struct str zone)
 
 static bool is_own_chain(const struct proxy_chain *c)
 {
-    return c->kind != CHAIN_REJECT && c->kind != CHAIN_DROP && c->kind != CHAIN_FIREWALL && c->kind != CHAIN_LIST;
+    return c->kind != CHAIN_REJECT && c->kind != CHAIN_DROP && c->kind != CHAIN_FIREWALL &&
+           c->kind != CHAIN_LIST;
 }
 
 static struct chain *ref_chain(struct ruleset *rs, const struct proxy_chain *c)
@@ -302,7 +304,8 @@ static void release(struct ruleset *rs, struct element *e)
 /* Is it about UDP, whose connections live on in the kernel when endpoints change? */
 static bool is_udp(uint8_t set, const uint8_t *key)
 {
-    bool by_port = set == SET_NODEPORTS || set == SET_PORT_ENDPOINTS || set == SET_NO_ENDPOINT_PORTS;
+    bool by_port =
+        set == SET_NODEPORTS || set == SET_PORT_ENDPOINTS || set == SET_NO_ENDPOINT_PORTS;
     return set != SET_CLUSTER_IPS && set != SET_HAIRPIN && key[by_port ? 0 : 4] == IPPROTO_UDP;
 }
 
@@ -366,7 +369,7 @@ struct port {
     const struct core_v1_service_port *port;
     uint8_t protocol;
     struct endpoints e;
-    uint32_t affinity; /* seconds; 0: none */
+    uint32_t affinity;             /* seconds; 0: none */
     uint32_t all_list, local_list; /* with affinity: their ids, made when first needed */
 };
 
@@ -400,8 +403,8 @@ static void key_port(struct wish *w, const uint32_t *addr, uint8_t protocol, uin
     key_add(w, &port, 2);
 }
 
-static void want_endpoints(const struct port *t, const uint32_t *addr, uint16_t port, const struct proxy_endpoint *e, size_t n,
-                           uint32_t first)
+static void want_endpoints(const struct port *t, const uint32_t *addr, uint16_t port,
+                           const struct proxy_endpoint *e, size_t n, uint32_t first)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t number = first + (uint32_t)i;
@@ -422,8 +425,10 @@ static bool contains(const struct proxy_endpoint *list, size_t n, const struct p
     return false;
 }
 
-/* Those on this node first, then the others; where the local ones are not among all, then all. Sets first and n of the chain. */
-static void want_both(const struct port *t, const uint32_t *addr, uint16_t port, struct proxy_chain *c)
+/* Those on this node first, then the others; where the local ones are not among all, then all. Sets
+ * first and n of the chain. */
+static void want_both(const struct port *t, const uint32_t *addr, uint16_t port,
+                      struct proxy_chain *c)
 {
     const struct endpoints *e = &t->e;
     uint32_t number = (uint32_t)e->n_local;
@@ -444,7 +449,8 @@ static uint32_t want_list(struct port *t, bool local)
     struct pass *p = t->p;
     struct list_state *l = NULL;
     char name[128];
-    snprintf(name, sizeof(name), "%u/%.*s%s", t->protocol, STR_ARG(t->port->name), local ? "/local" : "");
+    snprintf(name, sizeof(name), "%u/%.*s%s", t->protocol, STR_ARG(t->port->name),
+             local ? "/local" : "");
     for (size_t i = 0; i < p->s->n_lists && !l; i++) {
         l = strcmp(p->s->lists[i]->port, name) == 0 ? p->s->lists[i] : NULL;
     }
@@ -482,8 +488,10 @@ static uint32_t local_list(struct port *t)
     return t->local_list ? t->local_list : (t->local_list = want_list(t, true));
 }
 
-/* What happens to packets for this address (NULL: node port): external ones, by externalTrafficPolicy. */
-static struct proxy_chain external_chain(struct port *t, const uint32_t *addr, uint16_t port, bool policy_local)
+/* What happens to packets for this address (NULL: node port): external ones, by
+ * externalTrafficPolicy. */
+static struct proxy_chain external_chain(struct port *t, const uint32_t *addr, uint16_t port,
+                                         bool policy_local)
 {
     struct proxy_chain c = { 0 };
     if (t->affinity) {
@@ -501,27 +509,30 @@ static struct proxy_chain external_chain(struct port *t, const uint32_t *addr, u
     return c;
 }
 
-static struct proxy_chain internal_chain(struct port *t, const uint32_t *addr, uint16_t port, bool policy_local)
+static struct proxy_chain internal_chain(struct port *t, const uint32_t *addr, uint16_t port,
+                                         bool policy_local)
 {
     size_t n = policy_local ? t->e.n_local : t->e.n_all;
     struct proxy_chain c = { .kind = CHAIN_IP, .n = (uint32_t)n };
     if (t->affinity) {
-        c = (struct proxy_chain){ .kind = CHAIN_LIST, .n = policy_local ? local_list(t) : all_list(t) };
+        c = (struct proxy_chain){ .kind = CHAIN_LIST,
+                                  .n = policy_local ? local_list(t) : all_list(t) };
     } else {
         want_endpoints(t, addr, port, policy_local ? t->e.local : t->e.all, n, 0);
     }
     return c;
 }
 
-static void want_verdict(const struct port *t, enum proxy_set set, const uint32_t *addr, uint16_t port,
-                         const struct proxy_chain *c)
+static void want_verdict(const struct port *t, enum proxy_set set, const uint32_t *addr,
+                         uint16_t port, const struct proxy_chain *c)
 {
     struct wish *w = wish(t->p, set);
     key_port(w, addr, t->protocol, port);
     w->value.chain = *c;
 }
 
-/* No endpoints anywhere: refused. Some, but none that the policy allows: dropped, as others will answer for this address. */
+/* No endpoints anywhere: refused. Some, but none that the policy allows: dropped, as others will
+ * answer for this address. */
 static void want_nothing(const struct port *t, const uint32_t *addr, uint16_t port)
 {
     struct proxy_chain c = { .kind = t->e.n_all || t->e.n_local ? CHAIN_DROP : CHAIN_REJECT };
@@ -600,7 +611,8 @@ static void want_external(struct port *t, struct str ip, bool load_balancer)
         return;
     }
     if (!t->e.n_all) {
-        /* Local ones may be left when topology or termination empties the rest; without any the answer is to refuse. */
+        /* Local ones may be left when topology or termination empties the rest; without any the
+         * answer is to refuse. */
         if (!local || !t->e.n_local) {
             want_nothing(t, addr, port);
             return;
@@ -619,18 +631,21 @@ static uint32_t affinity_seconds(const struct core_v1_service_spec *spec)
     if (!str_eq(spec->session_affinity, STR("ClientIP"))) {
         return 0;
     }
-    return c && c->client_ip && c->client_ip->has_timeout_seconds && c->client_ip->timeout_seconds > 0
+    return c && c->client_ip && c->client_ip->has_timeout_seconds &&
+                   c->client_ip->timeout_seconds > 0
                ? (uint32_t)c->client_ip->timeout_seconds
                : AFFINITY_SECONDS;
 }
 
-static void want_port(struct pass *p, const struct core_v1_service_port *port, const struct endpoints *e)
+static void want_port(struct pass *p, const struct core_v1_service_port *port,
+                      const struct endpoints *e)
 {
     const struct core_v1_service *service = p->service;
     const struct core_v1_service_spec *spec = &service->spec;
     struct port t = { .p = p, .port = port, .e = *e, .affinity = affinity_seconds(spec) };
-    t.protocol = str_eq(port->protocol, STR("UDP")) ? IPPROTO_UDP
-                 : str_eq(port->protocol, STR("SCTP")) ? IPPROTO_SCTP : IPPROTO_TCP;
+    t.protocol = str_eq(port->protocol, STR("UDP"))    ? IPPROTO_UDP
+                 : str_eq(port->protocol, STR("SCTP")) ? IPPROTO_SCTP
+                                                       : IPPROTO_TCP;
     if (spec->n_cluster_ips) {
         for (size_t i = 0; i < spec->n_cluster_ips; i++) {
             want_cluster_ip(&t, spec->cluster_ips[i]);
@@ -668,7 +683,8 @@ static bool is_ours(const struct core_v1_service *s)
             return false;
         }
     }
-    return !str_eq(spec->type, STR("ExternalName")) && spec->cluster_ip.len && !str_eq(spec->cluster_ip, STR("None"));
+    return !str_eq(spec->type, STR("ExternalName")) && spec->cluster_ip.len &&
+           !str_eq(spec->cluster_ip, STR("None"));
 }
 
 /* Lists and firewalls of the Service that were not asked for this time go. */
@@ -729,17 +745,22 @@ void ruleset_set_service(struct ruleset *rs, struct str key, const struct core_v
     if (ours) {
         const struct core_v1_service_spec *spec = &service->spec;
         p.lists = allocate(spec->n_ports * 2 * sizeof(struct list_state *));
-        p.firewalls = allocate(spec->n_ports * MAX(service->status.load_balancer.n_ingress, (size_t)1) *
-                               sizeof(struct firewall *));
+        p.firewalls =
+            allocate(spec->n_ports * MAX(service->status.load_balancer.n_ingress, (size_t)1) *
+                     sizeof(struct firewall *));
         for (size_t i = 0; i < spec->n_ports; i++) {
-            struct endpoints_in in = { .slices = slices, .n_slices = n_slices, .port = &spec->ports[i],
-                                       .node = rs->config.node, .zone = str_c(rs->zone) };
+            struct endpoints_in in = { .slices = slices,
+                                       .n_slices = n_slices,
+                                       .port = &spec->ports[i],
+                                       .node = rs->config.node,
+                                       .zone = str_c(rs->zone) };
             struct endpoints e;
             if (endpoints_choose(&a, &in, &e)) {
                 want_port(&p, &spec->ports[i], &e);
             }
         }
-        if (str_eq(spec->type, STR("LoadBalancer")) && str_eq(spec->external_traffic_policy, STR("Local"))) {
+        if (str_eq(spec->type, STR("LoadBalancer")) &&
+            str_eq(spec->external_traffic_policy, STR("Local"))) {
             s->health_port = (uint16_t)spec->health_check_node_port;
         }
         qsort(p.wishes, p.n, p.n ? sizeof(struct wish) : 1, compare_wishes);
@@ -775,7 +796,8 @@ void ruleset_take_waiting(struct ruleset *rs, void (*fn)(void *data, struct str 
 static bool list_differs(const struct list_state *l)
 {
     return l->want.n != l->has.n || l->want.seconds != l->has.seconds ||
-           (l->want.n && memcmp(l->want.endpoints, l->has.endpoints, l->want.n * sizeof(*l->want.endpoints)) != 0);
+           (l->want.n && memcmp(l->want.endpoints, l->has.endpoints,
+                                l->want.n * sizeof(*l->want.endpoints)) != 0);
 }
 
 static void write_wanted_lists(struct ruleset *rs, struct nft_batch *x)
@@ -878,7 +900,8 @@ static void write_elements(struct ruleset *rs, struct nft_batch *x)
     for (struct state *q = rs->element_queue; q; q = q->next) {
         n_queued[((struct element *)q)->set]++;
     }
-    /* One set after the other; all deletions before all additions, since an element may move from one map to another. */
+    /* One set after the other; all deletions before all additions, since an element may move from
+     * one map to another. */
     for (int adds = 0; adds < 2; adds++) {
         for (int set = 0; set < SET_MAX; set++) {
             struct nft_element *out = allocate(n_queued[set] * sizeof(*out));
@@ -889,7 +912,8 @@ static void write_elements(struct ruleset *rs, struct nft_batch *x)
             }
             for (struct state *q = n_queued[set] ? rs->element_queue : NULL; q; q = q->next) {
                 struct element *e = (struct element *)q;
-                bool differs = !q->wanted || !q->applied || memcmp(&e->want, &e->has, sizeof(e->want)) != 0;
+                bool differs =
+                    !q->wanted || !q->applied || memcmp(&e->want, &e->has, sizeof(e->want)) != 0;
                 if (e->set != set || !differs || (adds ? !q->wanted : !q->applied)) {
                     continue;
                 }
@@ -974,8 +998,8 @@ static const struct element *find(const struct ruleset *rs, const struct wish *w
 }
 
 /* Does the chain of this address (NULL: node port) lead to the endpoint? */
-static bool leads_to(const struct ruleset *rs, const struct proxy_chain *c, const uint32_t *addr, uint8_t protocol, uint16_t port,
-                     const struct proxy_endpoint *e)
+static bool leads_to(const struct ruleset *rs, const struct proxy_chain *c, const uint32_t *addr,
+                     uint8_t protocol, uint16_t port, const struct proxy_endpoint *e)
 {
     if (c->kind == CHAIN_FIREWALL) {
         const struct firewall *f = map_get(&rs->firewalls, bytes_of(&c->n, 4));
@@ -983,7 +1007,8 @@ static bool leads_to(const struct ruleset *rs, const struct proxy_chain *c, cons
     }
     if (c->kind == CHAIN_LIST || c->kind == CHAIN_LIST_MASQ || c->kind == CHAIN_LIST_LOCAL) {
         const struct list_state *all = map_get(&rs->lists, bytes_of(&c->n, 4));
-        const struct list_state *local = c->n_local ? map_get(&rs->lists, bytes_of(&c->n_local, 4)) : NULL;
+        const struct list_state *local =
+            c->n_local ? map_get(&rs->lists, bytes_of(&c->n_local, 4)) : NULL;
         return (all && contains(all->want.endpoints, all->want.n, e)) ||
                (local && contains(local->want.endpoints, local->want.n, e));
     }
@@ -999,8 +1024,8 @@ static bool leads_to(const struct ruleset *rs, const struct proxy_chain *c, cons
     return false;
 }
 
-bool ruleset_connection_is_good(const struct ruleset *rs, uint8_t protocol, uint32_t addr, uint16_t port, bool is_local,
-                                const struct proxy_endpoint *endpoint)
+bool ruleset_connection_is_good(const struct ruleset *rs, uint8_t protocol, uint32_t addr,
+                                uint16_t port, bool is_local, const struct proxy_endpoint *endpoint)
 {
     struct wish by_ip = { .set = SET_SERVICE_IPS }, by_port = { .set = SET_NODEPORTS };
     key_port(&by_ip, &addr, protocol, port);
@@ -1027,7 +1052,9 @@ bool ruleset_next_health(const struct ruleset *rs, size_t *pos, struct ruleset_h
     while (map_next(&rs->services, pos, &key, &value)) {
         const struct service *s = value;
         if (s->health_port) {
-            *ret = (struct ruleset_health){ .key = key, .port = s->health_port, .n_local = s->n_local_ready };
+            *ret = (struct ruleset_health){ .key = key,
+                                            .port = s->health_port,
+                                            .n_local = s->n_local_ready };
             return true;
         }
     }
@@ -1036,6 +1063,8 @@ bool ruleset_next_health(const struct ruleset *rs, size_t *pos, struct ruleset_h
 
 void ruleset_stats(const struct ruleset *rs, struct ruleset_stats *ret)
 {
-    *ret = (struct ruleset_stats){ .services = rs->services.n, .service_ports = rs->n_service_ports,
-                                   .endpoints = rs->n_endpoints, .elements = rs->elements.n };
+    *ret = (struct ruleset_stats){ .services = rs->services.n,
+                                   .service_ports = rs->n_service_ports,
+                                   .endpoints = rs->n_endpoints,
+                                   .elements = rs->elements.n };
 }

@@ -1,8 +1,10 @@
 /*
- * What the Services put into the table, and the difference to what is there already. An engine: no I/O, no clock.
+ * What the Services put into the table, and the difference to what is there already. An engine: no
+ * I/O, no clock.
  *
- *     ruleset_set_service(rs, key, service, slices, n);    for each Service that changed, or (with NULL) is gone
- *     ruleset_write_changes(rs, &batch);                   or ruleset_write_all() into a table that is made anew
+ *     ruleset_set_service(rs, key, service, slices, n);    for each Service that changed, or (with
+ * NULL) is gone ruleset_write_changes(rs, &batch);                   or ruleset_write_all() into a
+ * table that is made anew
  */
 #ifndef PROXY_RULESET_H
 #define PROXY_RULESET_H
@@ -21,29 +23,36 @@ struct ruleset_config {
 struct ruleset *ruleset_new(const struct ruleset_config *config);
 /* NULL-safe. */
 struct ruleset *ruleset_free(struct ruleset *rs);
-/* The node's zone (topology.kubernetes.io/zone), copied. True if it is another than before: then all Services are to be set again. */
+/* The node's zone (topology.kubernetes.io/zone), copied. True if it is another than before: then
+ * all Services are to be set again. */
 bool ruleset_set_zone(struct ruleset *rs, struct str zone);
 
-/* Takes the Service's state ('key' is "namespace/name"; 'service' NULL: it is gone) and that of its EndpointSlices. Nothing is kept
- * of them. Ports that another Service holds already stay with that one; this one comes in when they are free. */
+/* Takes the Service's state ('key' is "namespace/name"; 'service' NULL: it is gone) and that of its
+ * EndpointSlices. Nothing is kept of them. Ports that another Service holds already stay with that
+ * one; this one comes in when they are free. */
 void ruleset_set_service(struct ruleset *rs, struct str key, const struct core_v1_service *service,
                          const struct discovery_v1_endpoint_slice *const *slices, size_t n_slices);
 /* Services that wait for a port which is free now: to be set again. Calls 'fn' with each key. */
 void ruleset_take_waiting(struct ruleset *rs, void (*fn)(void *data, struct str key), void *data);
 
-/* What changed since the last write, as one transaction's messages; then the ruleset counts it as applied. False: nothing changed. */
+/* What changed since the last write, as one transaction's messages; then the ruleset counts it as
+ * applied. False: nothing changed. */
 bool ruleset_write_changes(struct ruleset *rs, struct nft_batch *x);
 /* Everything, for a table that does not exist. */
 void ruleset_write_all(struct ruleset *rs, struct nft_batch *x);
 
-/* Did a change since the last call concern UDP (whose connections in the kernel must be looked through)? */
+/* Did a change since the last call concern UDP (whose connections in the kernel must be looked
+ * through)? */
 bool ruleset_take_udp_changed(struct ruleset *rs);
-/* May a tracked connection to this address and port (network order) go on, that goes to 'endpoint' now (NULL: its destination is not
- * rewritten)? False when it belongs to a service port that no longer has the endpoint. 'is_local': the address is one of this node. */
-bool ruleset_connection_is_good(const struct ruleset *rs, uint8_t protocol, uint32_t addr, uint16_t port, bool is_local,
+/* May a tracked connection to this address and port (network order) go on, that goes to 'endpoint'
+ * now (NULL: its destination is not rewritten)? False when it belongs to a service port that no
+ * longer has the endpoint. 'is_local': the address is one of this node. */
+bool ruleset_connection_is_good(const struct ruleset *rs, uint8_t protocol, uint32_t addr,
+                                uint16_t port, bool is_local,
                                 const struct proxy_endpoint *endpoint);
 
-/* Load balancers' health checks (healthCheckNodePort, with externalTrafficPolicy: Local). Steps through: start with '*pos' = 0. */
+/* Load balancers' health checks (healthCheckNodePort, with externalTrafficPolicy: Local). Steps
+ * through: start with '*pos' = 0. */
 struct ruleset_health {
     struct str key; /* valid until the next change */
     uint16_t port;

@@ -29,17 +29,22 @@ const char *proxy_set_name(enum proxy_set s)
 
 bool proxy_set_is_verdict(enum proxy_set s)
 {
-    return s == SET_SERVICE_IPS || s == SET_NODEPORTS || s == SET_NO_ENDPOINTS || s == SET_NO_ENDPOINT_PORTS;
+    return s == SET_SERVICE_IPS || s == SET_NODEPORTS || s == SET_NO_ENDPOINTS ||
+           s == SET_NO_ENDPOINT_PORTS;
 }
 
 void proxy_chain_name(const struct proxy_chain *c, char dst[PROXY_NAME_SIZE])
 {
-    static const char *const kinds[] = { "ip", "ip-masq", "ip-local", "port-masq", "port-local", "affinity",
-                                         "affinity-masq", "affinity-local", "reject", "", "firewall" };
+    static const char *const kinds[] = {
+        "ip",         "ip-masq",  "ip-local",      "port-masq",
+        "port-local", "affinity", "affinity-masq", "affinity-local",
+        "reject",     "",         "firewall"
+    };
     const char *kind = kinds[c->kind];
     if (c->kind == CHAIN_REJECT || c->kind == CHAIN_DROP) {
         snprintf(dst, PROXY_NAME_SIZE, "%s", kind);
-    } else if (c->kind == CHAIN_IP_LOCAL || c->kind == CHAIN_PORT_LOCAL || c->kind == CHAIN_LIST_LOCAL) {
+    } else if (c->kind == CHAIN_IP_LOCAL || c->kind == CHAIN_PORT_LOCAL ||
+               c->kind == CHAIN_LIST_LOCAL) {
         snprintf(dst, PROXY_NAME_SIZE, "%s-%u-%u-%u", kind, c->n, c->first, c->n_local);
     } else if (c->first) {
         snprintf(dst, PROXY_NAME_SIZE, "%s-%u-%u", kind, c->n, c->first);
@@ -65,21 +70,28 @@ bool proxy_cidr_parse(struct str s, struct proxy_cidr *ret)
 
 /* ---- sets ---- */
 
-static void add_set(struct nft_batch *x, enum proxy_set which, const enum nft_type *types, size_t n, uint32_t data_type,
-                    uint32_t data_len)
+static void add_set(struct nft_batch *x, enum proxy_set which, const enum nft_type *types, size_t n,
+                    uint32_t data_type, uint32_t data_len)
 {
-    struct nft_set s = { .name = proxy_set_name(which), .id = (uint32_t)which + 1, .key_type = nft_types(types, n),
-                         .data_type = data_type, .data_len = data_len };
+    struct nft_set s = { .name = proxy_set_name(which),
+                         .id = (uint32_t)which + 1,
+                         .key_type = nft_types(types, n),
+                         .data_type = data_type,
+                         .data_len = data_len };
     for (size_t i = 0; i < n; i++) {
-        s.fields[i] = types[i] == NFT_TYPE_INET_PROTO ? 1 : types[i] == NFT_TYPE_INET_SERVICE ? 2 : 4;
+        s.fields[i] = types[i] == NFT_TYPE_INET_PROTO     ? 1
+                      : types[i] == NFT_TYPE_INET_SERVICE ? 2
+                                                          : 4;
     }
     nft_add_set(x, &s);
 }
 
 static void add_sets(struct nft_batch *x)
 {
-    static const enum nft_type service[] = { NFT_TYPE_IPADDR, NFT_TYPE_INET_PROTO, NFT_TYPE_INET_SERVICE, NFT_TYPE_MARK },
-                               port[] = { NFT_TYPE_INET_PROTO, NFT_TYPE_INET_SERVICE, NFT_TYPE_MARK },
+    static const enum nft_type service[] = { NFT_TYPE_IPADDR, NFT_TYPE_INET_PROTO,
+                                             NFT_TYPE_INET_SERVICE, NFT_TYPE_MARK },
+                               port[] = { NFT_TYPE_INET_PROTO, NFT_TYPE_INET_SERVICE,
+                                          NFT_TYPE_MARK },
                                endpoint[] = { NFT_TYPE_IPADDR, NFT_TYPE_INET_SERVICE },
                                pair[] = { NFT_TYPE_IPADDR, NFT_TYPE_IPADDR };
     const uint32_t endpoint_type = nft_types(endpoint, 2);
@@ -105,7 +117,8 @@ static void load_daddr(struct nft_batch *x, uint32_t reg)
     nft_payload(x, NFT_PAYLOAD_NETWORK_HEADER, 16, 4, reg);
 }
 
-/* protocol and destination port in two registers. TCP, UDP and SCTP have their ports in the same place. */
+/* protocol and destination port in two registers. TCP, UDP and SCTP have their ports in the same
+ * place. */
 static void load_port(struct nft_batch *x, uint32_t reg)
 {
     nft_meta(x, NFT_META_L4PROTO, reg);
@@ -130,7 +143,8 @@ static void match_saddr(struct nft_batch *x, const struct proxy_cidr *c, uint32_
     match_cidr(x, c, op);
 }
 
-/* The destination is an address of this node (in 'c', if not NULL); loopback is left out, for it cannot be routed elsewhere. */
+/* The destination is an address of this node (in 'c', if not NULL); loopback is left out, for it
+ * cannot be routed elsewhere. */
 static void match_node_address(struct nft_batch *x, const struct proxy_cidr *c)
 {
     static const uint8_t first[] = { 0xff, 0, 0, 0 }, loopback[] = { 127, 0, 0, 0 };
@@ -162,7 +176,8 @@ static void jump(struct nft_batch *x, const char *from, const char *to)
 }
 
 /* Node ports are looked up for addresses of the node: all, or those in the configured ranges. */
-static void add_nodeport_rules(struct nft_batch *x, const struct proxy_table_config *c, const char *chain, enum proxy_set map)
+static void add_nodeport_rules(struct nft_batch *x, const struct proxy_table_config *c,
+                               const char *chain, enum proxy_set map)
 {
     for (size_t i = 0; i < MAX(c->n_nodeport_addresses, (size_t)1); i++) {
         nft_rule_begin(x, chain);
@@ -213,7 +228,8 @@ static void add_masquerading_chain(struct nft_batch *x)
     nft_masquerade(x, true);
     nft_rule_end(x);
 
-    /* A pod that reached itself through a Service would answer itself directly: the connection goes by way of the node. */
+    /* A pod that reached itself through a Service would answer itself directly: the connection goes
+     * by way of the node. */
     nft_rule_begin(x, "masquerading");
     nft_ct(x, NFT_CT_STATUS, R(0));
     nft_bitwise(x, R(0), IPS_DST_NAT, 0);
@@ -276,7 +292,8 @@ void proxy_table_create(struct nft_batch *x, const struct proxy_table_config *c)
 /* ---- chains by number of endpoints ---- */
 
 /* One of the endpoints: address and port into registers 0 and 1, and there. */
-static void add_dnat_rule(struct nft_batch *x, const char *name, bool by_port, uint32_t first, uint32_t n)
+static void add_dnat_rule(struct nft_batch *x, const char *name, bool by_port, uint32_t first,
+                          uint32_t n)
 {
     uint32_t number = by_port ? R(2) : R(3);
     nft_rule_begin(x, name);
@@ -305,8 +322,10 @@ static void add_drop(struct nft_batch *x, const char *from)
     nft_rule_end(x);
 }
 
-/* externalTrafficPolicy: Local is about those outside: pods and the node itself use all endpoints ('everywhere'). */
-static void add_insider_rules(struct nft_batch *x, const struct proxy_table_config *c, const char *name, const char *everywhere)
+/* externalTrafficPolicy: Local is about those outside: pods and the node itself use all endpoints
+ * ('everywhere'). */
+static void add_insider_rules(struct nft_batch *x, const struct proxy_table_config *c,
+                              const char *name, const char *everywhere)
 {
     if (c->has_pod_cidr) {
         nft_rule_begin(x, name);
@@ -324,18 +343,21 @@ static void add_insider_rules(struct nft_batch *x, const struct proxy_table_conf
 }
 
 /* A name of a list or of what belongs to it. */
-static const char *list_name(char dst[PROXY_NAME_SIZE], const char *what, uint32_t id, const struct proxy_endpoint *e)
+static const char *list_name(char dst[PROXY_NAME_SIZE], const char *what, uint32_t id,
+                             const struct proxy_endpoint *e)
 {
     char ip[INET_ADDRSTRLEN];
     if (e) {
-        snprintf(dst, PROXY_NAME_SIZE, "%s-%u-%s/%u", what, id, inet_ntop(AF_INET, &e->addr, ip, sizeof(ip)), ntohs(e->port));
+        snprintf(dst, PROXY_NAME_SIZE, "%s-%u-%s/%u", what, id,
+                 inet_ntop(AF_INET, &e->addr, ip, sizeof(ip)), ntohs(e->port));
     } else {
         snprintf(dst, PROXY_NAME_SIZE, "%s-%u", what, id);
     }
     return dst;
 }
 
-void proxy_table_add_chain(struct nft_batch *x, const struct proxy_table_config *config, const struct proxy_chain *c)
+void proxy_table_add_chain(struct nft_batch *x, const struct proxy_table_config *config,
+                           const struct proxy_chain *c)
 {
     char name[PROXY_NAME_SIZE], other[PROXY_NAME_SIZE + 8];
     bool by_port = c->kind == CHAIN_PORT_MASQ || c->kind == CHAIN_PORT_LOCAL;
@@ -347,9 +369,7 @@ void proxy_table_add_chain(struct nft_batch *x, const struct proxy_table_config 
         jump(x, name, MARK_CHAIN);
         add_dnat_rule(x, name, by_port, c->first, c->n);
         break;
-    case CHAIN_IP:
-        add_dnat_rule(x, name, by_port, c->first, c->n);
-        break;
+    case CHAIN_IP: add_dnat_rule(x, name, by_port, c->first, c->n); break;
     case CHAIN_IP_LOCAL:
     case CHAIN_PORT_LOCAL:
         if (c->n) {
@@ -379,8 +399,7 @@ void proxy_table_add_chain(struct nft_batch *x, const struct proxy_table_config 
     case CHAIN_LIST:
     case CHAIN_REJECT:
     case CHAIN_DROP:
-    case CHAIN_FIREWALL:
-        break;
+    case CHAIN_FIREWALL: break;
     }
 }
 
@@ -410,12 +429,17 @@ static bool list_has(const struct proxy_list *l, const struct proxy_endpoint *e)
 }
 
 /* The endpoint's chain remembers the source for a while, and rewrites the destination. */
-static void add_list_endpoint(struct nft_batch *x, const struct proxy_list *l, const struct proxy_endpoint *e)
+static void add_list_endpoint(struct nft_batch *x, const struct proxy_list *l,
+                              const struct proxy_endpoint *e)
 {
     char chain[PROXY_NAME_SIZE], set[PROXY_NAME_SIZE];
     list_name(chain, "endpoint", l->id, e);
     list_name(set, "sources", l->id, e);
-    struct nft_set s = { .name = set, .id = 0x10000 + x->n_messages, .fields = { 4 }, .key_type = NFT_TYPE_IPADDR, .dynamic = true };
+    struct nft_set s = { .name = set,
+                         .id = 0x10000 + x->n_messages,
+                         .fields = { 4 },
+                         .key_type = NFT_TYPE_IPADDR,
+                         .dynamic = true };
     nft_add_set(x, &s);
     nft_add_chain(x, chain);
     nft_rule_begin(x, chain);
@@ -450,7 +474,8 @@ static void add_list_rules(struct nft_batch *x, const struct proxy_list *l)
     }
 }
 
-void proxy_table_change_list(struct nft_batch *x, const struct proxy_list *old, const struct proxy_list *list)
+void proxy_table_change_list(struct nft_batch *x, const struct proxy_list *old,
+                             const struct proxy_list *list)
 {
     char name[PROXY_NAME_SIZE];
     list_name(name, "affinity", list ? list->id : old->id, NULL);

@@ -28,16 +28,25 @@ static void setup(struct fixture *f)
     *f = (struct fixture){ 0 };
     arena_init(&f->a, 1 << 20);
     f->rs = ruleset_new(&config);
-    f->port = (struct core_v1_service_port){ .name = STR("web"), .protocol = STR("TCP"), .port = 80 };
-    f->service.spec = (struct core_v1_service_spec){ .ports = &f->port, .n_ports = 1, .cluster_ip = STR("10.96.0.10"),
-                                                     .type = STR("ClusterIP") };
-    f->slice_port = (struct discovery_v1_endpoint_port){ .name = STR("web"), .protocol = STR("TCP"), .port = 8080, .has_port = true };
-    f->slice = (struct discovery_v1_endpoint_slice){ .address_type = STR("IPv4"), .endpoints = f->endpoints, .n_endpoints = 3,
-                                                     .ports = &f->slice_port, .n_ports = 1 };
+    f->port =
+        (struct core_v1_service_port){ .name = STR("web"), .protocol = STR("TCP"), .port = 80 };
+    f->service.spec = (struct core_v1_service_spec){
+        .ports = &f->port, .n_ports = 1, .cluster_ip = STR("10.96.0.10"), .type = STR("ClusterIP")
+    };
+    f->slice_port = (struct discovery_v1_endpoint_port){
+        .name = STR("web"), .protocol = STR("TCP"), .port = 8080, .has_port = true
+    };
+    f->slice = (struct discovery_v1_endpoint_slice){ .address_type = STR("IPv4"),
+                                                     .endpoints = f->endpoints,
+                                                     .n_endpoints = 3,
+                                                     .ports = &f->slice_port,
+                                                     .n_ports = 1 };
     for (int i = 0; i < MAX_ENDPOINTS; i++) {
         f->addresses[i] = arena_printf(&f->a, "10.1.0.%d", i + 1);
-        f->endpoints[i] = (struct discovery_v1_endpoint){ .addresses = &f->addresses[i], .n_addresses = 1,
-                                                          .node_name = i ? STR("other") : STR("here") };
+        f->endpoints[i] =
+            (struct discovery_v1_endpoint){ .addresses = &f->addresses[i],
+                                            .n_addresses = 1,
+                                            .node_name = i ? STR("other") : STR("here") };
     }
 }
 
@@ -71,7 +80,9 @@ static struct endpoints choose(struct fixture *f, struct str zone)
     static const struct discovery_v1_endpoint_slice *slices[1];
     struct endpoints e;
     slices[0] = &f->slice;
-    struct endpoints_in in = { .slices = slices, .n_slices = 1, .port = &f->port, .node = STR("here"), .zone = zone };
+    struct endpoints_in in = {
+        .slices = slices, .n_slices = 1, .port = &f->port, .node = STR("here"), .zone = zone
+    };
     CHECK(endpoints_choose(&f->a, &in, &e));
     return e;
 }
@@ -80,7 +91,8 @@ static bool good(struct fixture *f, const char *endpoint)
 {
     struct proxy_endpoint e = { .port = htons(8080) };
     CHECK(inet_pton(AF_INET, endpoint, &e.addr) == 1);
-    return ruleset_connection_is_good(f->rs, IPPROTO_TCP, inet_addr("10.96.0.10"), htons(80), false, &e);
+    return ruleset_connection_is_good(f->rs, IPPROTO_TCP, inet_addr("10.96.0.10"), htons(80), false,
+                                      &e);
 }
 
 TEST(nothing_changed_is_nothing_written)
@@ -139,7 +151,8 @@ TEST(an_address_belongs_to_the_first_until_it_is_free)
     set(&f, STR("ns/b"), true);
     write(&f);
     struct proxy_endpoint e = { .addr = inet_addr("10.1.0.1"), .port = htons(8080) };
-    CHECK(ruleset_connection_is_good(f.rs, IPPROTO_TCP, inet_addr("192.0.2.1"), htons(80), false, &e));
+    CHECK(ruleset_connection_is_good(f.rs, IPPROTO_TCP, inet_addr("192.0.2.1"), htons(80), false,
+                                     &e));
     set(&f, STR("ns/b"), false);
     write(&f);
     struct ruleset_stats stats;
@@ -165,8 +178,10 @@ TEST(connections_to_endpoints_that_are_gone_are_not_good)
     CHECK(good(&f, "10.1.0.2"));
     CHECK(!good(&f, "10.1.0.3"));
     /* Went past us before there were endpoints; and what is no service of ours. */
-    CHECK(!ruleset_connection_is_good(f.rs, IPPROTO_TCP, inet_addr("10.96.0.10"), htons(80), false, NULL));
-    CHECK(ruleset_connection_is_good(f.rs, IPPROTO_TCP, inet_addr("10.96.0.99"), htons(80), false, NULL));
+    CHECK(!ruleset_connection_is_good(f.rs, IPPROTO_TCP, inet_addr("10.96.0.10"), htons(80), false,
+                                      NULL));
+    CHECK(ruleset_connection_is_good(f.rs, IPPROTO_TCP, inet_addr("10.96.0.99"), htons(80), false,
+                                     NULL));
     f.slice.n_endpoints = 0;
     set(&f, STR("ns/a"), true);
     CHECK(!good(&f, "10.1.0.1"));
@@ -180,8 +195,12 @@ TEST(only_ready_endpoints_count_and_terminating_ones_when_none_is_left)
     f.endpoints[1].conditions = (struct discovery_v1_endpoint_conditions){ .has_ready = true };
     CHECK_INT(choose(&f, STR_NULL).n_all, 2);
     for (int i = 0; i < 3; i++) {
-        f.endpoints[i].conditions = (struct discovery_v1_endpoint_conditions){ .has_ready = true, .has_serving = true, .serving = i > 0,
-                                                                               .has_terminating = true, .terminating = true };
+        f.endpoints[i].conditions =
+            (struct discovery_v1_endpoint_conditions){ .has_ready = true,
+                                                       .has_serving = true,
+                                                       .serving = i > 0,
+                                                       .has_terminating = true,
+                                                       .terminating = true };
     }
     struct endpoints e = choose(&f, STR_NULL);
     CHECK_INT(e.n_all, 2);
@@ -194,8 +213,11 @@ TEST(a_terminating_endpoint_of_this_node_serves_local_traffic_beside_ready_ones_
 {
     struct fixture f;
     setup(&f);
-    f.endpoints[0].conditions = (struct discovery_v1_endpoint_conditions){ .has_ready = true, .has_serving = true, .serving = true,
-                                                                           .has_terminating = true, .terminating = true };
+    f.endpoints[0].conditions = (struct discovery_v1_endpoint_conditions){ .has_ready = true,
+                                                                           .has_serving = true,
+                                                                           .serving = true,
+                                                                           .has_terminating = true,
+                                                                           .terminating = true };
     struct endpoints e = choose(&f, STR_NULL);
     CHECK_INT(e.n_all, 2);
     CHECK_INT(e.n_local, 1);
@@ -208,7 +230,8 @@ TEST(hints_count_when_all_endpoints_have_them_and_one_is_for_this_zone)
 {
     struct fixture f;
     struct discovery_v1_for_zone a = { .name = STR("a") }, b = { .name = STR("b") };
-    struct discovery_v1_endpoint_hints for_a = { .for_zones = &a, .n_for_zones = 1 }, for_b = { .for_zones = &b, .n_for_zones = 1 };
+    struct discovery_v1_endpoint_hints for_a = { .for_zones = &a, .n_for_zones = 1 },
+                                       for_b = { .for_zones = &b, .n_for_zones = 1 };
     setup(&f);
     f.endpoints[0].hints = f.endpoints[1].hints = &for_a;
     CHECK_INT(choose(&f, STR("a")).n_all, 3);

@@ -1,4 +1,5 @@
-/* Traffic through the table, in network namespaces of our own. Skipped without the rights for them. */
+/* Traffic through the table, in network namespaces of our own. Skipped without the
+ * rights for them. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/netfilter.h>
@@ -60,18 +61,26 @@ static void setup(struct fixture *f)
         f->tcp[i] = listen_on(ips[i], SOCK_STREAM);
         f->udp[i] = listen_on(ips[i], SOCK_DGRAM);
         f->addresses[i] = str_c(ips[i]);
-        f->endpoints[i] = (struct discovery_v1_endpoint){ .addresses = &f->addresses[i], .n_addresses = 1,
-                                                          .node_name = i ? STR("other") : STR("here") };
+        f->endpoints[i] =
+            (struct discovery_v1_endpoint){ .addresses = &f->addresses[i],
+                                            .n_addresses = 1,
+                                            .node_name = i ? STR("other") : STR("here") };
     }
     netns_enter(f->ns.node);
     f->nl = nft_socket_open(&err);
     CHECK_OK(f->nl != NULL, &err);
     f->port = (struct core_v1_service_port){ .protocol = STR("TCP"), .port = 80 };
-    f->service.spec = (struct core_v1_service_spec){ .ports = &f->port, .n_ports = 1, .cluster_ip = STR("10.96.0.10"),
-                                                     .type = STR("ClusterIP") };
-    f->slice_port = (struct discovery_v1_endpoint_port){ .protocol = STR("TCP"), .port = PORT, .has_port = true };
-    f->slice = (struct discovery_v1_endpoint_slice){ .address_type = STR("IPv4"), .endpoints = f->endpoints,
-                                                     .n_endpoints = N_ENDPOINTS, .ports = &f->slice_port, .n_ports = 1 };
+    f->service.spec = (struct core_v1_service_spec){
+        .ports = &f->port, .n_ports = 1, .cluster_ip = STR("10.96.0.10"), .type = STR("ClusterIP")
+    };
+    f->slice_port = (struct discovery_v1_endpoint_port){ .protocol = STR("TCP"),
+                                                         .port = PORT,
+                                                         .has_port = true };
+    f->slice = (struct discovery_v1_endpoint_slice){ .address_type = STR("IPv4"),
+                                                     .endpoints = f->endpoints,
+                                                     .n_endpoints = N_ENDPOINTS,
+                                                     .ports = &f->slice_port,
+                                                     .n_ports = 1 };
     struct ruleset_config config = { .node = STR("here"), .table.has_pod_cidr = true };
     CHECK(proxy_cidr_parse(STR("10.9.1.0/24"), &config.table.pod_cidr));
     f->rs = ruleset_new(&config);
@@ -108,10 +117,13 @@ static void apply(struct fixture *f)
     nft_batch_deinit(&x);
 }
 
-/* Connects from an address in a namespace; says which endpoint got it and (may be NULL) from whom. -1 refused, -2 no answer. */
-static int reach_from(struct fixture *f, int ns, const char *from, const char *ip, uint16_t port, uint32_t *ret_source)
+/* Connects from an address in a namespace; says which endpoint got it and (may be NULL) from whom.
+ * -1 refused, -2 no answer. */
+static int reach_from(struct fixture *f, int ns, const char *from, const char *ip, uint16_t port,
+                      uint32_t *ret_source)
 {
-    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) }, me = { .sin_family = AF_INET }, peer;
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) },
+                       me = { .sin_family = AF_INET }, peer;
     socklen_t len = sizeof(peer);
     int result = -2, e = 0;
     netns_enter(ns);
@@ -259,7 +271,8 @@ TEST(external_policy_local_keeps_the_source_and_the_node)
         CHECK_INT(reach_from(&f, f.ns.clients, "10.9.2.2", "10.9.2.254", 30080, &source), 0);
         CHECK_INT(source, ADDR(10, 9, 2, 2));
     }
-    /* The node itself uses all of them; with none here, outsiders get no answer and the node still does. */
+    /* The node itself uses all of them; with none here, outsiders get no answer and the node still
+     * does. */
     f.endpoints[0].node_name = STR("other");
     apply(&f);
     CHECK_INT(reach(&f, "203.0.113.7", 80), -2);
@@ -326,7 +339,8 @@ static bool is_good(void *data, const struct conntrack_flow *c)
     const struct fixture *f = data;
     struct proxy_endpoint e = { .addr = c->replier, .port = c->replier_port };
     bool rewritten = c->replier != c->destination || c->replier_port != c->destination_port;
-    return ruleset_connection_is_good(f->rs, c->protocol, c->destination, c->destination_port, false, rewritten ? &e : NULL);
+    return ruleset_connection_is_good(f->rs, c->protocol, c->destination, c->destination_port,
+                                      false, rewritten ? &e : NULL);
 }
 
 TEST(a_udp_client_moves_on_when_its_endpoint_is_gone)
@@ -392,7 +406,8 @@ TEST(what_nft_lists_can_be_read_and_a_service_that_goes_leaves_nothing)
     f.service.spec.external_traffic_policy = STR("Local");
     f.port.node_port = 30080;
     apply(&f);
-    CHECK(netns_run((const char *const[]){ "sh", "-c", "nft list table ip " PROXY_TABLE " > /dev/null", NULL }));
+    CHECK(netns_run((const char *const[]){
+        "sh", "-c", "nft list table ip " PROXY_TABLE " > /dev/null", NULL }));
     ruleset_set_service(f.rs, STR("ns/svc"), NULL, slices, 0);
     struct nft_batch x;
     struct err err;
@@ -405,6 +420,9 @@ TEST(what_nft_lists_can_be_read_and_a_service_that_goes_leaves_nothing)
     CHECK_INT(stats.elements, 0);
     CHECK_INT(stats.endpoints, 0);
     CHECK(netns_run((const char *const[]){
-        "sh", "-c", "! nft list table ip " PROXY_TABLE " | grep -E 'elements = |(chain|set) (affinity|endpoint|sources|port)-'", NULL }));
+        "sh", "-c",
+        "! nft list table ip " PROXY_TABLE
+        " | grep -E 'elements = |(chain|set) (affinity|endpoint|sources|port)-'",
+        NULL }));
     teardown(&f);
 }
