@@ -1,0 +1,93 @@
+/*
+ * What the subjects of coracle-bench share: the server that is driven, the processes that are watched while it is, and the
+ * figures found. A subject is one const struct in one file, listed in coracle-bench.c; subjects run in that order, and a
+ * later one uses the objects that an earlier one left.
+ */
+#ifndef BENCH_BENCH_H
+#define BENCH_BENCH_H
+
+#include "bench/histogram.h"
+#include "bench/usage.h"
+#include "net/http-client.h"
+
+struct bench_figure {
+    const char *subject;
+    char name[64];
+    char unit[16];
+    double value;
+};
+
+#define BENCH_FIGURES_MAX 512
+#define BENCH_PROCESSES_MAX 16
+
+struct bench {
+    struct loop *loop;
+    struct http_client *http;
+    struct str prefix;        /* path of the server's URL, without a slash at its end */
+    struct str authorization; /* header value, or absent */
+    char ns[64];              /* the namespace that everything is made in */
+    unsigned requests;        /* how many a subject of single requests sends */
+    unsigned concurrency;     /* how many of them are under way at once */
+    unsigned objects;         /* pods in a list */
+    unsigned watchers, nodes, pods, replicas;
+    unsigned n_pods;          /* pods pod-0 … that exist now */
+    struct usage_process processes[BENCH_PROCESSES_MAX]; /* of the server; none: only times are measured */
+    size_t n_processes;
+
+    const char *subject; /* that runs now */
+    struct bench_figure figures[BENCH_FIGURES_MAX];
+    size_t n_figures;
+};
+
+struct bench_subject {
+    const char *name;
+    const char *about;
+    bool (*run)(struct bench *b, struct err *err);
+};
+
+/* Adds a figure to the report. */
+PRINTF_LIKE(4, 5) void bench_figure(struct bench *b, double value, const char *unit, const char *name, ...);
+
+/* One request. 'method' and 'content_type' are literals; 'content_type' NULL: no body. */
+struct bench_request {
+    const char *method;
+    char target[256]; /* without the prefix of the URL */
+    const char *content_type;
+    struct buf body;
+};
+
+/* Sends the request; the ops are called as those of net/http-client.h. */
+struct http_call *bench_send(struct bench *b, const struct bench_request *r, const struct http_call_ops *ops, void *arg);
+/* Sends one request and waits for its answer. False when the status is neither 2xx nor 'also' (0: none). */
+MUST_CHECK bool bench_do(struct bench *b, const struct bench_request *r, int also, struct err *err);
+
+/*
+ * A closed loop: 'n' requests, 'concurrency' under way at once, each made by 'make' when its turn comes. An answer that is no
+ * 2xx ends the load with the server's words.
+ */
+struct load {
+    unsigned n, concurrency;
+    void (*make)(struct bench *b, unsigned i, struct bench_request *r, void *arg);
+    void *arg;
+    uint64_t sample_ms; /* above 0: how often the memory of the processes is looked at meanwhile */
+
+    /* the result */
+    struct histogram latency; /* nanoseconds */
+    uint64_t elapsed_ns, bytes;
+    struct usage before, after, most; /* 'most': the largest memory seen, with 'sample_ms' */
+};
+MUST_CHECK bool load_run(struct bench *b, struct load *l, struct err *err);
+/* The usual figures of a load: requests a second, latencies, CPU of each process per 1,000 requests. */
+void load_report(struct bench *b, const struct load *l);
+/* CPU and memory alone, for 'n' of 'what'. */
+void bench_report_usage(struct bench *b, const struct usage *before, const struct usage *after, double n, const char *what);
+
+/* Makes pods until there are 'n', not measured. */
+MUST_CHECK bool bench_need_pods(struct bench *b, unsigned n, struct err *err);
+/* Turns the loop until '*left' is 0 or 'timeout_ms' are over. */
+MUST_CHECK bool bench_wait(struct bench *b, const unsigned *left, uint64_t timeout_ms, struct err *err);
+
+extern const struct bench_subject bench_connect, bench_create, bench_get, bench_update, bench_status, bench_list, bench_lists,
+    bench_watch, bench_delete, bench_schedule, bench_deployment, bench_fill;
+
+#endif

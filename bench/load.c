@@ -1,0 +1,282 @@
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "bench/bench.h"
+#include "net/loop.h"
+
+/* ---- one request at a time ---- */
+
+struct http_call *bench_send(struct bench *b, const struct bench_request *r, const struct http_call_ops *ops, void *arg)
+{
+    char target[512];
+    snprintf(target, sizeof(target), "%.*s%s", STR_ARG(b->prefix), r->target);
+    struct http_header headers[4];
+    size_t n = 0;
+    headers[n++] = (struct http_header){ STR("user-agent"), STR("coracle-bench") };
+    headers[n++] = (struct http_header){ STR("accept"), STR("application/json") };
+    if (!str_empty(b->authorization)) {
+        headers[n++] = (struct http_header){ STR("authorization"), b->authorization };
+    }
+    struct net_chunk body;
+    struct http_call_config config = { .method = str_c(r->method), .target = str_c(target), .headers = headers };
+    if (r->content_type) {
+        headers[n++] = (struct http_header){ STR("content-type"), str_c(r->content_type) };
+        body = net_chunk_copy(buf_str(&r->body));
+        config.body = &body;
+        config.n_body = 1;
+    }
+    config.n_headers = n;
+    return http_client_start(b->http, &config, ops, arg);
+}
+
+struct single {
+    int status;
+    unsigned left;
+    struct buf text; /* the beginning of the answer, for the error */
+    struct err err;
+};
+
+static void single_response(struct http_call *c, const struct http_response *r, void *arg)
+{
+    (void)c;
+    struct single *s = arg;
+    s->status = r->status;
+}
+
+static void single_body(struct http_call *c, struct str data, void *arg)
+{
+    (void)c;
+    struct single *s = arg;
+    if (s->text.len < 600) {
+        buf_append(&s->text, str_sub(data, 0, 600));
+    }
+}
+
+static void single_end(struct http_call *c, const struct http_headers *trailers, void *arg)
+{
+    (void)c, (void)trailers;
+    struct single *s = arg;
+    s->left = 0;
+}
+
+static void single_error(struct http_call *c, const struct http_call_error *e, void *arg)
+{
+    (void)c;
+    struct single *s = arg;
+    s->err = e->err;
+    s->left = 0;
+}
+
+static const struct http_call_ops single_ops = {
+    .on_response = single_response, .on_body = single_body, .on_end = single_end, .on_error = single_error
+};
+
+bool bench_do(struct bench *b, const struct bench_request *r, int also, struct err *err)
+{
+    struct single s = { .left = 1 };
+    buf_init(&s.text, 4096);
+    struct http_call *call = bench_send(b, r, &single_ops, &s);
+    bool ok = bench_wait(b, &s.left, 60000, err);
+    if (!ok) {
+        http_call_cancel(call);
+    } else if (s.err.code != ERR_NONE) {
+        *err = s.err;
+        ok = false;
+    } else if ((s.status < 200 || s.status > 299) && s.status != also) {
+        ok = err_set(err, ERR_INTERNAL, "%s %s: HTTP %d: %.*s", r->method, r->target, s.status, STR_ARG(buf_str(&s.text)));
+    }
+    buf_deinit(&s.text);
+    return ok;
+}
+
+bool bench_wait(struct bench *b, const unsigned *left, uint64_t timeout_ms, struct err *err)
+{
+    uint64_t end = clock_mono_ms() + timeout_ms;
+    while (*left > 0) {
+        loop_turn(b->loop, 100);
+        if (clock_mono_ms() > end) {
+            return err_set(err, ERR_TIMEOUT, "%u were still missing after %u s", *left, (unsigned)(timeout_ms / 1000));
+        }
+    }
+    return true;
+}
+
+/* ---- the closed loop ---- */
+
+struct running;
+
+struct slot {
+    struct running *run;
+    struct http_call *call;
+    struct bench_request request;
+    uint64_t begin_ns;
+    int status;
+    struct buf refused; /* the beginning of an answer that is no 2xx */
+};
+
+struct running {
+    struct bench *bench;
+    struct load *load;
+    unsigned next;      /* request to send next */
+    unsigned left;      /* answers that are missing */
+    unsigned last_left; /* for the stall check */
+    struct err err;
+};
+
+static void slot_start(struct slot *s);
+
+static void slot_fail(struct slot *s)
+{
+    s->run->left = 0;
+}
+
+static void load_response(struct http_call *c, const struct http_response *r, void *arg)
+{
+    (void)c;
+    struct slot *s = arg;
+    s->status = r->status;
+}
+
+static void load_body(struct http_call *c, struct str data, void *arg)
+{
+    (void)c;
+    struct slot *s = arg;
+    s->run->load->bytes += data.len;
+    if (s->status > 299 && s->refused.len < 600) {
+        buf_append(&s->refused, str_sub(data, 0, 600));
+    }
+}
+
+static void load_end(struct http_call *c, const struct http_headers *trailers, void *arg)
+{
+    (void)c, (void)trailers;
+    struct slot *s = arg;
+    struct running *run = s->run;
+    s->call = NULL;
+    if (run->err.code != ERR_NONE) {
+        return;
+    }
+    if (s->status < 200 || s->status > 299) {
+        (void)err_set(&run->err, ERR_INTERNAL, "%s %s: HTTP %d: %.*s", s->request.method, s->request.target, s->status,
+                      STR_ARG(buf_str(&s->refused)));
+        slot_fail(s);
+        return;
+    }
+    histogram_add(&run->load->latency, clock_mono_ns() - s->begin_ns);
+    run->left--;
+    slot_start(s);
+}
+
+static void load_error(struct http_call *c, const struct http_call_error *e, void *arg)
+{
+    (void)c;
+    struct slot *s = arg;
+    s->call = NULL;
+    if (s->run->err.code == ERR_NONE) {
+        s->run->err = e->err;
+        slot_fail(s);
+    }
+}
+
+static const struct http_call_ops load_ops = {
+    .on_response = load_response, .on_body = load_body, .on_end = load_end, .on_error = load_error
+};
+
+static void slot_start(struct slot *s)
+{
+    struct running *run = s->run;
+    if (run->next >= run->load->n) {
+        return;
+    }
+    buf_clear(&s->request.body);
+    buf_clear(&s->refused);
+    s->request.content_type = NULL;
+    run->load->make(run->bench, run->next++, &s->request, run->load->arg);
+    s->begin_ns = clock_mono_ns();
+    s->call = bench_send(run->bench, &s->request, &load_ops, s);
+}
+
+static bool turn_until_answered(struct running *run, struct err *err)
+{
+    struct bench *b = run->bench;
+    struct load *l = run->load;
+    uint64_t sample_at = 0, progress_at = clock_mono_ms();
+    while (run->left > 0) {
+        loop_turn(b->loop, l->sample_ms ? (int)l->sample_ms : 1000);
+        uint64_t now = clock_mono_ms();
+        if (l->sample_ms && now >= sample_at) {
+            struct usage u = { 0 };
+            if (!usage_read(b->processes, b->n_processes, &u, err)) {
+                return false;
+            }
+            usage_most(&l->most, &u, b->n_processes);
+            sample_at = now + l->sample_ms;
+        }
+        if (run->left != run->last_left) {
+            run->last_left = run->left;
+            progress_at = now;
+        } else if (now > progress_at + 60000) {
+            return err_set(err, ERR_TIMEOUT, "no answer came for a minute, %u are missing", run->left);
+        }
+    }
+    if (run->err.code != ERR_NONE) {
+        *err = run->err;
+        return false;
+    }
+    return true;
+}
+
+bool load_run(struct bench *b, struct load *l, struct err *err)
+{
+    struct running run = { .bench = b, .load = l, .left = l->n };
+    unsigned concurrency = MIN(l->n, l->concurrency);
+    struct slot *slots = calloc(concurrency, sizeof(*slots));
+    if (!slots) {
+        return err_set(err, ERR_NO_MEMORY, "out of memory");
+    }
+    l->latency = (struct histogram){ .n = 0 };
+    l->bytes = 0;
+    bool ok = usage_read(b->processes, b->n_processes, &l->before, err);
+    l->most = l->before;
+    uint64_t begin = clock_mono_ns();
+    for (unsigned i = 0; i < concurrency; i++) {
+        slots[i].run = &run;
+        buf_init(&slots[i].request.body, BUF_NO_MAX);
+        buf_init(&slots[i].refused, 4096);
+        if (ok) {
+            slot_start(&slots[i]);
+        }
+    }
+    ok = ok && turn_until_answered(&run, err);
+    l->elapsed_ns = clock_mono_ns() - begin;
+    for (unsigned i = 0; i < concurrency; i++) {
+        http_call_cancel(slots[i].call);
+        buf_deinit(&slots[i].request.body);
+        buf_deinit(&slots[i].refused);
+    }
+    free(slots);
+    return ok && usage_read(b->processes, b->n_processes, &l->after, err);
+}
+
+/* ---- figures ---- */
+
+void bench_report_usage(struct bench *b, const struct usage *before, const struct usage *after, double n, const char *what)
+{
+    for (size_t i = 0; i < b->n_processes; i++) {
+        bench_figure(b, (after->cpu_s[i] - before->cpu_s[i]) / n, "s", "CPU of %s per %s", b->processes[i].name, what);
+    }
+    for (size_t i = 0; i < b->n_processes; i++) {
+        bench_figure(b, after->pss_mb[i], "MB", "PSS of %s afterwards", b->processes[i].name);
+    }
+}
+
+void load_report(struct bench *b, const struct load *l)
+{
+    static const double percents[] = { 50, 99, 100 };
+    bench_figure(b, l->n / ((double)l->elapsed_ns / 1e9), "1/s", "requests (%u at once)", l->concurrency);
+    for (size_t i = 0; i < ARRAY_SIZE(percents); i++) {
+        bench_figure(b, (double)histogram_percentile(&l->latency, percents[i]) / 1e6, "ms", "latency p%.0f", percents[i]);
+    }
+    bench_report_usage(b, &l->before, &l->after, l->n / 1000.0, "1,000");
+}
