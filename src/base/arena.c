@@ -82,6 +82,15 @@ void arena_clear(struct arena *a)
     POISON(a->pos, (size_t)(a->end - a->pos));
 }
 
+size_t arena_exact_chunk(const struct arena *a)
+{
+    size_t taken = CHUNK_HEADER;
+    for (const struct arena_chunk *c = a->chunks; c; c = c->next) {
+        taken += c->size - CHUNK_HEADER; /* older chunks may have a tail that was not used */
+    }
+    return taken - (size_t)(a->end - a->pos);
+}
+
 static bool arena_add_chunk(struct arena *a, size_t need)
 {
     size_t size = MAX(a->next_chunk, need + CHUNK_HEADER);

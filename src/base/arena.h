@@ -33,6 +33,8 @@ void arena_init_chunk(struct arena *a, size_t budget, size_t first_chunk);
 void arena_deinit(struct arena *a);
 /* Forgets every piece but keeps one chunk for reuse. */
 void arena_clear(struct arena *a);
+/* A budget and first chunk that hold what 'a' holds, and nothing more: for a copy that lives long. */
+size_t arena_exact_chunk(const struct arena *a);
 
 /* Zeroed memory of 'size' bytes, or NULL past the budget or out of memory. Size 0 gives a valid, unique pointer. */
 MUST_CHECK void *arena_alloc(struct arena *a, size_t size);

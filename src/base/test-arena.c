@@ -34,3 +34,21 @@ TEST(arena_pieces_are_zero_also_after_clear)
     }
     arena_deinit(&a);
 }
+
+TEST(an_exact_chunk_holds_the_same_pieces)
+{
+    struct arena a, b;
+    arena_init(&a, ARENA_NO_BUDGET);
+    for (size_t i = 1; i < 40; i++) {
+        CHECK(arena_alloc(&a, i) != NULL);
+    }
+    size_t exact = arena_exact_chunk(&a);
+    arena_init_chunk(&b, exact, exact);
+    for (size_t i = 1; i < 40; i++) {
+        CHECK(arena_alloc(&b, i) != NULL);
+    }
+    CHECK_INT(b.used, exact);
+    CHECK(arena_alloc(&b, 1) == NULL);
+    arena_deinit(&a);
+    arena_deinit(&b);
+}

@@ -32,16 +32,24 @@ static struct cached *cached_of(const void *obj)
     return (struct cached *)(void *)(uintptr_t)((const char *)obj - CACHED_ROOT);
 }
 
-static struct cached *cached_new(const struct api_type *type, const void *obj)
+/* Copied twice: the first copy, which goes at once, says how large the one that stays has to be. */
+static struct cached *cached_copy(struct arena *a, const struct api_type *type, const void *obj)
 {
-    struct arena a;
-    /* The strings of a projection are short: an arena of small chunks keeps its waste below a few
-     * hundred bytes. */
-    arena_init_chunk(&a, ARENA_NO_BUDGET, CACHED_ROOT + type->size + 512);
-    struct cached *c = arena_alloc(&a, CACHED_ROOT + type->size);
-    if (!c || !api_copy_into(&a, type, obj, (char *)c + CACHED_ROOT, true)) {
+    struct cached *c = arena_alloc(a, CACHED_ROOT + type->size);
+    if (!c || !api_copy_into(a, type, obj, (char *)c + CACHED_ROOT, true)) {
         abort();
     }
+    return c;
+}
+
+static struct cached *cached_new(const struct api_type *type, const void *obj)
+{
+    struct arena probe, a;
+    arena_init_chunk(&probe, ARENA_NO_BUDGET, 8192);
+    (void)cached_copy(&probe, type, obj);
+    arena_init_chunk(&a, ARENA_NO_BUDGET, arena_exact_chunk(&probe));
+    arena_deinit(&probe);
+    struct cached *c = cached_copy(&a, type, obj);
     c->refs = 1;
     c->rv = meta_rv(meta_of(type, obj));
     c->arena = a;
