@@ -213,6 +213,7 @@ bool kubelet_config_load(const struct flag_program *program, int argc, char **ar
     if (str_empty(c->config)) {
         return true;
     }
+    arena_deinit(&a);
     arena_init(&a, 16u << 20);
     struct words w = { .a = &a, .given = flags };
     w.argv = arena_new_n(&a, char *, ARRAY_SIZE(fields) + (size_t)argc + 2);
