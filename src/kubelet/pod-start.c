@@ -4,14 +4,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "api/gen/node_v1.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "client/client.h"
+#include "kubelet/image-auth.h"
 
 /* ---- the sandbox ---- */
 
 struct sandbox_op {
     struct pod *p;
     struct runtime_call *call;
+    struct client_call *class_call;
+    char handler[64]; /* of the RuntimeClass */
     uint32_t attempt;
 };
 
@@ -19,6 +24,7 @@ static void sandbox_cancel(void *arg)
 {
     struct sandbox_op *op = arg;
     runtime_cancel(op->p->k->rt, op->call);
+    client_cancel(op->class_call);
     free(op);
 }
 
@@ -60,16 +66,58 @@ static void run_sandbox(struct sandbox_op *op)
         pod_op_done(p, false);
         return;
     }
-    const struct cri_v1_run_pod_sandbox_request request = { .config = &config };
+    const struct cri_v1_run_pod_sandbox_request request = { .config = &config, .runtime_handler = str_c(op->handler) };
     op->call = runtime_call(p->k->rt, &cri_v1_runtime_service_run_pod_sandbox_rpc, &request, KUBELET_SANDBOX_TIMEOUT_MS, on_sandbox, op);
     arena_deinit(&a);
+}
+
+static void on_class(void *data, const struct client_answer *answer)
+{
+    struct sandbox_op *op = data;
+    struct pod *p = op->p;
+    char why[256];
+    op->class_call = NULL;
+    if (!p->obj) {
+        free(op);
+        pod_op_done(p, true);
+        return;
+    }
+    if (answer->err) {
+        snprintf(why, sizeof(why), "RuntimeClass \"%.*s\": %.150s", STR_ARG(p->obj->spec.runtime_class_name), answer->err->msg);
+        sandbox_failed(p, why);
+        free(op);
+        pod_op_done(p, false);
+        return;
+    }
+    const struct node_v1_runtime_class *c = answer->object;
+    snprintf(op->handler, sizeof(op->handler), "%.*s", STR_ARG(c->handler));
+    run_sandbox(op);
+}
+
+/* A RuntimeClass names the runtime's handler (KEP-585). */
+static void choose_handler(struct sandbox_op *op)
+{
+    struct pod *p = op->p;
+    struct str class = p->obj->spec.runtime_class_name;
+    if (!class.len) {
+        run_sandbox(op);
+        return;
+    }
+    if (!p->k->client) {
+        sandbox_failed(p, "runtimeClassName needs an apiserver to tell the handler");
+        free(op);
+        pod_op_done(p, false);
+        return;
+    }
+    const struct client_target t = { .resource = api_resource_find(STR("node.k8s.io"), STR("v1"), STR("runtimeclasses")), .name = class };
+    op->class_call = client_get(p->k->client, &t, on_class, op);
 }
 
 static void on_old_stopped(void *arg, const void *response UNUSED, const struct err *err UNUSED)
 {
     struct sandbox_op *op = arg;
     op->call = NULL;
-    run_sandbox(op);
+    choose_handler(op);
 }
 
 void pod_start_sandbox(struct pod *p)
@@ -90,7 +138,7 @@ void pod_start_sandbox(struct pod *p)
         op->call = runtime_call(p->k->rt, &cri_v1_runtime_service_stop_pod_sandbox_rpc, &request, KUBELET_SANDBOX_TIMEOUT_MS, on_old_stopped, op);
         return;
     }
-    run_sandbox(op);
+    choose_handler(op);
 }
 
 /* ---- a container ---- */
@@ -310,25 +358,65 @@ static void on_pulled(void *arg, const void *response UNUSED, const struct err *
     ask_image(op, on_image_again);
 }
 
-static void pull(struct start_op *op)
+/* The credentials of the first pull secret that knows the image's registry. */
+static bool find_auth(struct start_op *op, struct cri_v1_auth_config *ret)
+{
+    const struct core_v1_pod_spec *s = &op->p->obj->spec;
+    for (size_t i = 0; i < s->n_image_pull_secrets; i++) {
+        const struct core_v1_secret *secret = objects_secret(op->p->k->objects, str_c(op->p->ns), s->image_pull_secrets[i].name);
+        if (secret && image_auth_find(&op->a, secret, op->c->spec->image, ret)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void pull_now(struct start_op *op)
 {
     struct pod *p = op->p;
     struct cri_v1_image_spec spec = { .image = op->c->spec->image };
     struct cri_v1_pod_sandbox_config sandbox;
+    struct cri_v1_auth_config auth;
     struct err err = { 0 };
     const struct pod_sandbox *sb = pod_ready_sandbox(p);
-    if (op->c->pull_error[0] && strcmp(op->c->waiting_reason, "ImagePullBackOff") == 0) {
-        op->c->waiting_reason[0] = '\0';
-    }
     if (!sandbox_config(p, &op->a, sb ? sb->attempt : 0, &sandbox, &err)) {
         pull_failed(op, err.msg);
         return;
     }
-    const struct cri_v1_pull_image_request request = { .image = &spec, .sandbox_config = &sandbox };
+    const struct cri_v1_pull_image_request request = { .image = &spec, .sandbox_config = &sandbox, .auth = find_auth(op, &auth) ? &auth : NULL };
     op->pull_begun_ms = loop_now_ms(p->k->loop);
-    p->op_soft = true;
     pod_event(p, op->c, "Normal/Pulling", "Pulling image \"%.*s\"", STR_ARG(spec.image));
     op->call = runtime_call(p->k->rt, &cri_v1_image_service_pull_image_rpc, &request, 0, on_pulled, op);
+}
+
+static void on_pull_secrets(void *arg, const struct err *err UNUSED)
+{
+    struct start_op *op = arg;
+    op->fetch = NULL;
+    if (!op->c->spec) {
+        start_done(op, true);
+        return;
+    }
+    pull_now(op); /* a secret that is not there is no error: the registry may let anybody in */
+}
+
+static void pull(struct start_op *op)
+{
+    const struct core_v1_pod_spec *s = &op->p->obj->spec;
+    struct object_need needs[OBJECT_NEEDS_MAX];
+    size_t n = 0;
+    op->p->op_soft = true;
+    if (op->c->pull_error[0] && strcmp(op->c->waiting_reason, "ImagePullBackOff") == 0) {
+        op->c->waiting_reason[0] = '\0';
+    }
+    for (size_t i = 0; i < s->n_image_pull_secrets && n < ARRAY_SIZE(needs); i++) {
+        needs[n++] = (struct object_need){ .kind = OBJECT_SECRET, .name = s->image_pull_secrets[i].name, .optional = true };
+    }
+    if (n == 0) {
+        pull_now(op);
+        return;
+    }
+    op->fetch = objects_fetch(op->p->k->objects, op->p, needs, n, 60000, on_pull_secrets, op);
 }
 
 static void on_image(void *arg, const void *response, const struct err *err)
