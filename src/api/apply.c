@@ -263,6 +263,9 @@ bool apply_config(struct arena *a, struct managed *m, const struct managed_write
     }
     ret->changed = !val_equal(live, &merged);
     ret->object = ret->changed ? merged : *live;
-    self->time = (struct api_time){ .sec = w->now_sec, .set = true };
+    /* An apply that leaves the object as it is leaves times as they are: an entry that comes with it bears none. */
+    if (ret->changed) {
+        self->time = (struct api_time){ .sec = w->now_sec, .set = true };
+    }
     return managed_tidy(a, m) ? true : no_memory(err);
 }

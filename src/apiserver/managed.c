@@ -5,6 +5,7 @@
 #include "api/decode-json.h"
 #include "api/default.h"
 #include "api/equal.h"
+#include "api/gen/autoscaling_v1.h"
 #include "api/gen/meta_v1.h"
 #include "api/managed-fields.h"
 #include "api/val-convert.h"
@@ -15,6 +16,9 @@
 #include "apiserver/verbs.h"
 #include "apiserver/write.h"
 #include "base/clock.h"
+
+/* Where every kind with a scale keeps its replicas. */
+static const char *const scale_path[] = { "spec", "replicas" };
 
 /* fieldManager, else the User-Agent up to its slash, printable characters only. */
 static struct str manager_name(struct request *r)
@@ -292,12 +296,6 @@ enum stage_result managed_apply(struct request *r)
     if (!parse_config(r, &config, &dups) || !check_config(r, &config) || !check_preconditions(r, &config)) {
         return STAGE_ERROR;
     }
-    if (dups.ptr && r->opt.validation == FIELD_VALIDATION_STRICT) {
-        return request_bad(r, "error strict decoding YAML: %.*s", STR_ARG(dups));
-    }
-    if (dups.ptr && r->opt.validation == FIELD_VALIDATION_WARN) {
-        request_warn(r, dups);
-    }
     r->applied = true;
     if (!writer_of(r, &w) || (r->old && !tree_of(&r->arena, r->ep, r->old, &live))) {
         return too_large(r);
@@ -314,5 +312,100 @@ enum stage_result managed_apply(struct request *r)
     if (!apply_config(&r->arena, &managed, &w, &live, &config, r->opt.force, &result, &err)) {
         return conflicts(r, &result, &err);
     }
+    /* Keys that come twice are told after conflicts. */
+    if (dups.ptr && r->opt.validation == FIELD_VALIDATION_STRICT) {
+        return request_bad(r, "error strict decoding YAML: %.*s", STR_ARG(dups));
+    }
+    if (dups.ptr && r->opt.validation == FIELD_VALIDATION_WARN) {
+        request_warn(r, dups);
+    }
     return adopt(r, &result.object, &managed);
+}
+
+/* ---- the scale subresource ---- */
+
+/* The writer of a Scale: a view of the parent with a type of its own. */
+static bool scale_writer(struct request *r, struct managed_writer *ret)
+{
+    struct val *empty = arena_new(&r->arena, struct val);
+    const struct autoscaling_v1_scale zero = { .kind = STR("Scale"), .api_version = STR(MANAGED_SCALE_VERSION) };
+    *ret = (struct managed_writer){ .manager = manager_name(r), .api_version = STR(MANAGED_SCALE_VERSION), .subresource = STR("scale"),
+                                    .now_sec = clock_real_s(), .schema = fields_at_type(&autoscaling_v1_scale_type), .empty = empty };
+    return empty && api_to_val(&r->arena, &autoscaling_v1_scale_type, &zero, empty);
+}
+
+static enum stage_result entries_of_scale(struct request *r, struct managed *parent, const struct managed *scale)
+{
+    struct meta_v1_object_meta *m = rest_meta(r->rest, r->obj);
+    struct err err = { 0 };
+    if (!managed_from_scale(&r->arena, parent, r->ep->api_version, scale_path, ARRAY_SIZE(scale_path), scale)) {
+        return too_large(r);
+    }
+    if (!managed_encode(&r->arena, parent, &m->managed_fields, &m->n_managed_fields, &err)) {
+        status_from_err(&r->status, &r->arena, &err);
+        return STAGE_ERROR;
+    }
+    keep_old_times(r, m, rest_meta_const(r->rest, r->old));
+    r->applied = true;
+    return STAGE_DONE;
+}
+
+static bool scale_entries(struct request *r, struct managed *parent, struct managed *scale)
+{
+    const struct meta_v1_object_meta *old = rest_meta_const(r->rest, r->old);
+    struct err err = { 0 };
+    return managed_init(&r->arena, old->managed_fields, old->n_managed_fields, NULL, 0, parent, &err) &&
+           managed_to_scale(&r->arena, parent, scale_path, ARRAY_SIZE(scale_path), scale);
+}
+
+enum stage_result managed_scale_update(struct request *r, const struct autoscaling_v1_scale *live, const struct autoscaling_v1_scale *scale)
+{
+    struct managed parent = { 0 }, view = { 0 };
+    struct managed_writer w;
+    struct val before, after;
+    struct err err = { 0 };
+    if (!scale_writer(r, &w) || !scale_entries(r, &parent, &view) ||
+        !api_to_val(&r->arena, &autoscaling_v1_scale_type, live, &before) ||
+        !api_to_val(&r->arena, &autoscaling_v1_scale_type, scale, &after)) {
+        return too_large(r);
+    }
+    if (!managed_update(&r->arena, &view, &w, &before, &after, &err)) {
+        status_from_err(&r->status, &r->arena, &err);
+        return STAGE_ERROR;
+    }
+    return entries_of_scale(r, &parent, &view);
+}
+
+enum stage_result managed_scale_apply(struct request *r, const struct autoscaling_v1_scale *live, struct autoscaling_v1_scale *ret,
+                                      struct managed_scale *ret_entries)
+{
+    struct managed_writer w;
+    struct apply_result result = { 0 };
+    struct val config, before;
+    struct str dups;
+    struct err err = { 0 };
+    *ret_entries = (struct managed_scale){ 0 };
+    if (!parse_config(r, &config, &dups)) {
+        return STAGE_ERROR;
+    }
+    if (!str_eq_c(val_get_str(&config, STR("kind")), "Scale") || !str_eq_c(val_get_str(&config, STR("apiVersion")), MANAGED_SCALE_VERSION)) {
+        return request_bad(r, "invalid object type: %.*s, Kind=%.*s", STR_ARG(val_get_str(&config, STR("apiVersion"))),
+                           STR_ARG(val_get_str(&config, STR("kind"))));
+    }
+    if (!scale_writer(r, &w) || !scale_entries(r, &ret_entries->parent, &ret_entries->view) ||
+        !api_to_val(&r->arena, &autoscaling_v1_scale_type, live, &before)) {
+        return too_large(r);
+    }
+    if (!apply_config(&r->arena, &ret_entries->view, &w, &before, &config, r->opt.force, &result, &err)) {
+        return conflicts(r, &result, &err);
+    }
+    if (!api_from_val(&r->arena, &autoscaling_v1_scale_type, &result.object, NULL, ret, &err)) {
+        return request_bad(r, "%s", err.msg);
+    }
+    return STAGE_DONE;
+}
+
+enum stage_result managed_scale_adopt(struct request *r, struct managed_scale *entries)
+{
+    return entries_of_scale(r, &entries->parent, &entries->view);
 }

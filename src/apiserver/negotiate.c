@@ -3,8 +3,26 @@
 #include "apiserver/respond.h"
 #include "apiserver/verbs.h"
 
+/* Versions that are served on, and what to use in their place. */
+static void warn_deprecated(struct request *r)
+{
+    static const struct {
+        const char *group, *version, *resource, *text;
+    } old[] = {
+        { "", "v1", "endpoints", "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice" },
+        { "", "v1", "componentstatuses", "v1 ComponentStatus is deprecated in v1.19+" },
+    };
+    for (size_t i = 0; r->ep && i < ARRAY_SIZE(old); i++) {
+        const struct api_resource *res = r->ep->res;
+        if (str_eq_c(res->resource, old[i].resource) && str_eq_c(res->version, old[i].version) && str_eq_c(res->group, old[i].group)) {
+            request_warn(r, str_c(old[i].text));
+        }
+    }
+}
+
 static enum stage_result negotiate(struct request *r, unsigned allow)
 {
+    warn_deprecated(r);
     struct str accept = request_header(r, "accept");
     enum media_result result = media_negotiate(&r->arena, accept, allow, &r->media);
     r->media.pretty = media_wants_pretty(request_param(r, "pretty"), r->user_agent);

@@ -1,9 +1,10 @@
 /* PATCH: the object as it is, as a tree in the version of the request; the patch applied; decoded strictly into a struct again. */
-#include "api/patch-json.h"
+#include <stdlib.h>
 
 #include "api/decode-json.h"
 #include "api/default.h"
 #include "api/gen/meta_v1.h"
+#include "api/patch-json.h"
 #include "api/patch-merge.h"
 #include "api/patch-strategic.h"
 #include "api/val-convert.h"
@@ -36,7 +37,7 @@ static enum stage_result failed(struct request *r, const struct err *err)
         return STAGE_ERROR;
     }
     status_from_err(&r->status, &r->arena, err);
-    if (err->code == ERR_TOO_LARGE) {
+    if (err->code == ERR_TOO_LARGE && !str_starts(r->status.message, STR("Request entity too large"))) {
         r->status.message = arena_printf(&r->arena, "Request entity too large: %s", err->msg);
     }
     if (err->code == ERR_INVALID && str_eq_c(str_c(err->msg), PATCH_JSON_REFUSED)) {
@@ -68,6 +69,55 @@ static bool report(struct request *r, const struct api_problems *problems, struc
     return true;
 }
 
+/* Upstream's merge keeps the text of what a patch does not touch and sorts the keys of what it does; messages show that. */
+static bool sort_touched(struct arena *a, const struct val *doc, const struct val *patch, struct val *ret)
+{
+    *ret = val_object();
+    if (doc->kind != VAL_OBJECT || patch->kind != VAL_OBJECT) {
+        *ret = *doc;
+        return true;
+    }
+    struct str *keys = arena_new_n(a, struct str, doc->n ? doc->n : 1);
+    if (!keys) {
+        return false;
+    }
+    for (uint32_t i = 0; i < doc->n; i++) {
+        keys[i] = doc->members[i].key;
+    }
+    qsort(keys, doc->n, sizeof(*keys), str_cmp_qsort);
+    for (uint32_t i = 0; i < doc->n; i++) {
+        const struct val *v = val_get(doc, keys[i]), *below = val_get(patch, keys[i]);
+        struct val sorted = *v;
+        if ((below && !sort_touched(a, v, below, &sorted)) || !val_add(a, ret, keys[i], sorted)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A patch that makes the object another kind is decoded as that, and refused. */
+static bool same_kind(struct request *r, const struct val *doc, struct err *err)
+{
+    struct str kind = val_get_str(doc, STR("kind")), api_version = val_get_str(doc, STR("apiVersion")), group, version;
+    if (str_eq(kind, r->ep->res->kind) && str_eq(api_version, r->ep->api_version)) {
+        return true;
+    }
+    if (!str_cut(api_version, '/', &group, &version)) {
+        version = api_version;
+        group = STR_EMPTY;
+    }
+    const struct api_resource *other = api_resource_of_kind(group, version, kind);
+    if (!other || !other->type) {
+        return err_set(err, ERR_INVALID, "no kind \"%.*s\" is registered for version \"%.*s\"", STR_ARG(kind), STR_ARG(api_version));
+    }
+    void *obj = arena_alloc(&r->arena, other->type->size);
+    if (obj && !api_from_val(&r->arena, other->type, doc, NULL, obj, err)) {
+        return false;
+    }
+    return err_set(err, ERR_INVALID, "the object is a %.*s of %.*s, and cannot become a %.*s of %.*s", STR_ARG(r->ep->res->kind),
+                   STR_ARG(r->ep->api_version), STR_ARG(kind), STR_ARG(api_version));
+}
+
 /* The patched tree as the struct of the request's version, defaulted, in the hub's shape. */
 static enum stage_result decode(struct request *r, const struct val *doc, struct str what, struct api_problems *problems)
 {
@@ -79,6 +129,9 @@ static enum stage_result decode(struct request *r, const struct val *doc, struct
     struct api_default_ctx ctx = { .now_sec = clock_real_s() };
     if (!obj) {
         return request_bad(r, "the object is too large");
+    }
+    if (!same_kind(r, doc, &err)) {
+        return refused(r, what, str_c(err.msg));
     }
     if (!api_from_val(&r->arena, t, doc, &how, obj, &err)) {
         return refused(r, what, str_c(err.msg));
@@ -131,7 +184,11 @@ static enum stage_result apply_one(struct request *r)
         if (!patch_merge_apply(&r->arena, &doc, r->body, &dups, &err)) {
             return failed(r, &err);
         }
-        what = val_to_json(&r->arena, &doc);
+        struct val shown = doc;
+        if (val_parse_json(&r->arena, r->body, JSON_DEPTH, NULL, &patch, &err) && !sort_touched(&r->arena, &doc, &patch, &shown)) {
+            return request_bad(r, "the object is too large");
+        }
+        what = val_to_json(&r->arena, &shown);
     } else {
         CLEANUP(buf_deinit) struct buf text;
         buf_init(&text, 4u << 20);

@@ -9,6 +9,7 @@
 #include "api/selector.h"
 #include "api/val-convert.h"
 #include "apiserver/body.h"
+#include "apiserver/managed.h"
 #include "apiserver/member.h"
 #include "apiserver/request.h"
 #include "apiserver/respond.h"
@@ -92,8 +93,17 @@ static struct autoscaling_v1_scale *wanted(struct request *r)
 
 enum stage_result stage_scale_begin(struct request *r)
 {
-    struct autoscaling_v1_scale *s = wanted(r);
-    if (!s) {
+    struct autoscaling_v1_scale now, applied = { 0 }, *s = &applied;
+    struct managed_scale entries;
+    bool apply = str_eq_c(r->info.verb, "patch") && str_eq_c(r->content_type, "application/apply-patch+yaml");
+    enum stage_result result = STAGE_DONE;
+    scale_of(r, r->old, object_revision_text(r->old_pub), &now);
+    if (apply) {
+        result = managed_scale_apply(r, &now, &applied, &entries);
+    } else {
+        s = wanted(r);
+    }
+    if (!s || result != STAGE_DONE) {
         return STAGE_ERROR;
     }
     if (!str_empty(s->metadata.name) && !str_eq(s->metadata.name, r->info.name)) {
@@ -112,5 +122,6 @@ enum stage_result stage_scale_begin(struct request *r)
     }
     rest_meta(r->rest, r->obj)->resource_version = s->metadata.resource_version;
     rest_meta(r->rest, r->obj)->uid = s->metadata.uid;
-    return write_check_update(r);
+    result = apply ? managed_scale_adopt(r, &entries) : managed_scale_update(r, &now, s);
+    return result == STAGE_DONE ? write_check_update(r) : result;
 }

@@ -245,7 +245,9 @@ bool table_row(const struct render *how, struct arena *a, const struct object *o
         json_write_string(b, c.completed_message);
         buf_append(b, STR("}]"));
     }
-    if (!str_eq_c(how->include_object, "None") && !row_object(how, a, o, hub, b, err)) {
+    if (str_eq_c(how->include_object, "None")) {
+        buf_append(b, STR(",\"object\":null"));
+    } else if (!row_object(how, a, o, hub, b, err)) {
         return false;
     }
     buf_append_char(b, '}');

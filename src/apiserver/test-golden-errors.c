@@ -19,7 +19,7 @@ static const struct {
     { "/api/v1/namespaces/err/configmaps", "{\"metadata\":{\"name\":\"cm\"},\"data\":{\"a\":\"1\"}}" },
     { "/api/v1/namespaces/err/configmaps", "{\"metadata\":{\"name\":\"imm\"},\"data\":{\"a\":\"1\"},\"immutable\":true}" },
     { "/api/v1/namespaces/err/configmaps", "{\"metadata\":{\"name\":\"fin\",\"finalizers\":[\"example.com/x\"]}}" },
-    { "/api/v1/namespaces/term/configmaps", "{\"metadata\":{\"name\":\"k\",\"finalizers\":[\"example.com/x\"]}}" },
+    { "/api/v1/namespaces/term/configmaps", "{\"metadata\":{\"name\":\"k\"}}" },
     { "/api/v1/namespaces/err/secrets", "{\"metadata\":{\"name\":\"sec\"},\"stringData\":{\"a\":\"1\"}}" },
     { "/api/v1/namespaces/err/pods", "{\"metadata\":{\"name\":\"pod\"}," POD_SPEC "}" },
     { "/api/v1/namespaces/err/services", "{\"metadata\":{\"name\":\"svc\"},\"spec\":{\"ports\":[{\"port\":80}]}}" },
@@ -37,7 +37,7 @@ static const struct {
       "{\"metadata\":{\"name\":\"bob\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"rbacadmin\"},"
       "\"subjects\":[{\"kind\":\"User\",\"name\":\"bob\"}]}" },
     { "/api/v1/nodes", "{\"metadata\":{\"name\":\"full\"}}" },
-    { "/apis/storage.k8s.io/v1/storageclasses", "{\"metadata\":{\"name\":\"full\"},\"provisioner\":\"p\",\"parameters\":{\"x\":\"y\"}}" },
+    { "/apis/storage.k8s.io/v1/storageclasses", "{\"metadata\":{\"name\":\"full\"},\"provisioner\":\"p\",\"parameters\":{\"a\":\"b\"}}" },
 };
 
 static const char *token_of(struct str user)

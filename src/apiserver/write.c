@@ -379,10 +379,13 @@ enum stage_result stage_validate(struct request *r)
             ops->validate_update(&r->kctx, r->obj, r->old);
         }
     }
+    if (r->errs.n > 0) {
+        return request_invalid(r, m->name);
+    }
     for (size_t i = 0; i < r->kctx.n_warnings; i++) {
         request_warn(r, r->kctx.warnings[i]);
     }
-    return r->errs.n > 0 ? request_invalid(r, m->name) : STAGE_DONE;
+    return STAGE_DONE;
 }
 
 enum stage_result stage_respond_written(struct request *r)

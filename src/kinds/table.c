@@ -15,6 +15,7 @@ const struct kind_ops *const kind_table[] = {
     &core_config_map_ops,
     &core_endpoints_ops,
     &core_event_ops,
+    &core_limit_range_ops,
     &core_namespace_ops,
     &core_node_ops,
     &core_persistent_volume_claim_ops,

@@ -17,6 +17,7 @@ extern const struct kind_ops coordination_lease_ops;
 extern const struct kind_ops core_config_map_ops;
 extern const struct kind_ops core_endpoints_ops;
 extern const struct kind_ops core_event_ops;
+extern const struct kind_ops core_limit_range_ops;
 extern const struct kind_ops core_namespace_ops;
 extern const struct kind_ops core_node_ops;
 extern const struct kind_ops core_persistent_volume_claim_ops;

@@ -8,5 +8,6 @@ const struct admission_plugin *const admission_plugins[] = {
     &admission_taint_nodes_by_condition,
     &admission_priority,
     &admission_default_toleration_seconds,
+    &admission_runtime_class,
     NULL,
 };

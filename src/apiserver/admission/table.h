@@ -10,5 +10,6 @@ extern const struct admission_plugin admission_node_restriction;
 extern const struct admission_plugin admission_taint_nodes_by_condition;
 extern const struct admission_plugin admission_priority;
 extern const struct admission_plugin admission_default_toleration_seconds;
+extern const struct admission_plugin admission_runtime_class;
 
 #endif

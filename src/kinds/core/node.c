@@ -130,6 +130,15 @@ static struct str or_unknown(struct str s)
     return str_empty(s) ? STR("<unknown>") : s;
 }
 
+/* The kubelet's dynamic configuration is gone; what it said is kept only where it was. */
+static void prepare_status(struct kind_ctx *ctx, void *obj, const void *old)
+{
+    (void)ctx;
+    if (!((const struct core_v1_node *)old)->status.config) {
+        ((struct core_v1_node *)obj)->status.config = NULL;
+    }
+}
+
 static void cells(struct kind_cells *c, const void *obj)
 {
     const struct core_v1_node *n = obj;
@@ -166,6 +175,6 @@ static const struct kind_field fields[] = { { STR_INIT("spec.unschedulable"), fi
 
 const struct kind_ops core_node_ops = {
     .group = STR_INIT(""), .resource = STR_INIT("nodes"), .flags = KIND_STATUS_ON_CREATE | KIND_VOLATILE, .is_volatile = is_volatile,
-    .prepare_create = sync_cidr, .prepare_update = prepare_update, .validate_create = validate_create,
+    .prepare_create = sync_cidr, .prepare_update = prepare_update, .prepare_status = prepare_status, .validate_create = validate_create,
     .validate_update = validate_update, .cells = cells, .fields = fields,
 };

@@ -1,5 +1,6 @@
 /* ServiceAccount, Endpoints, PersistentVolume, PersistentVolumeClaim, PodTemplate, ResourceQuota. */
 #include "api/gen/core_v1.h"
+#include "kinds/core/quota.h"
 #include "kinds/rules.h"
 #include "kinds/table.h"
 
@@ -264,5 +265,6 @@ static void quota_cells(struct kind_cells *c, const void *obj)
 }
 
 const struct kind_ops core_resource_quota_ops = {
-    .group = STR_INIT(""), .resource = STR_INIT("resourcequotas"), .flags = KIND_RETURN_DELETED, .cells = quota_cells,
+    .group = STR_INIT(""), .resource = STR_INIT("resourcequotas"), .flags = KIND_RETURN_DELETED,
+    .validate_create = quota_validate, .validate_update = quota_validate_update, .cells = quota_cells,
 };

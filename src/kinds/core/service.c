@@ -96,10 +96,22 @@ static void drop_dependents(struct core_v1_service *s, const struct core_v1_serv
         s->spec.cluster_ip = STR_NULL;
         s->spec.cluster_ips = NULL;
         s->spec.n_cluster_ips = 0;
-        s->spec.ip_families = NULL;
-        s->spec.n_ip_families = 0;
-        s->spec.ip_family_policy = STR_NULL;
-        s->spec.internal_traffic_policy = STR_NULL;
+    }
+    if (external && !was_external) {
+        bool same = s->spec.n_ip_families == old->spec.n_ip_families;
+        for (size_t i = 0; same && i < s->spec.n_ip_families; i++) {
+            same = str_eq(s->spec.ip_families[i], old->spec.ip_families[i]);
+        }
+        if (same) {
+            s->spec.ip_families = NULL;
+            s->spec.n_ip_families = 0;
+        }
+        if (str_eq(s->spec.ip_family_policy, old->spec.ip_family_policy)) {
+            s->spec.ip_family_policy = STR_NULL;
+        }
+        if (str_eq(s->spec.internal_traffic_policy, old->spec.internal_traffic_policy)) {
+            s->spec.internal_traffic_policy = STR_NULL;
+        }
     }
     bool had_ports = is_type(old, "NodePort") || is_type(old, "LoadBalancer");
     bool has_ports = is_type(s, "NodePort") || is_type(s, "LoadBalancer");
@@ -277,10 +289,10 @@ static void external_ips(struct kind_ctx *ctx, const struct core_v1_service *s)
         }
     }
     if (s->spec.n_external_ips > 0) {
-        kind_warn(ctx, "spec.externalIPs is ignored when spec.type is \"%.*s\"", STR_ARG(s->spec.type));
-        if (!is_type(s, "ExternalName")) {
-            ctx->n_warnings--;
+        if (is_type(s, "ExternalName")) {
+            kind_warn(ctx, "spec.externalIPs is ignored when spec.type is \"%.*s\"", STR_ARG(s->spec.type));
         }
+        kind_warn(ctx, "spec.externalIPs is deprecated and may no longer be implemented in some clusters");
     }
 }
 

@@ -37,6 +37,29 @@ static bool lease_is_volatile(const void *obj, const void *old_obj)
            !l->metadata.deletion_timestamp.set;
 }
 
+/* Fields of the feature CoordinatedLeaderElection, which is off, are kept only where they are in use. */
+static void lease_gate(struct coordination_v1_lease *l, const struct coordination_v1_lease *old)
+{
+    if (!old || !old->spec.strategy.ptr) {
+        l->spec.strategy = STR_NULL;
+    }
+    if (!old || !old->spec.preferred_holder.ptr) {
+        l->spec.preferred_holder = STR_NULL;
+    }
+}
+
+static void lease_prepare_create(struct kind_ctx *ctx, void *obj)
+{
+    (void)ctx;
+    lease_gate(obj, NULL);
+}
+
+static void lease_prepare_update(struct kind_ctx *ctx, void *obj, const void *old)
+{
+    (void)ctx;
+    lease_gate(obj, old);
+}
+
 static void lease_cells(struct kind_cells *c, const void *obj)
 {
     const struct coordination_v1_lease *l = obj;
@@ -47,6 +70,7 @@ static void lease_cells(struct kind_cells *c, const void *obj)
 
 const struct kind_ops coordination_lease_ops = {
     .group = STR_INIT("coordination.k8s.io"), .resource = STR_INIT("leases"), .flags = KIND_VOLATILE | KIND_CREATE_ON_UPDATE,
+    .prepare_create = lease_prepare_create, .prepare_update = lease_prepare_update,
     .is_volatile = lease_is_volatile, .validate_create = lease, .validate_update = lease_update, .cells = lease_cells,
 };
 
@@ -316,6 +340,15 @@ static void csr_prepare_status(struct kind_ctx *ctx, void *obj, const void *old_
     csr_times(ctx, c, old);
 }
 
+/* "example.com/name": a domain of at least two labels, and a path. */
+static bool is_signer_name(struct str s)
+{
+    struct str domain, path;
+    struct names_errs e = { 0 };
+    return str_cut(s, '/', &domain, &path) && path.len > 0 && str_find_char(path, '/') < 0 && str_find_char(domain, '.') > 0 &&
+           names_dns1123_subdomain(domain, &e);
+}
+
 static void csr(struct kind_ctx *ctx, const void *obj)
 {
     static const struct str usages[] = {
@@ -339,6 +372,9 @@ static void csr(struct kind_ctx *ctx, const void *obj)
     }
     if (str_empty(c->spec.signer_name)) {
         field_required(ctx->errs, STR("spec.signerName"), "%s", "");
+    } else if (!is_signer_name(c->spec.signer_name)) {
+        field_invalid_str(ctx->errs, STR("spec.signerName"), c->spec.signer_name,
+                          "must be a fully qualified domain and path of the form 'example.com/signer-name'");
     }
     if (c->spec.has_expiration_seconds && c->spec.expiration_seconds < 600) {
         field_invalid_int(ctx->errs, STR("spec.expirationSeconds"), c->spec.expiration_seconds, "may not specify a duration less than 600 seconds (10 minutes)");
