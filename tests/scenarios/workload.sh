@@ -52,7 +52,7 @@ check_out made kubectl exec all -- cat /shared/by-init
 check_out hello kubectl exec all -- cat /conf/greeting
 check_out s3cret kubectl exec all -- cat /key/password
 check_out 'a note' kubectl exec all -- cat /info/note
-check_out 67108864 kubectl exec all -- sh -c 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null'
+check_out 67108864 kubectl exec all -- sh -c 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max'
 
 step "exec passes standard input, both outputs and the status"
 check_out backwards sh -c "echo sdrawkcab | '$KUBECTL' exec -i all -- rev"
@@ -63,20 +63,20 @@ check test $? = 7
 step "logs"
 check_out started kubectl logs all
 check_out started kubectl logs all --tail=1 --timestamps
-timeout 5 "$KUBECTL" logs -f all >"$TMP/follow" 2>&1 &
+timeout 200 "$KUBECTL" logs -f all >"$TMP/follow" 2>&1 &
 eventually 5 grep -q started "$TMP/follow"
 
 step "its token speaks to the API through the kubernetes Service"
 check_out "$(printf default)" kubectl exec all -- cat /var/run/secrets/kubernetes.io/serviceaccount/namespace
 check kubectl exec all -- test -s /var/run/secrets/kubernetes.io/serviceaccount/ca.crt
-token=$(kubectl exec all -- cat /var/run/secrets/kubernetes.io/serviceaccount/token)
+token=$(kubectl exec all -c main -- cat /var/run/secrets/kubernetes.io/serviceaccount/token)
 # busybox speaks no TLS of this century: curl of the host stands in the pod's network instead, and verifies against the pod's CA.
-kubectl exec all -- cat /var/run/secrets/kubernetes.io/serviceaccount/ca.crt >"$TMP/ca.crt"
-service_ip=$(kubectl exec all -- sh -c 'echo $KUBERNETES_SERVICE_HOST')
+kubectl exec all -c main -- cat /var/run/secrets/kubernetes.io/serviceaccount/ca.crt >"$TMP/ca.crt"
+service_ip=$(kubectl exec all -c main -- sh -c 'echo $KUBERNETES_SERVICE_HOST')
 check test "$service_ip" = 10.96.0.1
 cp "$TMP/ca.crt" "/var/lib/coracle/$NAME/nodes/node-1/tmp/ca.crt"
 in_pod() { enter sh -c "nsenter --net=/proc/\$(pgrep -f 'trap .*ending' | head -n 1)/ns/net $*"; }
-check_out '"kind": "Status"' in_pod "curl -s --max-time 5 --cacert /tmp/ca.crt -H 'Authorization: Bearer $token' https://$service_ip/api/v1/namespaces/default/secrets"
+check_out '"kind":"Status"' in_pod "curl -s --max-time 5 --cacert /tmp/ca.crt -H 'Authorization: Bearer $token' https://$service_ip/api/v1/namespaces/default/secrets"
 check_out 'system:serviceaccount:default:default' in_pod "curl -s --max-time 5 --cacert /tmp/ca.crt -H 'Authorization: Bearer $token' https://$service_ip/api/v1/namespaces/default/secrets"
 
 step "a changed ConfigMap arrives in the volume"
@@ -100,6 +100,6 @@ eventually 20 out_has Image kubectl get pod nowhere
 
 step "termination waits for the process, and the log says so"
 check kubectl delete pod all --timeout=20s
-check_out '' grep -q ending "$TMP/follow"
+eventually 3 grep -q ending "$TMP/follow"
 
 down
