@@ -8,7 +8,7 @@
 #   make bench      measures the budgets of docs/performance.md
 #   make fuzz       fuzzes every parser for FUZZ_SECONDS each
 #
-# OFFLINE=1, or CORACLE_OFFLINE=1 in the environment, installs nothing and gives nodes no way out.
+# OFFLINE=1 installs nothing. CORACLE_OFFLINE=1 in the environment gives the nodes of clusters no way out.
 
 RELEASE = build/release
 ASAN = build/asan
