@@ -77,3 +77,28 @@ void checkpoint_load(struct kubelet *k)
         closedir(d);
     }
 }
+
+static void sweep_folder(struct kubelet *k, const char *name)
+{
+    char dir[PATH_MAX];
+    snprintf(dir, sizeof(dir), "%s/%s", k->root, name);
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        struct str uid = str_c(e->d_name);
+        if (str_ends(uid, STR(".json"))) {
+            uid.len -= 5;
+        }
+        if (uid.len && uid.ptr[0] != '.' && uid.len < 90 && !pods_find(k, uid)) {
+            pods_ghost(k, uid, STR("unknown"), STR("unknown"));
+        }
+    }
+    if (d) {
+        closedir(d);
+    }
+}
+
+void checkpoint_sweep(struct kubelet *k)
+{
+    sweep_folder(k, "pods");
+    sweep_folder(k, "checkpoints");
+}

@@ -52,7 +52,7 @@ struct kubelet {
     bool runtime_up;     /* the last relist was answered */
     char runtime_error[256];
     uint64_t relisted_ms;
-    struct loop_timer relist_timer;
+    struct loop_timer relist_timer, offline_timer;
     unsigned relist_step;
     void *relist;        /* under way, pleg.c */
 };
@@ -233,6 +233,8 @@ bool pod_holds_node(const struct pod *p);
 void checkpoint_write(const struct pod *p);
 void checkpoint_remove(struct kubelet *k, const char *uid);
 void checkpoint_load(struct kubelet *k);
+/* Once the API's pods are known: folders and files of pods that are no more become ghosts, which end and are forgotten. */
+void checkpoint_sweep(struct kubelet *k);
 
 /* admit.c */
 bool pod_admit(struct pod *p, char *ret_reason, size_t reason_size, char *ret_message, size_t message_size);

@@ -14,6 +14,9 @@
 #include "component/health-server.h"
 #include "kubelet/objects.h"
 
+/* How long a start waits for the API's pods before those remembered on disk are run. */
+#define OFFLINE_MS 1500
+
 void pod_event(struct pod *p, const struct pod_container *c, const char *type_reason, const char *fmt, ...)
 {
     char message[1024], type[16];
@@ -58,6 +61,7 @@ static void on_pods_synced(void *data)
     struct kubelet *k = data;
     log_info("the pods of node %s are known", k->node_name);
     pods_synced(k);
+    checkpoint_sweep(k);
 }
 
 static void on_services_synced(void *data)
@@ -80,6 +84,15 @@ static void watch_api(struct kubelet *k)
     k->service_informer = informers_get(k->service_informers, &services, NULL, NULL);
     informers_start(k->service_informers, on_services_synced, k);
     informers_start(k->pod_informers, on_pods_synced, k);
+}
+
+/* The apiserver had its chance: what ran last runs again. */
+static void on_offline(void *arg)
+{
+    struct kubelet *k = arg;
+    if (!k->pods_synced) {
+        checkpoint_load(k);
+    }
 }
 
 /* ---- life ---- */
@@ -166,7 +179,8 @@ static bool start(struct kubelet *k, struct err *err)
         return false;
     }
     k->objects = objects_new(k);
-    checkpoint_load(k);
+    loop_timer_init(&k->offline_timer, k->loop, on_offline, k);
+    loop_timer_start(&k->offline_timer, k->client ? OFFLINE_MS : 0);
     pleg_start(k);
     if (!node_start(k, err)) {
         return false;
@@ -181,6 +195,7 @@ static bool start(struct kubelet *k, struct err *err)
 
 static void stop(struct kubelet *k)
 {
+    loop_timer_stop(&k->offline_timer);
     collector_stop(k);
     server_stop(k);
     statics_stop(k);

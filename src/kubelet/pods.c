@@ -236,7 +236,7 @@ struct pod *pods_ghost(struct kubelet *k, struct str uid, struct str ns, struct 
     struct pod *p = pod_new(k, uid, ns, name, POD_GHOST);
     p->gone = true;
     p->grace_s = 30;
-    log_info("pod %s/%s (%s) is known to the runtime alone: it will be removed", p->ns, p->name, p->uid);
+    log_info("pod %s/%s (%s) is in no source any more: what is left of it is removed", p->ns, p->name, p->uid);
     pod_wake(p);
     return p;
 }

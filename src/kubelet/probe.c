@@ -110,6 +110,22 @@ static void on_due(void *arg)
     p->handler = handler_start(p->c, &action, (uint64_t)at_least(s->timeout_seconds, 1) * 1000, true, on_result, p);
 }
 
+/* What the API was told about this very run by an earlier kubelet: a restart of ours must not make a pod look unready. */
+static bool told_before(const struct pod_container *c, enum probe_kind kind)
+{
+    const struct core_v1_pod_status *s = &c->pod->obj->status;
+    const struct core_v1_container_status *lists[] = { s->container_statuses, s->init_container_statuses };
+    const size_t n[] = { s->n_container_statuses, s->n_init_container_statuses };
+    for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+        for (size_t j = 0; j < n[i]; j++) {
+            if (str_eq_c(lists[i][j].name, c->name) && str_ends(lists[i][j].container_id, str_c(c->run.id))) {
+                return kind == PROBE_READINESS ? lists[i][j].ready : kind == PROBE_STARTUP && lists[i][j].has_started && lists[i][j].started;
+            }
+        }
+    }
+    return false;
+}
+
 static void prober_start(struct prober *p, struct pod_container *c, enum probe_kind kind)
 {
     *p = (struct prober){ .c = c, .kind = kind, .on = true, .result = kind == PROBE_LIVENESS };
@@ -118,9 +134,9 @@ static void prober_start(struct prober *p, struct pod_container *c, enum probe_k
     const struct core_v1_probe *s = spec_of(p);
     int64_t since_s = clock_real_s() - c->run.started_ns / 1000000000;
     int64_t delay = MAX((int64_t)s->initial_delay_seconds - since_s, (int64_t)0);
-    /* A container that ran before this kubelet started was ready as far as anybody knows. */
-    if (kind == PROBE_STARTUP && since_s > 60 && !c->spec->startup_probe) {
-        p->result = true;
+    p->result = p->result || told_before(c, kind);
+    if (kind == PROBE_STARTUP && p->result) {
+        return; /* it has passed */
     }
     loop_timer_start(&p->timer, (uint64_t)delay * 1000);
 }
