@@ -140,14 +140,16 @@ static bool start(struct cluster_config *c, bool choose_port, struct progress *p
     return launch(c, &m, choose_port, p, err);
 }
 
-static bool wait_ready(const struct up_options *o, const struct cluster_config *c, struct progress *p, struct err *err)
+static bool wait_ready(const struct up_options *o, struct cluster_config *c, struct progress *p, struct err *err)
 {
     struct session s;
     uint64_t until = clock_mono_ms() + (uint64_t)o->wait_ms;
     if (!session_open(&s, c, err)) {
         return false;
     }
-    bool ok = ready_api(c, &s, until, err);
+    s.still = ready_possible;
+    s.still_arg = c;
+    bool ok = ready_api(&s, until, err);
     if (ok) {
         progress_step(p, "API: https://127.0.0.1:%u", c->api_port);
     }
@@ -156,7 +158,7 @@ static bool wait_ready(const struct up_options *o, const struct cluster_config *
         progress_step(p, c->n_nodes == 1 ? "node ready" : "%u nodes ready", c->n_nodes);
     }
     if (ok && o->demo) {
-        ok = ready_demo(c, &s, until, err);
+        ok = ready_demo(&s, until, err);
         if (ok) {
             progress_step(p, "demo: deployment and service \"web\"");
         }

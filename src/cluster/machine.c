@@ -115,7 +115,10 @@ bool machine_inspect(struct machine *m, const char *state_root, bool offline, st
     }
     struct statvfs space;
     if (!fs_mkdirs(state_root, 0755, err)) {
-        return false;
+        return err_wrap(err, "clusters are kept in %s, which must be writable", state_root);
+    }
+    if (access(state_root, W_OK) < 0) {
+        return err_set_errno(err, errno, "clusters are kept in %s, which must be writable", state_root);
     }
     if (statvfs(state_root, &space) == 0 && (uint64_t)space.f_bavail * space.f_frsize < UINT64_C(128) << 20) {
         return err_set(err, ERR_IO, "%s has less than 128 MB free: make room there", state_root);

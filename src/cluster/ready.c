@@ -9,45 +9,49 @@
 #define POLL_MS 10
 /* A program that ended this often while the cluster starts will not mend itself. */
 #define TOO_MANY_RESTARTS 4
+/* One that has run this long has mended itself, however often it ended before. */
+#define STEADY_AFTER_S 10
 
 static const struct status_line *failing(const struct status *s)
 {
     for (size_t i = 0; i < s->n; i++) {
-        if (s->lines[i].restarts >= TOO_MANY_RESTARTS) {
+        if (s->lines[i].restarts >= TOO_MANY_RESTARTS && s->lines[i].seconds < STEADY_AFTER_S) {
             return &s->lines[i];
         }
     }
     return NULL;
 }
 
-/* Sleeps a little. False, with the reason, when time is up or waiting is of no use. */
-static bool wait_on(const struct cluster_config *c, uint64_t until_ms, unsigned *tries, const char *what,
-                    const struct err *last, struct err *err)
+bool ready_possible(void *arg, struct err *err)
 {
+    static struct status s;
+    const struct cluster_config *c = arg;
+    struct arena a;
+    arena_init(&a, 1 << 20);
+    const struct status_line *bad = NULL;
+    bool ok = status_read(&c->place, &a, &s, err);
+    if (ok && (bad = failing(&s)) != NULL) {
+        ok = err_set(err, ERR_UNAVAILABLE, "%s on %s keeps ending", bad->name, bad->node);
+    }
+    arena_deinit(&a);
+    return ok;
+}
+
+/* Sleeps a little. False, with the reason, when time is up or waiting is of no use. */
+static bool wait_on(struct session *s, uint64_t until_ms, const char *what, const struct err *last, struct err *err)
+{
+    if (!session_look(s, err)) {
+        return false;
+    }
     if (clock_mono_ms() >= until_ms) {
         return err_set(err, ERR_TIMEOUT, "%s in time%s%s", what, last->msg[0] ? ": " : "", last->msg);
-    }
-    if (++*tries % 20 == 0) {
-        struct arena a;
-        static struct status s;
-        arena_init(&a, 1 << 20);
-        const struct status_line *bad = NULL;
-        bool ok = status_read(&c->place, &a, &s, err);
-        if (ok && (bad = failing(&s)) != NULL) {
-            ok = err_set(err, ERR_UNAVAILABLE, "%s on %s keeps ending", bad->name, bad->node);
-        }
-        arena_deinit(&a);
-        if (!ok) {
-            return false;
-        }
     }
     usleep(POLL_MS * 1000);
     return true;
 }
 
-bool ready_api(const struct cluster_config *c, struct session *s, uint64_t until_ms, struct err *err)
+bool ready_api(struct session *s, uint64_t until_ms, struct err *err)
 {
-    unsigned tries = 0;
     for (;;) {
         struct arena a;
         struct val answer;
@@ -59,7 +63,7 @@ bool ready_api(const struct cluster_config *c, struct session *s, uint64_t until
         if (ok) {
             return true;
         }
-        if (!wait_on(c, until_ms, &tries, "the API server was not ready", &why, err)) {
+        if (!wait_on(s, until_ms, "the API server was not ready", &why, err)) {
             return false;
         }
     }
@@ -121,7 +125,6 @@ static bool images_are_there(const struct cluster_config *c, struct err *why)
 
 bool ready_nodes(const struct cluster_config *c, struct session *s, uint64_t until_ms, struct err *err)
 {
-    unsigned tries = 0;
     for (;;) {
         struct arena a;
         struct val list;
@@ -133,7 +136,7 @@ bool ready_nodes(const struct cluster_config *c, struct session *s, uint64_t unt
         if (ok) {
             return true;
         }
-        if (!wait_on(c, until_ms, &tries, c->n_nodes == 1 ? "the node was not ready" : "the nodes were not ready", &why,
+        if (!wait_on(s, until_ms, c->n_nodes == 1 ? "the node was not ready" : "the nodes were not ready", &why,
                      err)) {
             return false;
         }
@@ -166,13 +169,12 @@ static bool create(struct session *s, const char *path, const char *body, struct
     return ok;
 }
 
-bool ready_demo(const struct cluster_config *c, struct session *s, uint64_t until_ms, struct err *err)
+bool ready_demo(struct session *s, uint64_t until_ms, struct err *err)
 {
-    unsigned tries = 0;
     while (!create(s, "/apis/apps/v1/namespaces/default/deployments", demo_deployment, err) ||
            !create(s, "/api/v1/namespaces/default/services", demo_service, err)) {
         struct err why = *err;
-        if (!wait_on(c, until_ms, &tries, "the demo could not be deployed", &why, err)) {
+        if (!wait_on(s, until_ms, "the demo could not be deployed", &why, err)) {
             return false;
         }
     }
@@ -188,7 +190,7 @@ bool ready_demo(const struct cluster_config *c, struct session *s, uint64_t unti
         if (ok) {
             return true;
         }
-        if (!wait_on(c, until_ms, &tries, "the demo's pods were not available", &why, err)) {
+        if (!wait_on(s, until_ms, "the demo's pods were not available", &why, err)) {
             return false;
         }
     }
@@ -219,9 +221,10 @@ void ready_explain(const struct cluster_config *c)
                 l->restarts);
         status_print_tail(l->log_path, 8, stderr);
     }
+    bool usual = strcmp(c->place.name, PLACE_DEFAULT_NAME) == 0;
+    const char *flag = usual ? "" : " --name ", *name = usual ? "" : c->place.name;
     fprintf(stderr,
-            "   It is left as it is, to look at: 'coracle status%s%s', 'coracle logs COMPONENT'. 'coracle down' ends it.\n",
-            strcmp(c->place.name, PLACE_DEFAULT_NAME) == 0 ? "" : " --name ",
-            strcmp(c->place.name, PLACE_DEFAULT_NAME) == 0 ? "" : c->place.name);
+            "   It is left as it is, to look at: 'coracle status%s%s', 'coracle logs%s%s COMPONENT'. 'coracle down%s%s' ends it.\n",
+            flag, name, flag, name, flag, name);
     arena_deinit(&a);
 }

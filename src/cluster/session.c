@@ -1,9 +1,11 @@
 #include "cluster/session.h"
 
+#include "base/clock.h"
 #include "cluster/prepare.h"
 #include "net/loop.h"
 
 #define ASK_TIMEOUT_MS 5000
+#define LOOK_EVERY_MS 200
 
 bool session_open(struct session *s, const struct cluster_config *c, struct err *err)
 {
@@ -57,14 +59,29 @@ static void on_answer(void *data, const struct client_answer *answer)
     }
 }
 
+bool session_look(struct session *s, struct err *err)
+{
+    uint64_t now = clock_mono_ms();
+    if (!s->still || now - s->looked_ms < LOOK_EVERY_MS) {
+        return true;
+    }
+    s->looked_ms = now;
+    return s->still(s->still_arg, err);
+}
+
 bool session_ask(struct session *s, const char *method, const char *path, struct str body, struct arena *a,
                  struct val *ret, int *ret_status, struct err *err)
 {
     struct asking ask = { .arena = a };
-    (void)client_raw(s->client, str_c(method), str_c(path), body.len ? STR("application/json") : STR_NULL, body, on_answer,
-                     &ask);
+    struct client_call *call = client_raw(s->client, str_c(method), str_c(path),
+                                          body.len ? STR("application/json") : STR_NULL, body, on_answer, &ask);
     while (!ask.done) {
-        loop_turn(s->loop, -1);
+        loop_turn(s->loop, s->still ? LOOK_EVERY_MS : -1);
+        if (!ask.done && !session_look(s, &ask.err)) {
+            client_cancel(call);
+            ask.done = ask.failed = true;
+            s->looked_ms = 0; /* whoever asks next learns the same at once */
+        }
     }
     if (ret_status) {
         *ret_status = ask.status;

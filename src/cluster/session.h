@@ -10,6 +10,10 @@ struct session {
     struct loop *loop;
     struct client *client;
     struct arena config; /* of the credentials */
+    /* Asked a few times a second while an answer is awaited: is it of use to wait? False with the reason. May be NULL. */
+    bool (*still)(void *arg, struct err *err);
+    void *still_arg;
+    uint64_t looked_ms;
 };
 
 MUST_CHECK bool session_open(struct session *s, const struct cluster_config *c, struct err *err);
@@ -19,5 +23,7 @@ void session_close(struct session *s);
  * reason when no answer came or it says no; its HTTP status is then in '*ret_status' (0: no answer). */
 MUST_CHECK bool session_ask(struct session *s, const char *method, const char *path, struct str body, struct arena *a,
                             struct val *ret, int *ret_status, struct err *err);
+/* Asks 'still' when it was not asked lately. */
+MUST_CHECK bool session_look(struct session *s, struct err *err);
 
 #endif
