@@ -67,7 +67,8 @@ static bool remove_folder(const char *path, const char *root, struct err *err)
     if (!fs_remove_tree(path, err)) {
         return false;
     }
-    if (rmdir(root) < 0 && errno != ENOTEMPTY && errno != ENOENT && errno != EEXIST) {
+    /* EBUSY: a disk of its own is mounted there. */
+    if (rmdir(root) < 0 && errno != ENOTEMPTY && errno != ENOENT && errno != EEXIST && errno != EBUSY) {
         return err_set_errno(err, errno, "cannot remove %s", root);
     }
     return true;
