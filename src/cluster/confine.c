@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -42,6 +43,11 @@ static bool allow(int ruleset, const char *path, uint64_t access, struct err *er
            err_set_errno(err, errno, "cannot allow %s", path);
 }
 
+bool confine_has_files(void)
+{
+    return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) > 0;
+}
+
 bool confine_files(const struct confinement *c, struct err *err)
 {
     static const struct {
@@ -74,6 +80,47 @@ bool confine_files(const struct confinement *c, struct err *err)
 
 /* ---- system calls ---- */
 
+/* Sockets of the network, of this host, and of netlink (addresses of links); every other family is more kernel than is needed. */
+static bool refuse_sockets(scmp_filter_ctx filter)
+{
+    static const unsigned allowed[] = { AF_UNIX, AF_INET, AF_INET6, AF_NETLINK };
+    for (unsigned family = 0; family < AF_NETLINK; family++) {
+        bool is_allowed = false;
+        for (size_t i = 0; i < ARRAY_SIZE(allowed); i++) {
+            is_allowed = is_allowed || family == allowed[i];
+        }
+        if (!is_allowed && seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
+                                            SCMP_A0(SCMP_CMP_EQ, family)) != 0) {
+            return false;
+        }
+    }
+    return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
+                            SCMP_A0(SCMP_CMP_GT, AF_NETLINK)) == 0;
+}
+
+/* Loads the filter if it is complete, and frees it. Works for an unprivileged process: sets no_new_privs. */
+static bool load(scmp_filter_ctx filter, bool complete, struct err *err)
+{
+    bool ok = complete && seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 1) == 0 && seccomp_load(filter) == 0;
+    if (filter) {
+        seccomp_release(filter);
+    }
+    return ok || err_set(err, ERR_IO, "cannot load the filter of system calls");
+}
+
+bool confine_exec(struct err *err)
+{
+#ifdef __SANITIZE_ADDRESS__
+    (void)err;
+    return true;
+#else
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    bool ok = filter && seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(execve), 0) == 0 &&
+              seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(execveat), 0) == 0;
+    return load(filter, ok, err);
+#endif
+}
+
 bool confine_calls(struct err *err)
 {
     static const char *const refused[] = {
@@ -102,10 +149,6 @@ bool confine_calls(struct err *err)
     ok = ok &&
          seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
                           SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER)) == 0 &&
-         seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0 &&
-         seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 1) == 0 && seccomp_load(filter) == 0;
-    if (filter) {
-        seccomp_release(filter);
-    }
-    return ok || err_set(err, ERR_IO, "cannot load the filter of system calls");
+         seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0 && refuse_sockets(filter);
+    return load(filter, ok, err);
 }

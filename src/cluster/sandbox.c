@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -423,6 +424,10 @@ static NORETURN void become(const struct sandbox_child *child, int report)
     if (ok && child->uid) {
         ok = setgroups(0, NULL) == 0 && setresgid(child->uid, child->uid, child->uid) == 0 &&
              setresuid(child->uid, child->uid, child->uid) == 0;
+    }
+    if (ok && child->uid) {
+        /* Keys and Secrets are in its memory: a crash must not put them on a disk. */
+        ok = setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }) == 0;
     }
     if (ok && child->uid && (!confine_files(child->confinement, &err) || !confine_calls(&err))) {
         ssize_t ignored = write(report, err.msg, strlen(err.msg));

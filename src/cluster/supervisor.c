@@ -362,6 +362,9 @@ static bool start_all(struct supervisor *s, struct err *err)
     }
     tell(s, s->config->n_nodes == 1 ? "+node: namespaces, mounts, control groups" : "+nodes: namespaces, mounts, control groups");
     prepare_programs(s);
+    if (!confine_has_files()) {
+        log_warning("this kernel has no Landlock: users and file modes alone keep the control plane's programs from files of others");
+    }
     for (unsigned i = 0; i < s->config->n_nodes; i++) {
         node_start_programs(&s->nodes[i]);
     }

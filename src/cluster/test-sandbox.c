@@ -1,6 +1,8 @@
 #include "cluster/sandbox.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -107,7 +109,36 @@ TEST(confined_program_sees_its_own_files_and_makes_no_namespaces)
     CHECK(run_as(&h, 64201, &c, "cat /var/other/y 2>/dev/null", out, sizeof(out)) != 0);
     CHECK(run_as(&h, 64201, &c, "touch /var/new 2>/dev/null || touch /var/readable/new 2>/dev/null", out, sizeof(out)) != 0);
     CHECK(run_as(&h, 64201, &c, "unshare -Ur true 2>/dev/null", out, sizeof(out)) != 0);
+    CHECK_INT(run_as(&h, 64201, &c, "ulimit -c", out, sizeof(out)), 0);
+    CHECK_STR_C(str_c(out), "0\n");
     stop(&h);
+}
+
+TEST(confined_program_gets_only_usual_sockets)
+{
+    static const struct {
+        int family, type, want; /* an errno, or 0 */
+    } cases[] = {
+        { AF_INET, SOCK_STREAM, 0 },           { AF_UNIX, SOCK_STREAM, 0 },
+        { AF_NETLINK, SOCK_RAW, 0 },           { AF_PACKET, SOCK_DGRAM, EAFNOSUPPORT },
+        { AF_ALG, SOCK_SEQPACKET, EAFNOSUPPORT }, { AF_VSOCK, SOCK_STREAM, EAFNOSUPPORT },
+        { AF_X25, SOCK_SEQPACKET, EAFNOSUPPORT },
+    };
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct err err;
+        int bad = confine_calls(&err) ? 0 : 100;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+            errno = 0;
+            bool made = socket(cases[i].family, cases[i].type, 0) >= 0;
+            bad += made != (cases[i].want == 0) || (!made && errno != cases[i].want);
+        }
+        _exit(bad);
+    }
+    int status = -1;
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    CHECK(WIFEXITED(status));
+    CHECK_INT(WEXITSTATUS(status), 0);
 }
 
 TEST(sandbox_spawn_says_why_a_program_does_not_run)

@@ -10,6 +10,7 @@
 
 #include "base/macros.h"
 #include "cluster/cluster.h"
+#include "cluster/confine.h"
 
 /* A build without one of the rooms still links: the program then says that it is not there. */
 #pragma weak kube_apiserver_main
@@ -22,14 +23,15 @@
 static const struct program {
     const char *name;
     int (*main)(int argc, char **argv);
+    bool runs_nothing; /* it never runs another program, and gives up the right to */
 } programs[] = {
-    { "coracle", coracle_main },
-    { "kube-apiserver", kube_apiserver_main },
-    { "kube-controller-manager", kube_controller_manager_main },
-    { "cloud-controller-manager", cloud_controller_manager_main },
-    { "kube-scheduler", kube_scheduler_main },
-    { "kubelet", kubelet_main },
-    { "kube-proxy", kube_proxy_main },
+    { "coracle", coracle_main, false },
+    { "kube-apiserver", kube_apiserver_main, true },
+    { "kube-controller-manager", kube_controller_manager_main, true },
+    { "cloud-controller-manager", cloud_controller_manager_main, true },
+    { "kube-scheduler", kube_scheduler_main, true },
+    { "kubelet", kubelet_main, false },
+    { "kube-proxy", kube_proxy_main, false },
 };
 
 static const struct program *find_program(const char *path)
@@ -60,6 +62,11 @@ int main(int argc, char **argv)
     }
     if (!p->main) {
         fprintf(stderr, "Error: this build of Coracle has no %s.\n", p->name);
+        return 1;
+    }
+    struct err err;
+    if (p->runs_nothing && !confine_exec(&err)) {
+        fprintf(stderr, "Error: %s does not start unconfined: %s\n", p->name, err.msg);
         return 1;
     }
     return p->main(argc, argv);

@@ -68,6 +68,7 @@ for component in $COMPONENTS; do
     check grep -qE '^CapPrm:\s+0000000000000000$' "$status"
     check grep -qE '^NoNewPrivs:\s+1$' "$status"
     check grep -qE '^Seccomp:\s+2$' "$status"
+    check grep -qE '^Seccomp_filters:\s+2$' "$status" # the supervisor's, and its own: it runs no other program
     users="$users $(sed -n 's/^Uid:\t\([0-9]*\).*/\1/p' "$status")"
 done
 check test "$(printf '%s\n' $users | sort -u | wc -l)" = 3
