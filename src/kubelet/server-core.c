@@ -19,6 +19,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "kubelet/cri-log.h"
 #include "kubelet/server-private.h"
 #include "net/channels.h"
 #include "pki/cert.h"
@@ -28,6 +29,7 @@ struct server_core {
     int socket;
     pid_t pid;
     struct loop_io io;
+    struct wire_queue out;
     struct loop_child child;
     struct loop_timer reload;
     struct authn_chain *authn;
@@ -51,13 +53,20 @@ void core_request_free(struct core_request *r)
     free(r);
 }
 
-static void send_answer(struct core_request *r, struct wire_message *m)
+/* In order, and kept while the server is behind: an answer that is lost leaves its client waiting. */
+static void send_message(struct server_core *s, const struct wire_message *m)
 {
-    m->id = r->id;
-    int rc = wire_send(r->core->socket, m);
+    int rc = wire_queue_send(&s->out, m);
     if (rc < 0) {
         log_warning("the server cannot be answered: %s", strerror(-rc));
     }
+    (void)loop_io_set(&s->io, LOOP_READ | (wire_queue_waits(&s->out) ? LOOP_WRITE : 0));
+}
+
+static void send_answer(struct core_request *r, struct wire_message *m)
+{
+    m->id = r->id;
+    send_message(r->core, m);
     core_request_free(r);
 }
 
@@ -129,22 +138,39 @@ static void do_logs(struct core_request *r)
         core_request_error(r, 400, "the path is /containerLogs/NAMESPACE/POD/CONTAINER");
         return;
     }
-    struct pod *p = core_request_pod(r, t->segments[1], t->segments[2]);
-    struct pod_container *c = p ? core_request_container(r, p, t->segments[3]) : NULL;
-    if (!c) {
+    struct cri_log_options o;
+    struct err err = { 0 };
+    int status;
+    if (!cri_log_options(t, clock_real_s(), &o, &status, &err)) {
+        core_request_error(r, status, "%s", err.msg);
         return;
     }
-    bool previous = http_param_bool(t, STR("previous"), false);
+    struct pod *p = pods_find_name(r->k, t->segments[1], t->segments[2]);
+    struct pod_container *c = NULL;
+    if (!p) {
+        core_request_error(r, 404, "pod \"%.*s\" does not exist", STR_ARG(t->segments[2]));
+        return;
+    }
+    for (size_t i = 0; i < p->n_containers; i++) {
+        c = str_eq_c(t->segments[3], p->containers[i]->name) ? p->containers[i] : c;
+    }
+    if (!c) {
+        core_request_error(r, 404, "container \"%.*s\" not found in pod \"%s\"", STR_ARG(t->segments[3]), p->name);
+        return;
+    }
+    bool previous = o.previous;
     if (previous && !c->has_last && !(c->has_run && !container_is_running(c))) {
         core_request_error(r, 400, "previous terminated container \"%s\" in pod \"%s\" not found", c->name, p->name);
         return;
     }
     if (!c->has_run) {
         const char *why = c->waiting_reason[0] ? c->waiting_reason : "ContainerCreating";
-        bool image = strcmp(why, "ErrImagePull") == 0 || strcmp(why, "ImagePullBackOff") == 0;
-        core_request_error(r, 400, image ? "container \"%s\" in pod \"%s\" is waiting to start: trying and failing to pull image"
-                                    : "container \"%s\" in pod \"%s\" is waiting to start: %s",
-                      c->name, p->name, why);
+        if (strcmp(why, "ErrImagePull") == 0) {
+            why = "image can't be pulled";
+        } else if (strcmp(why, "ImagePullBackOff") == 0) {
+            why = "trying and failing to pull image";
+        }
+        core_request_error(r, 400, "container \"%s\" in pod \"%s\" is waiting to start: %s", c->name, p->name, why);
         return;
     }
     uint32_t attempt = !previous ? c->run.attempt : c->has_last ? c->last.attempt : c->run.attempt;
@@ -172,7 +198,7 @@ static void log_again(struct server_core *s, const struct wire_message *q)
             m.fd = open_log(p->containers[i], q->number);
         }
     }
-    (void)wire_send(s->socket, &m);
+    send_message(s, &m);
     fs_closep(&m.fd);
 }
 
@@ -459,8 +485,13 @@ static void dispatch(struct core_request *r)
         stats_summary(r);
     } else if (str_eq_c(first, "metrics") && t->n_segments == 2 && str_eq_c(t->segments[1], "resource") && get) {
         stats_resource_metrics(r);
-    } else if (str_eq_c(first, "metrics") && get) {
+    } else if (str_eq_c(first, "metrics") && t->n_segments == 2 && str_eq_c(t->segments[1], "cadvisor") && get) {
+        stats_cadvisor_metrics(r);
+    } else if (str_eq_c(first, "metrics") && t->n_segments == 1 && get) {
         do_metrics(r);
+    } else if (str_eq_c(first, "logs")) {
+        /* The node's own log files: upstream's enableSystemLogHandler, which is off here. */
+        core_request_error(r, 405, "logs endpoint is disabled.");
     } else {
         core_request_error(r, 404, "404 page not found");
     }
@@ -502,6 +533,19 @@ static void authorized(struct core_request *r, enum authz_result result)
                   STR_ARG(a->resource), STR_ARG(a->subresource));
 }
 
+/*
+ * The path as dispatch() will see it, decoded: the right that is asked for must be that of what is then done. Of the raw path
+ * "/%65xec/…" nobody would say that it runs something.
+ */
+static struct str dispatched_path(struct core_request *r)
+{
+    struct str path = STR("/");
+    for (size_t i = 0; i < r->target.n_segments; i++) {
+        path = arena_printf(&r->a, "%.*s%s%.*s", STR_ARG(path), i ? "/" : "", STR_ARG(r->target.segments[i]));
+    }
+    return path;
+}
+
 static void authenticated(struct core_request *r, enum authn_result result)
 {
     if (result != AUTHN_OK) {
@@ -509,7 +553,7 @@ static void authenticated(struct core_request *r, enum authn_result result)
         core_request_error(r, 401, "Unauthorized");
         return;
     }
-    r->n_attributes = kubelet_attributes(&r->authn.user, r->method, r->target.path, str_c(r->k->node_name), r->attributes);
+    r->n_attributes = kubelet_attributes(&r->authn.user, r->method, dispatched_path(r), str_c(r->k->node_name), r->attributes);
     ask_next(r);
 }
 
@@ -620,17 +664,21 @@ static void answer_tls(struct server_core *s, uint32_t id)
     } else {
         log_error("the serving certificate cannot be read: %s", err.msg);
     }
-    (void)wire_send(s->socket, &m);
+    send_message(s, &m);
 }
 
 /* ---- life ---- */
 
-static void on_message(struct loop_io *io, unsigned events UNUSED, void *arg)
+static void on_message(struct loop_io *io, unsigned events, void *arg)
 {
     static char bytes[WIRE_MAX];
     struct server_core *s = arg;
     struct wire_message m;
     int fd;
+    if (events & LOOP_WRITE) {
+        wire_queue_flush(&s->out);
+        (void)loop_io_set(io, LOOP_READ | (wire_queue_waits(&s->out) ? LOOP_WRITE : 0));
+    }
     ssize_t n = wire_receive(io->fd, bytes, &fd);
     fs_closep(&fd); /* the server never sends one */
     if (n <= 0) {
@@ -707,6 +755,7 @@ bool server_fork(struct kubelet *k, struct err *err)
     }
     s->k = k;
     s->socket = pair[0];
+    wire_queue_init(&s->out, pair[0]);
     list_init(&s->requests);
     k->server = s;
     return true;
@@ -754,6 +803,7 @@ void server_stop(struct kubelet *k)
         core_request_free(r);
     }
     loop_io_stop(&s->io);
+    wire_queue_deinit(&s->out);
     loop_child_stop(&s->child);
     loop_timer_stop(&s->reload);
     close(s->socket);

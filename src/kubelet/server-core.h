@@ -37,5 +37,7 @@ struct pod_container *core_request_container(struct core_request *r, struct pod 
 /* stats.c */
 void stats_summary(struct core_request *r);
 void stats_resource_metrics(struct core_request *r);
+/* Those names of cAdvisor's that dashboards are built on, as far as the runtime knows the figures. */
+void stats_cadvisor_metrics(struct core_request *r);
 
 #endif

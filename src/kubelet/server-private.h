@@ -20,7 +20,8 @@ struct server_fork_config {
 int server_main(const struct server_fork_config *config);
 
 typedef void server_answer_fn(void *arg, const struct wire_message *answer);
-/* Asks the core; the answer comes in a later turn (NULL: it will not come). Strings are borrowed while this runs. */
+/* Asks the core; the answer comes in a later turn. 0 when it cannot be asked: then 'done' is not called. Strings are borrowed
+ * while this runs. */
 uint32_t server_ask(struct server *s, struct wire_message *m, server_answer_fn *done, void *arg);
 void server_forget(struct server *s, uint32_t id);
 struct loop *server_loop(struct server *s);

@@ -1,11 +1,14 @@
 #include "kubelet/server-wire.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "base/reader.h"
 
 bool wire_decode(struct str bytes, struct wire_message *ret)
@@ -31,36 +34,115 @@ static void put_u32(struct buf *b, uint32_t v)
     buf_append_bytes(b, bytes, 4);
 }
 
-int wire_send(int socket, const struct wire_message *m)
+void wire_encode(const struct wire_message *m, struct buf *b)
 {
-    CLEANUP(buf_deinit) struct buf b;
+    put_u32(b, m->id);
+    buf_append_char(b, (char)m->what);
+    put_u32(b, m->number);
+    for (size_t i = 0; i < m->n_strings; i++) {
+        put_u32(b, (uint32_t)m->strings[i].len);
+        buf_append(b, m->strings[i]);
+    }
+}
+
+static int send_bytes(int socket, struct buf *b, int fd)
+{
     union {
         struct cmsghdr header;
         char space[CMSG_SPACE(sizeof(int))];
     } control = { 0 };
-    buf_init(&b, WIRE_MAX);
-    put_u32(&b, m->id);
-    buf_append_char(&b, (char)m->what);
-    put_u32(&b, m->number);
-    for (size_t i = 0; i < m->n_strings; i++) {
-        put_u32(&b, (uint32_t)m->strings[i].len);
-        buf_append(&b, m->strings[i]);
-    }
-    if (buf_failed(&b)) {
-        return -EMSGSIZE;
-    }
-    struct iovec iov = { .iov_base = b.ptr, .iov_len = b.len };
+    struct iovec iov = { .iov_base = b->ptr, .iov_len = b->len };
     struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-    if (m->fd >= 0) {
+    if (fd >= 0) {
         msg.msg_control = control.space;
         msg.msg_controllen = sizeof(control.space);
         struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
         c->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(c), &m->fd, sizeof(int));
+        memcpy(CMSG_DATA(c), &fd, sizeof(int));
     }
     return sendmsg(socket, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int wire_send(int socket, const struct wire_message *m)
+{
+    CLEANUP(buf_deinit) struct buf b;
+    buf_init(&b, WIRE_MAX);
+    wire_encode(m, &b);
+    return buf_failed(&b) ? -EMSGSIZE : send_bytes(socket, &b, m->fd);
+}
+
+/* ---- the queue ---- */
+
+struct queued {
+    struct list link;
+    struct buf bytes;
+    int fd;
+};
+
+void wire_queue_init(struct wire_queue *q, int socket)
+{
+    *q = (struct wire_queue){ .socket = socket };
+    list_init(&q->items);
+}
+
+static void drop_first(struct wire_queue *q)
+{
+    struct queued *m = LIST_ENTRY(list_pop_front(&q->items), struct queued, link);
+    q->n--;
+    q->bytes -= m->bytes.len;
+    fs_closep(&m->fd);
+    buf_deinit(&m->bytes);
+    free(m);
+}
+
+void wire_queue_deinit(struct wire_queue *q)
+{
+    while (q->n) {
+        drop_first(q);
+    }
+}
+
+int wire_queue_send(struct wire_queue *q, const struct wire_message *m)
+{
+    struct buf b;
+    buf_init(&b, WIRE_MAX);
+    wire_encode(m, &b);
+    int rc = buf_failed(&b) ? -EMSGSIZE : q->n ? -EAGAIN : send_bytes(q->socket, &b, m->fd);
+    if (rc == -EAGAIN && (q->n >= WIRE_MAX_QUEUED || q->bytes + b.len > WIRE_MAX_QUEUED_BYTES)) {
+        rc = -ENOBUFS;
+    }
+    if (rc != -EAGAIN) {
+        buf_deinit(&b);
+        return rc;
+    }
+    int fd = m->fd >= 0 ? fcntl(m->fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (m->fd >= 0 && fd < 0) {
+        rc = -errno;
+        buf_deinit(&b);
+        return rc;
+    }
+    struct queued *item = calloc(1, sizeof(*item));
+    if (!item) {
+        abort();
+    }
+    *item = (struct queued){ .bytes = b, .fd = fd };
+    list_push_back(&q->items, &item->link);
+    q->n++;
+    q->bytes += b.len;
+    return 0;
+}
+
+void wire_queue_flush(struct wire_queue *q)
+{
+    while (q->n) {
+        struct queued *m = LIST_ENTRY(q->items.next, struct queued, link);
+        if (send_bytes(q->socket, &m->bytes, m->fd) == -EAGAIN) {
+            return;
+        }
+        drop_first(q); /* any other failure means that nobody is there any more */
+    }
 }
 
 ssize_t wire_receive(int socket, char dst[WIRE_MAX], int *ret_fd)

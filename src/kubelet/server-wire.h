@@ -9,6 +9,7 @@
 #define KUBELET_SERVER_WIRE_H
 
 #include "base/buf.h"
+#include "base/list.h"
 
 enum wire_op {
     WIRE_TLS = 1,     /* -> certificate, key, client CAs (PEM) */
@@ -39,8 +40,31 @@ struct wire_message {
 
 /* Decodes; strings borrow from 'bytes'. False when it is malformed. */
 MUST_CHECK bool wire_decode(struct str bytes, struct wire_message *ret);
+/* Appends the message's bytes (its descriptor travels beside them). */
+void wire_encode(const struct wire_message *m, struct buf *b);
 /* 0, or -errno (-EAGAIN: the other side is behind). Does not close m->fd. */
 int wire_send(int socket, const struct wire_message *m);
+
+/* Messages in order, for a side that must not lose one while the other is behind. */
+struct wire_queue {
+    int socket;
+    struct list items;
+    size_t n, bytes;
+};
+/* Past these the other side is stuck rather than slow: a thousand requests under way, or their answers. */
+#define WIRE_MAX_QUEUED 1024
+#define WIRE_MAX_QUEUED_BYTES (16u << 20)
+
+void wire_queue_init(struct wire_queue *q, int socket);
+void wire_queue_deinit(struct wire_queue *q);
+/* Sends, or keeps a copy of the message and of its descriptor when the other side is behind. 0, -ENOBUFS when too much waits,
+ * or another -errno. While wire_queue_waits(), call wire_queue_flush() when the socket can be written. */
+MUST_CHECK int wire_queue_send(struct wire_queue *q, const struct wire_message *m);
+void wire_queue_flush(struct wire_queue *q);
+static inline bool wire_queue_waits(const struct wire_queue *q)
+{
+    return q->n > 0;
+}
 /* Bytes received, 0 at the end, -errno. '*ret_fd' is -1 or the descriptor that came along. */
 ssize_t wire_receive(int socket, char dst[WIRE_MAX], int *ret_fd);
 /* A file in memory that holds 'bytes', read from its start; -1 when there is none. */

@@ -29,6 +29,7 @@ struct server {
     struct loop *loop;
     const struct server_fork_config *config;
     struct loop_io io;
+    struct wire_queue out;
     struct list questions;
     uint32_t next_id;
     struct net_tls_server *tls;
@@ -54,21 +55,28 @@ struct loop *server_loop(struct server *s)
 
 /* ---- the core ---- */
 
+static void watch_core(struct server *s)
+{
+    (void)loop_io_set(&s->io, LOOP_READ | (wire_queue_waits(&s->out) ? LOOP_WRITE : 0));
+}
+
 uint32_t server_ask(struct server *s, struct wire_message *m, server_answer_fn *done, void *arg)
 {
+    s->next_id = s->next_id == UINT32_MAX ? 1 : s->next_id + 1;
+    m->id = s->next_id;
+    m->fd = -1;
+    int rc = wire_queue_send(&s->out, m);
+    if (rc < 0) {
+        log_warning("the core cannot be asked: %s", strerror(-rc));
+        return 0;
+    }
+    watch_core(s);
     struct question *q = calloc(1, sizeof(*q));
     if (!q) {
         abort();
     }
-    s->next_id = s->next_id == UINT32_MAX ? 1 : s->next_id + 1;
-    m->id = s->next_id;
-    m->fd = -1;
     *q = (struct question){ .id = m->id, .done = done, .arg = arg };
     list_push_back(&s->questions, &q->link);
-    int rc = wire_send(s->config->socket, m);
-    if (rc < 0) {
-        log_error("the core cannot be asked: %s", strerror(-rc));
-    }
     return q->id;
 }
 
@@ -83,11 +91,15 @@ void server_forget(struct server *s, uint32_t id)
     }
 }
 
-static void on_core(struct loop_io *io, unsigned events UNUSED, void *arg)
+static void on_core(struct loop_io *io, unsigned events, void *arg)
 {
     static char bytes[WIRE_MAX];
     struct server *s = arg;
     int fd;
+    if (events & LOOP_WRITE) {
+        wire_queue_flush(&s->out);
+        watch_core(s);
+    }
     ssize_t n = wire_receive(io->fd, bytes, &fd);
     struct wire_message m;
     if (n == 0 || (n < 0 && n != -EAGAIN && n != -EINTR)) {
@@ -240,6 +252,11 @@ static void on_request(struct http_stream *s, void *arg)
     http_stream_set_ops(s, &ops, e);
     e->asked = server_ask(srv, &m, on_answer, e);
     buf_deinit(&protocols);
+    if (!e->asked) {
+        /* Its headers are larger than a message, or the core is far behind. */
+        reply_text(s, 503, STR("text/plain; charset=utf-8"), net_chunk_static(STR("the kubelet cannot take this request\n")));
+        exchange_free(e);
+    }
 }
 
 /* ---- TLS, start ---- */
@@ -274,7 +291,9 @@ static void on_reload(void *arg)
 {
     struct server *s = arg;
     struct wire_message m = { .what = WIRE_TLS };
-    (void)server_ask(s, &m, on_tls, s);
+    if (!server_ask(s, &m, on_tls, s)) {
+        loop_timer_start(&s->reload, 1000);
+    }
 }
 
 static bool become_nobody(uint32_t uid, struct err *err)
@@ -312,6 +331,7 @@ int server_main(const struct server_fork_config *config)
         log_error("cannot serve port %u: %s", config->port, err.msg);
         return 1;
     }
+    wire_queue_init(&s->out, config->socket);
     loop_io_init(&s->io, s->loop, config->socket, on_core, s);
     if (loop_io_set(&s->io, LOOP_READ) < 0) {
         return 1;

@@ -190,3 +190,71 @@ void stats_resource_metrics(struct core_request *r)
 {
     ask(r, on_resource);
 }
+
+/* ---- /metrics/cadvisor ---- */
+
+enum figure { CPU, WORKING_SET, USAGE, RSS, FS_USAGE, START, LAST_SEEN };
+
+static bool figure(const struct cri_v1_container_stats *s, const struct pod_container *c, enum figure which, double *ret)
+{
+    const struct cri_v1_memory_usage *m = s->memory;
+    const struct cri_v1_uint64_value *v = NULL;
+    switch (which) {
+    case CPU: v = s->cpu ? s->cpu->usage_core_nano_seconds : NULL; break;
+    case WORKING_SET: v = m ? m->working_set_bytes : NULL; break;
+    case USAGE: v = m ? m->usage_bytes : NULL; break;
+    case RSS: v = m ? m->rss_bytes : NULL; break;
+    case FS_USAGE: v = s->writable_layer ? s->writable_layer->used_bytes : NULL; break;
+    case START: *ret = (double)(c->run.started_ns / 1000000000); return c->run.started_ns != 0;
+    case LAST_SEEN: *ret = (double)clock_real_s(); return true;
+    }
+    *ret = v ? (double)v->value / (which == CPU ? 1e9 : 1) : 0;
+    return v != NULL;
+}
+
+static void on_cadvisor(void *arg, const void *response, const struct err *err)
+{
+    static const struct {
+        enum figure which;
+        const char *name, *type, *help;
+    } figures[] = {
+        { CPU, "container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds." },
+        { WORKING_SET, "container_memory_working_set_bytes", "gauge", "Current working set in bytes." },
+        { USAGE, "container_memory_usage_bytes", "gauge", "Current memory usage in bytes, including all memory regardless of when it was accessed." },
+        { RSS, "container_memory_rss", "gauge", "Size of RSS in bytes." },
+        { FS_USAGE, "container_fs_usage_bytes", "gauge", "Number of bytes that are consumed by the container on this filesystem." },
+        { START, "container_start_time_seconds", "gauge", "Start time of the container since unix epoch in seconds." },
+        { LAST_SEEN, "container_last_seen", "gauge", "Last time a container was seen by the exporter." },
+    };
+    struct core_request *r = arg;
+    const struct cri_v1_list_container_stats_response *list = response;
+    struct buf b;
+    r->call = NULL;
+    if (err) {
+        core_request_error(r, 500, "%s", err->msg);
+        return;
+    }
+    buf_init(&b, KUBELET_MAX_WORK_ARENA);
+    for (size_t f = 0; f < ARRAY_SIZE(figures); f++) {
+        buf_printf(&b, "# HELP %s %s\n# TYPE %s %s\n", figures[f].name, figures[f].help, figures[f].name, figures[f].type);
+        for (size_t i = 0; i < list->n_stats; i++) {
+            const struct cri_v1_container_stats *s = &list->stats[i];
+            const struct pod_container *c = s->attributes ? container_of(r->k, s->attributes->id) : NULL;
+            double v;
+            if (c && figure(s, c, figures[f].which, &v)) {
+                buf_printf(&b, "%s{container=\"%s\",id=\"%s\",image=\"%s\",name=\"%s\",namespace=\"%s\",pod=\"%s\"} %.15g\n", figures[f].name, c->name, c->run.id,
+                           c->run.image, c->run.id, c->pod->ns, c->pod->name, v);
+            }
+        }
+    }
+    buf_printf(&b, "# HELP machine_cpu_cores Number of logical CPU cores.\n# TYPE machine_cpu_cores gauge\nmachine_cpu_cores %ld\n"
+                   "# HELP machine_memory_bytes Amount of memory installed on the machine.\n# TYPE machine_memory_bytes gauge\nmachine_memory_bytes %lld\n",
+               sysconf(_SC_NPROCESSORS_ONLN), (long long)machine_memory());
+    core_request_reply(r, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&b));
+    buf_deinit(&b);
+}
+
+void stats_cadvisor_metrics(struct core_request *r)
+{
+    ask(r, on_cadvisor);
+}
