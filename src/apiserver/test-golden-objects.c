@@ -89,6 +89,31 @@ static bool same_answer(struct arena *a, struct replay_diff *d, const struct tes
     return replay_same_json(a, d, r->body, want);
 }
 
+/* A status was captured from a live object: what the server filled in there is what it filled in here. */
+static struct str as_live(struct objects *c, struct arena *a, struct str path, struct str body)
+{
+    struct test_answer r = test_request(&c->t, a, STR("GET"), path, "admin", STR_EMPTY, STR_NULL);
+    struct val live = replay_parse(a, r.body), sent = replay_parse(a, body);
+    struct str was = VAL_STR_AT(&sent, "metadata", "uid"), is = VAL_STR_AT(&live, "metadata", "uid"), out = STR_EMPTY, rest = body;
+    if (r.status != 200 || sent.kind != VAL_OBJECT || was.len != 36 || is.len != 36) {
+        return body;
+    }
+    for (ptrdiff_t at; (at = str_find(rest, was)) >= 0; rest = str_sub(rest, (size_t)at + was.len, rest.len)) {
+        out = arena_printf(a, "%.*s%.*s%.*s", STR_ARG(out), STR_ARG(str_sub(rest, 0, (size_t)at)), STR_ARG(is));
+    }
+    sent = replay_parse(a, arena_printf(a, "%.*s%.*s", STR_ARG(out), STR_ARG(rest)));
+    struct val *meta = val_get(&sent, STR("metadata")), *spec = val_get(&live, STR("spec"));
+    if (!meta || !val_get(&live, STR("metadata"))) {
+        return body;
+    }
+    (void)val_remove(meta, STR("resourceVersion"));
+    CHECK(val_set(a, meta, STR("managedFields"), *VAL_AT(&live, "metadata", "managedFields")) != NULL);
+    if (spec) {
+        CHECK(val_set(a, &sent, STR("spec"), *spec) != NULL);
+    }
+    return val_to_json(a, &sent);
+}
+
 static void replay_object(const struct golden_object *o, void *ctx)
 {
     struct objects *c = ctx;
@@ -103,10 +128,11 @@ static void replay_object(const struct golden_object *o, void *ctx)
     char label[700];
     const char *dir = strrchr(o->dir, '/') + 1;
     (void)snprintf(label, sizeof(label), "%s/%s", dir, o->name);
-    d.given = replay_cleaned(&a, body);
+    d.given = is_status ? STR_EMPTY : body;
     struct test_answer r;
     if (is_status) {
-        r = test_request(&c->t, &a, STR("PUT"), arena_printf(&a, "%.*s/status", STR_ARG(one)), "admin", json, d.given);
+        body = as_live(c, &a, one, body);
+        r = test_request(&c->t, &a, STR("PUT"), arena_printf(&a, "%.*s/status", STR_ARG(one)), "admin", json, body);
         if (!replay_skips(label)) {
             replay_case(&c->statuses, label, same_answer(&a, &d, &r, 200, out), d.why);
         }
