@@ -29,7 +29,7 @@ static const struct flag up_flags[] = {
              "The API's port on 127.0.0.1. A cluster with a name of its own takes the next free one unless this is given."),
     FLAG_STRINGS(struct up_options, publish, "publish", "",
                  "HOST:NODE lets 127.0.0.1:HOST lead to port NODE (a NodePort) of node-1."),
-    FLAG_BOOL(struct up_options, demo, "demo", "false", "Deploys a small web page and publishes it on 127.0.0.1:8080."),
+    FLAG_BOOL(struct up_options, demo, "demo", "false", "Deploys a small web page and publishes it on 127.0.0.1:8080, or the next free port."),
     FLAG_DURATION(struct up_options, wait_ms, "wait", "60s", "How long to wait for the cluster to be ready; 0 does not wait."),
     FLAG_STRING(struct up_options, without, "without", "",
                 "Programs that are not started, by commas, because one brings one's own.", .hidden = true),
@@ -100,7 +100,7 @@ static bool configure(const struct up_options *o, const struct flag_result *flag
             return err_set(err, ERR_INVALID, "--publish takes at most %d ports", CLUSTER_MAX_PUBLISHED);
         }
     }
-    if (o->demo && !add_published(c, (struct cluster_published){ .host = DEMO_HOST_PORT, .node = READY_DEMO_NODE_PORT })) {
+    if (o->demo && !add_published(c, (struct cluster_published){ .host = DEMO_HOST_PORT, .node = READY_DEMO_NODE_PORT, .any_host = true })) {
         return err_set(err, ERR_INVALID, "--publish takes at most %d ports", CLUSTER_MAX_PUBLISHED - 1);
     }
     return true;

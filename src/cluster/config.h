@@ -26,6 +26,7 @@
 /* A port of the host's loopback that leads to a port of node 1 (a NodePort). */
 struct cluster_published {
     uint16_t host, node;
+    bool any_host; /* nobody asked for this host port: a free one above it does as well; not kept */
 };
 
 struct cluster_config {

@@ -71,6 +71,10 @@ static bool bind_ports(struct cluster_config *c, bool choose_port, struct superv
     }
     for (size_t i = 0; i < c->n_published; i++) {
         start->published[i] = listen_on(c->published[i].host, err);
+        for (unsigned tries = 1; start->published[i] < 0 && c->published[i].any_host && tries < PORTS_TRIED; tries++) {
+            c->published[i].host++;
+            start->published[i] = listen_on(c->published[i].host, err);
+        }
         if (start->published[i] < 0) {
             return err_set(err, ERR_CONFLICT, "port %u of 127.0.0.1 is taken: choose another with --publish", c->published[i].host);
         }

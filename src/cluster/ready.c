@@ -158,13 +158,19 @@ static const char demo_service[] =
     "\"labels\":{\"app\":\"web\"}},\"spec\":{\"type\":\"NodePort\",\"selector\":{\"app\":\"web\"},"
     "\"ports\":[{\"name\":\"http\",\"port\":80,\"targetPort\":8080,\"nodePort\":30080}]}}";
 
+/* Makes the object "web" of a collection unless it is there: making the Service again would fail for its port, which it has. */
 static bool create(struct session *s, const char *path, const char *body, struct err *err)
 {
     struct arena a;
     struct val answer;
     int status = 0;
+    char name[160];
     arena_init(&a, 4 << 20);
-    bool ok = session_ask(s, "POST", path, str_c(body), &a, &answer, &status, err) || status == 409; /* it is there */
+    snprintf(name, sizeof(name), "%s/web", path);
+    bool ok = session_ask(s, "GET", name, STR_NULL, &a, &answer, &status, err);
+    if (!ok && status == 404) {
+        ok = session_ask(s, "POST", path, str_c(body), &a, &answer, &status, err);
+    }
     arena_deinit(&a);
     return ok;
 }

@@ -18,6 +18,10 @@ check_out "node-1   Ready" kubectl get nodes
 check_out "version=1" web
 check_out "text/html" curl -s --max-time 2 -H 'Accept: text/html' -D - "http://127.0.0.1:$WEB/"
 
+step "up again is fine"
+check coracle up --name "$NAME" --demo
+check_out "version=1" web
+
 step "kubectl sees it as it should"
 check_out "deployment.apps/web" kubectl get all -A
 check_out "10.244.0." kubectl get pods -o wide
