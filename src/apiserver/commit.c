@@ -1,5 +1,6 @@
 /* The commit: the object is published and stored by compare-and-put; a lost race goes back to load. */
 #include "api/gen/meta_v1.h"
+#include "api/stored.h"
 #include "apiserver/limits.h"
 #include "apiserver/request.h"
 #include "apiserver/verbs.h"
@@ -145,6 +146,9 @@ enum stage_result stage_commit(struct request *r)
     }
     if (r->opt.dry_run) {
         return STAGE_DONE;
+    }
+    if (!r->rest->stored_as_json) {
+        api_as_stored(r->rest->hub->type, r->obj);
     }
     r->new_pub = object_unref(r->new_pub);
     r->new_pub = rest_publish(r->rest, &r->arena, r->obj, &err);

@@ -106,7 +106,9 @@ static bool writer_of(struct request *r, struct managed_writer *ret)
         .manager = manager_name(r), .api_version = r->ep->api_version, .subresource = sub, .now_sec = clock_real_s(),
         .schema = fields_at_type(r->ep->res->type), .empty = empty_tree(r), .ignore = reset, .convert = convert, .user = r,
     };
-    return reset && ret->empty && managed_reset_fields(&r->arena, r->rest->hub->has_status, sub, reset);
+    bool unowned = r->rest->ops->flags & KIND_SPEC_UNOWNED;
+    return reset && ret->empty && managed_reset_fields(&r->arena, r->rest->hub->has_status, sub, reset) &&
+           (!unowned || fields_add_names(&r->arena, reset, (const char *const[]){ "spec" }, 1));
 }
 
 /* A write that changes nothing but times of entries keeps the old entries. */

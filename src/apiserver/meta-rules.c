@@ -2,6 +2,7 @@
 
 #include "api/gen/meta_v1.h"
 #include "api/names.h"
+#include "kinds/rules.h"
 
 #define META_ANNOTATIONS_MAX (256u << 10) /* bytes of all keys and values */
 
@@ -23,6 +24,12 @@ static bool check_name(enum kind_name_rule rule, struct str s, struct names_errs
         return names_dns1123_label(s, n);
     case KIND_NAME_LABEL_1035:
         return names_dns1035_label(s, n);
+    case KIND_NAME_IP:
+        if (!rule_is_ip(s, NULL)) {
+            n->msg[n->n++] = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+            return false;
+        }
+        return true;
     case KIND_NAME_PATH_SEGMENT:
         return names_path_segment(s, n);
     case KIND_NAME_SUBDOMAIN:

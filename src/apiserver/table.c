@@ -231,7 +231,7 @@ bool table_row(const struct render *how, struct arena *a, const struct object *o
         }
     }
     buf_append(b, STR("{\"cells\":["));
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < c.n; i++) { /* a hook may have more cells than there are columns (IPAddress) */
         if (i > 0) {
             buf_append_char(b, ',');
         }

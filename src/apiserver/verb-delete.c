@@ -38,6 +38,11 @@ enum stage_result stage_begin_delete(struct request *r)
                               "The object might have been modified");
     }
     write_begin(r, ADMIT_DELETE);
+    const char *why = NULL;
+    if (result == STAGE_DONE && r->rest->ops->may_delete && !r->rest->ops->may_delete(r->old, &why)) {
+        status_forbidden(&r->status, &r->arena, r->ep->res->group, r->ep->res->resource, m->name, "%s", why);
+        return STAGE_ERROR;
+    }
     return result;
 }
 

@@ -3,6 +3,7 @@
 
 #include "api/copy.h"
 #include "api/equal.h"
+#include "api/gate.h"
 #include "api/gen/meta_v1.h"
 #include "apiserver/meta-rules.h"
 #include "apiserver/request.h"
@@ -45,6 +46,13 @@ static void fill_user(struct request *r)
     }
     if (k->n_user_extra == 0) {
         k->user_extra = NULL;
+    }
+}
+
+static void unify(struct request *r)
+{
+    if (r->rest->ops->decoded && r->obj && !r->sub) {
+        r->rest->ops->decoded(&r->kctx, r->obj);
     }
 }
 
@@ -145,6 +153,7 @@ enum stage_result stage_begin_create(struct request *r)
         clear_status(r->rest, r->obj);
     }
     begin_context(r, ADMIT_CREATE);
+    unify(r);
     return STAGE_DONE;
 }
 
@@ -186,6 +195,7 @@ enum stage_result write_check_update(struct request *r)
         r->creating = true;
         r->http_code = 201;
         begin_context(r, ADMIT_CREATE);
+        unify(r);
         return STAGE_DONE;
     }
     const struct meta_v1_object_meta *old = rest_meta_const(r->rest, r->old);
@@ -217,6 +227,7 @@ enum stage_result write_check_update(struct request *r)
         keep_status(r);
     }
     begin_context(r, ADMIT_UPDATE);
+    unify(r);
     return STAGE_DONE;
 }
 
@@ -350,6 +361,7 @@ static enum stage_result prepare_update(struct request *r)
 
 enum stage_result stage_prepare(struct request *r)
 {
+    api_drop_gated(r->rest->hub->type, r->obj, r->creating ? NULL : r->old, NULL);
     return r->creating ? prepare_create(r) : prepare_update(r);
 }
 

@@ -93,6 +93,15 @@ struct str kind_duration_text(struct arena *a, int64_t s)
     return arena_printf(a, "%lldy", (long long)(h / 24 / 365));
 }
 
+struct str kind_lower(struct arena *a, struct str s)
+{
+    char *out = arena_alloc(a, s.len);
+    for (size_t i = 0; out && i < s.len; i++) {
+        out[i] = (char)(s.ptr[i] >= 'A' && s.ptr[i] <= 'Z' ? s.ptr[i] + 32 : s.ptr[i]);
+    }
+    return out ? str_n(out, s.len) : s;
+}
+
 void cell_age(struct kind_cells *c, struct api_time t)
 {
     cell_str(c, t.set ? kind_duration_text(c->arena, c->now_sec - t.sec) : STR("<unknown>"));

@@ -32,6 +32,7 @@ enum kind_name_rule {
     KIND_NAME_SUBDOMAIN,    /* DNS-1123 subdomain: the default */
     KIND_NAME_LABEL,        /* DNS-1123 label */
     KIND_NAME_LABEL_1035,   /* DNS-1035 label */
+    KIND_NAME_IP,           /* an IP address in canonical form */
     KIND_NAME_PATH_SEGMENT, /* anything that fits in a URL path segment (RBAC) */
 };
 
@@ -43,6 +44,7 @@ enum kind_flag {
     KIND_VOLATILE = 1 << 4,             /* writes may be lost on power failure (Lease renewals, Events): design.md 6 */
     KIND_RETURN_DELETED = 1 << 5,       /* DELETE answers with the object, not with a Status */
     KIND_GC_ORPHAN = 1 << 6,            /* dependents are orphaned unless the request says otherwise (Job, ReplicationController) */
+    KIND_SPEC_UNOWNED = 1 << 8,         /* managedFields have nothing about spec (CertificateSigningRequest) */
     KIND_NO_GC = 1 << 7,                /* the garbage collector's finalizers are never put on it (Event) */
 };
 
@@ -106,6 +108,7 @@ void cell_pairs(struct kind_cells *c, const struct api_str_pair *pairs, size_t n
 void cell_selector(struct kind_cells *c, const struct meta_v1_label_selector *s);
 /* Names and images of containers, comma-separated: two cells. */
 void cell_containers(struct kind_cells *c, const struct core_v1_pod_spec *spec);
+struct str kind_lower(struct arena *a, struct str s); /* ASCII */
 /* The text of a duration in seconds, as the printers write ages. */
 struct str kind_duration_text(struct arena *a, int64_t seconds);
 
@@ -120,6 +123,10 @@ struct kind_ops {
     enum kind_name_rule name_rule;
     uint32_t flags; /* enum kind_flag */
     /* Any hook may be NULL. */
+    /* What may be said in two ways becomes one, before anything looks at an object that came in (stringData of a Secret). */
+    void (*decoded)(struct kind_ctx *ctx, void *obj);
+    /* What only the system deletes: false with a reason. */
+    bool (*may_delete)(const void *obj, const char **ret_why);
     void (*prepare_create)(struct kind_ctx *ctx, void *obj);
     void (*prepare_update)(struct kind_ctx *ctx, void *obj, const void *old);
     void (*prepare_status)(struct kind_ctx *ctx, void *obj, const void *old);

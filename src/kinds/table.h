@@ -4,6 +4,14 @@
 
 #include "kinds/kind.h"
 
+extern const struct kind_ops admission_mutating_binding_ops;
+extern const struct kind_ops admission_mutating_policy_ops;
+extern const struct kind_ops admission_mutating_webhook_ops;
+extern const struct kind_ops admission_validating_binding_ops;
+extern const struct kind_ops admission_validating_policy_ops;
+extern const struct kind_ops admission_validating_webhook_ops;
+extern const struct kind_ops apiextensions_crd_ops;
+extern const struct kind_ops apiregistration_service_ops;
 extern const struct kind_ops apps_controller_revision_ops;
 extern const struct kind_ops apps_daemon_set_ops;
 extern const struct kind_ops apps_deployment_ops;
@@ -30,12 +38,27 @@ extern const struct kind_ops core_secret_ops;
 extern const struct kind_ops core_service_account_ops;
 extern const struct kind_ops core_service_ops;
 extern const struct kind_ops discovery_endpoint_slice_ops;
+extern const struct kind_ops flowcontrol_flow_schema_ops;
+extern const struct kind_ops flowcontrol_priority_level_ops;
+extern const struct kind_ops networking_ingress_class_ops;
+extern const struct kind_ops networking_ingress_ops;
+extern const struct kind_ops networking_ip_address_ops;
+extern const struct kind_ops networking_network_policy_ops;
+extern const struct kind_ops networking_service_cidr_ops;
 extern const struct kind_ops policy_pod_disruption_budget_ops;
 extern const struct kind_ops rbac_cluster_role_binding_ops;
 extern const struct kind_ops rbac_cluster_role_ops;
 extern const struct kind_ops rbac_role_binding_ops;
 extern const struct kind_ops rbac_role_ops;
+extern const struct kind_ops resource_claim_ops;
+extern const struct kind_ops resource_device_class_ops;
+extern const struct kind_ops resource_slice_ops;
 extern const struct kind_ops scheduling_priority_class_ops;
+extern const struct kind_ops storage_attachment_ops;
+extern const struct kind_ops storage_attributes_class_ops;
+extern const struct kind_ops storage_class_ops;
+extern const struct kind_ops storage_csi_driver_ops;
+extern const struct kind_ops storage_csi_node_ops;
 extern const struct kind_conversion autoscaling_hpa_v1_conversion;
 extern const struct kind_conversion events_event_conversion;
 

@@ -32,7 +32,7 @@ static void selector_rules(struct kind_ctx *ctx, const struct meta_v1_label_sele
         }
         parsed = ctx->errs->n == before || empty;
     }
-    if (!parsed) {
+    if (!parsed && selector_from_label_selector(ctx->arena, ls, &s, &err)) {
         return;
     }
     if (!selector_from_label_selector(ctx->arena, ls, &s, &err)) {
@@ -138,9 +138,15 @@ static void deployment_cells(struct kind_cells *c, const void *obj)
     cell_selector(c, d->spec.selector);
 }
 
+static void deployment_decoded(struct kind_ctx *ctx, void *obj)
+{
+    (void)ctx;
+    pod_spec_decoded(&((struct apps_v1_deployment *)obj)->spec.template.spec);
+}
+
 const struct kind_ops apps_deployment_ops = {
     .group = STR_INIT("apps"), .resource = STR_INIT("deployments"), .flags = KIND_GENERATION, .validate_create = deployment,
-    .validate_update = deployment_update, .cells = deployment_cells,
+    .validate_update = deployment_update, .decoded = deployment_decoded, .cells = deployment_cells,
 };
 
 /* ---- ReplicaSet ---- */
@@ -172,12 +178,39 @@ static void replica_set_cells(struct kind_cells *c, const void *obj)
     cell_selector(c, r->spec.selector);
 }
 
+static void replica_set_decoded(struct kind_ctx *ctx, void *obj)
+{
+    (void)ctx;
+    pod_spec_decoded(&((struct apps_v1_replica_set *)obj)->spec.template.spec);
+}
+
 const struct kind_ops apps_replica_set_ops = {
     .group = STR_INIT("apps"), .resource = STR_INIT("replicasets"), .flags = KIND_GENERATION, .validate_create = replica_set,
-    .validate_update = replica_set_update, .cells = replica_set_cells,
+    .validate_update = replica_set_update, .decoded = replica_set_decoded, .cells = replica_set_cells,
 };
 
 /* ---- StatefulSet ---- */
+
+/* The claims of the set are volumes of its pods. */
+static void with_claims(struct kind_ctx *ctx, struct core_v1_pod_spec *spec, const struct apps_v1_stateful_set *s)
+{
+    size_t n = s->spec.n_volume_claim_templates;
+    struct core_v1_volume *all = arena_new_n(ctx->arena, struct core_v1_volume, spec->n_volumes + n);
+    struct core_v1_persistent_volume_claim_volume_source *sources = arena_new_n(ctx->arena, struct core_v1_persistent_volume_claim_volume_source, n);
+    if (n == 0 || !all || !sources) {
+        return;
+    }
+    if (spec->n_volumes > 0) {
+        memcpy(all, spec->volumes, spec->n_volumes * sizeof(*all));
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct core_v1_volume *v = &all[spec->n_volumes + i];
+        v->name = sources[i].claim_name = s->spec.volume_claim_templates[i].metadata.name;
+        v->volume_source.persistent_volume_claim = &sources[i];
+    }
+    spec->volumes = all;
+    spec->n_volumes += n;
+}
 
 static void stateful_set(struct kind_ctx *ctx, const void *obj)
 {
@@ -196,7 +229,9 @@ static void stateful_set(struct kind_ctx *ctx, const void *obj)
         rule_non_negative(ctx->errs, STR("spec.ordinals.start"), s->spec.ordinals->start);
     }
     selector_rules(ctx, s->spec.selector, &s->spec.template, "statefulset");
-    pod_template_validate(ctx, STR("spec.template"), &s->spec.template, true);
+    struct core_v1_pod_template_spec t = s->spec.template;
+    with_claims(ctx, &t.spec, s);
+    pod_template_validate(ctx, STR("spec.template"), &t, true);
 }
 
 static void stateful_set_update(struct kind_ctx *ctx, const void *obj, const void *old_obj)
@@ -229,9 +264,15 @@ static void stateful_set_cells(struct kind_cells *c, const void *obj)
     cell_containers(c, &s->spec.template.spec);
 }
 
+static void stateful_set_decoded(struct kind_ctx *ctx, void *obj)
+{
+    (void)ctx;
+    pod_spec_decoded(&((struct apps_v1_stateful_set *)obj)->spec.template.spec);
+}
+
 const struct kind_ops apps_stateful_set_ops = {
     .group = STR_INIT("apps"), .resource = STR_INIT("statefulsets"), .flags = KIND_GENERATION, .validate_create = stateful_set,
-    .validate_update = stateful_set_update, .cells = stateful_set_cells,
+    .validate_update = stateful_set_update, .decoded = stateful_set_decoded, .cells = stateful_set_cells,
 };
 
 /* ---- DaemonSet ---- */
@@ -252,6 +293,48 @@ static void daemon_set_update(struct kind_ctx *ctx, const void *obj, const void 
     immutable_selector(ctx, ((const struct apps_v1_daemon_set *)obj)->spec.selector, ((const struct apps_v1_daemon_set *)old)->spec.selector);
 }
 
+#define TEMPLATE_GENERATION "deprecated.daemonset.template.generation"
+
+static int64_t template_generation(const struct meta_v1_object_meta *m)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < m->n_annotations; i++) {
+        if (str_eq_c(m->annotations[i].key, TEMPLATE_GENERATION) && !str_to_i64(m->annotations[i].value, &n)) {
+            n = 0;
+        }
+    }
+    return n;
+}
+
+static void set_template_generation(struct kind_ctx *ctx, struct meta_v1_object_meta *m, int64_t n)
+{
+    struct meta_v1_object_meta holder = { .labels = m->annotations, .n_labels = m->n_annotations };
+    kind_set_label(ctx, &holder, STR(TEMPLATE_GENERATION), arena_printf(ctx->arena, "%lld", (long long)n));
+    m->annotations = holder.labels;
+    m->n_annotations = holder.n_labels;
+}
+
+static void daemon_set_decoded(struct kind_ctx *ctx, void *obj)
+{
+    struct apps_v1_daemon_set *d = obj;
+    set_template_generation(ctx, &d->metadata, template_generation(&d->metadata));
+    pod_spec_decoded(&d->spec.template.spec);
+}
+
+static void daemon_set_prepare_create(struct kind_ctx *ctx, void *obj)
+{
+    struct apps_v1_daemon_set *d = obj;
+    set_template_generation(ctx, &d->metadata, template_generation(&d->metadata) > 0 ? template_generation(&d->metadata) : 1);
+}
+
+static void daemon_set_prepare_update(struct kind_ctx *ctx, void *obj, const void *old_obj)
+{
+    struct apps_v1_daemon_set *d = obj;
+    const struct apps_v1_daemon_set *old = old_obj;
+    bool same = api_equal(&core_v1_pod_template_spec_type, &d->spec.template, &old->spec.template);
+    set_template_generation(ctx, &d->metadata, template_generation(&old->metadata) + !same);
+}
+
 static void daemon_set_cells(struct kind_cells *c, const void *obj)
 {
     const struct apps_v1_daemon_set *d = obj;
@@ -269,6 +352,7 @@ static void daemon_set_cells(struct kind_cells *c, const void *obj)
 
 const struct kind_ops apps_daemon_set_ops = {
     .group = STR_INIT("apps"), .resource = STR_INIT("daemonsets"), .flags = KIND_GENERATION, .validate_create = daemon_set,
+    .decoded = daemon_set_decoded, .prepare_create = daemon_set_prepare_create, .prepare_update = daemon_set_prepare_update,
     .validate_update = daemon_set_update, .cells = daemon_set_cells,
 };
 
@@ -353,7 +437,16 @@ static struct str rc_replicas(struct arena *a, const void *obj)
 
 static const struct kind_field rc_fields[] = { { STR_INIT("status.replicas"), rc_replicas }, { STR_NULL, NULL } };
 
+static void rc_decoded(struct kind_ctx *ctx, void *obj)
+{
+    struct core_v1_replication_controller *r = obj;
+    (void)ctx;
+    if (r->spec.template) {
+        pod_spec_decoded(&r->spec.template->spec);
+    }
+}
+
 const struct kind_ops core_replication_controller_ops = {
     .group = STR_INIT(""), .resource = STR_INIT("replicationcontrollers"), .flags = KIND_GENERATION | KIND_GC_ORPHAN,
-    .validate_create = rc, .validate_update = rc_update, .cells = rc_cells, .fields = rc_fields,
+    .validate_create = rc, .validate_update = rc_update, .decoded = rc_decoded, .cells = rc_cells, .fields = rc_fields,
 };

@@ -122,6 +122,8 @@ static bool read_metrics(struct arena *a, struct str text, struct autoscaling_v2
     return true;
 }
 
+enum { DEFAULT_CPU_UTILIZATION = 80 };
+
 static bool to_hub(struct arena *a, const void *obj, void *ret)
 {
     const v1_hpa *in = obj;
@@ -136,7 +138,11 @@ static bool to_hub(struct arena *a, const void *obj, void *ret)
     if (metrics.ptr && !read_metrics(a, metrics, &out->spec.metrics, &out->spec.n_metrics)) {
         return false;
     }
-    if (in->spec.has_target_cpu_utilization_percentage) {
+    int32_t target = in->spec.target_cpu_utilization_percentage;
+    if (!in->spec.has_target_cpu_utilization_percentage && out->spec.n_metrics == 0) {
+        target = DEFAULT_CPU_UTILIZATION;
+    }
+    if (in->spec.has_target_cpu_utilization_percentage || out->spec.n_metrics == 0) {
         struct autoscaling_v2_metric_spec *grown = arena_grow_n(a, out->spec.metrics, out->spec.n_metrics, out->spec.n_metrics + 1, sizeof(*grown));
         struct autoscaling_v2_resource_metric_source *cpu = arena_new(a, struct autoscaling_v2_resource_metric_source);
         if (!grown || !cpu) {
@@ -144,7 +150,7 @@ static bool to_hub(struct arena *a, const void *obj, void *ret)
         }
         *cpu = (struct autoscaling_v2_resource_metric_source){
             .name = STR("cpu"), .target = { .type = STR("Utilization"), .has_average_utilization = true,
-                                            .average_utilization = in->spec.target_cpu_utilization_percentage } };
+                                            .average_utilization = target } };
         grown[out->spec.n_metrics++] = (struct autoscaling_v2_metric_spec){ .type = STR("Resource"), .resource = cpu };
         out->spec.metrics = grown;
     }

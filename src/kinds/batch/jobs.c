@@ -2,11 +2,21 @@
 #include "api/copy.h"
 #include "api/equal.h"
 #include "api/gen/batch_v1.h"
+#include "api/selector.h"
 #include "kinds/core/pod-spec.h"
 #include "kinds/rules.h"
 #include "kinds/table.h"
 
 enum { CRON_NAME_MAX = 52 };
+
+static bool same_labels(const struct meta_v1_object_meta *a, const struct meta_v1_object_meta *b)
+{
+    bool same = a->n_labels == b->n_labels;
+    for (size_t i = 0; same && i < a->n_labels; i++) {
+        same = str_eq(a->labels[i].key, b->labels[i].key) && str_eq(a->labels[i].value, b->labels[i].value);
+    }
+    return same;
+}
 
 /* A job selects its pods by its uid, unless its selector is managed by hand. The uid is given before these hooks run. */
 static void job_prepare_create(struct kind_ctx *ctx, void *obj)
@@ -16,6 +26,8 @@ static void job_prepare_create(struct kind_ctx *ctx, void *obj)
     if (j->spec.has_manual_selector && j->spec.manual_selector) {
         return;
     }
+    /* Labels left out are the template's by default, those that are added here too. */
+    bool labels_are_the_templates = same_labels(&j->metadata, t);
     /* Labels sorted: batch.kubernetes.io/controller-uid, batch.kubernetes.io/job-name, controller-uid, job-name. */
     kind_set_label(ctx, t, STR("batch.kubernetes.io/job-name"), j->metadata.name);
     kind_set_label(ctx, t, STR("batch.kubernetes.io/controller-uid"), j->metadata.uid);
@@ -29,6 +41,10 @@ static void job_prepare_create(struct kind_ctx *ctx, void *obj)
         kind_set_label(ctx, &holder, STR("batch.kubernetes.io/controller-uid"), j->metadata.uid);
         j->spec.selector->match_labels = holder.labels;
         j->spec.selector->n_match_labels = holder.n_labels;
+    }
+    if (labels_are_the_templates) {
+        j->metadata.labels = t->labels;
+        j->metadata.n_labels = t->n_labels;
     }
 }
 
@@ -72,6 +88,14 @@ static void job(struct kind_ctx *ctx, const void *obj)
         (j->spec.selector->n_match_labels != 1 || j->spec.selector->n_match_expressions > 0)) {
         field_invalid_json(ctx->errs, STR("spec.selector"), rule_json(ctx->arena, &meta_v1_label_selector_type, j->spec.selector),
                            "`selector` not auto-generated");
+    }
+    struct selector sel;
+    struct err err;
+    const struct meta_v1_object_meta *t = &j->spec.template.metadata;
+    if (j->spec.selector && selector_from_label_selector(ctx->arena, j->spec.selector, &sel, &err) &&
+        !selector_matches(&sel, t->labels, t->n_labels)) {
+        field_invalid_json(ctx->errs, STR("spec.template.metadata.labels"), rule_labels_json(ctx->arena, t->labels, t->n_labels),
+                           "`selector` does not match template `labels`");
     }
     job_spec(ctx, STR("spec"), &j->spec);
 }
@@ -150,9 +174,15 @@ static struct str field_successful(struct arena *a, const void *obj)
 
 static const struct kind_field job_fields[] = { { STR_INIT("status.successful"), field_successful }, { STR_NULL, NULL } };
 
+static void job_decoded(struct kind_ctx *ctx, void *obj)
+{
+    (void)ctx;
+    pod_spec_decoded(&((struct batch_v1_job *)obj)->spec.template.spec);
+}
+
 const struct kind_ops batch_job_ops = {
     .group = STR_INIT("batch"), .resource = STR_INIT("jobs"), .flags = KIND_GENERATION | KIND_GC_ORPHAN, .prepare_create = job_prepare_create,
-    .validate_create = job, .validate_update = job_update, .cells = job_cells, .fields = job_fields,
+    .validate_create = job, .validate_update = job_update, .decoded = job_decoded, .cells = job_cells, .fields = job_fields,
 };
 
 /* ---- CronJob ---- */
@@ -236,7 +266,13 @@ static void cron_job_cells(struct kind_cells *c, const void *obj)
     cell_selector(c, j->spec.job_template.spec.selector);
 }
 
+static void cron_job_decoded(struct kind_ctx *ctx, void *obj)
+{
+    (void)ctx;
+    pod_spec_decoded(&((struct batch_v1_cron_job *)obj)->spec.job_template.spec.template.spec);
+}
+
 const struct kind_ops batch_cron_job_ops = {
     .group = STR_INIT("batch"), .resource = STR_INIT("cronjobs"), .flags = KIND_GENERATION, .validate_create = cron_job,
-    .validate_update = cron_job_update, .cells = cron_job_cells,
+    .validate_update = cron_job_update, .decoded = cron_job_decoded, .cells = cron_job_cells,
 };

@@ -106,16 +106,6 @@ static void merge_string_data(struct kind_ctx *ctx, void *obj)
     s->n_string_data = 0;
 }
 
-static void secret_prepare_update(struct kind_ctx *ctx, void *obj, const void *old_obj)
-{
-    struct core_v1_secret *s = obj;
-    const struct core_v1_secret *old = old_obj;
-    merge_string_data(ctx, obj);
-    if (str_empty(s->type)) {
-        s->type = old->type;
-    }
-}
-
 static void need(struct kind_ctx *ctx, const struct core_v1_secret *s, const char *key)
 {
     if (!has_key(s->data, s->n_data, str_c(key))) {
@@ -194,6 +184,6 @@ static struct str field_type(struct arena *a, const void *obj)
 static const struct kind_field secret_fields[] = { { STR_INIT("type"), field_type }, { STR_NULL, NULL } };
 
 const struct kind_ops core_secret_ops = {
-    .group = STR_INIT(""), .resource = STR_INIT("secrets"), .prepare_create = merge_string_data, .prepare_update = secret_prepare_update,
+    .group = STR_INIT(""), .resource = STR_INIT("secrets"), .decoded = merge_string_data,
     .validate_create = secret, .validate_update = secret_update, .cells = secret_cells, .fields = secret_fields,
 };

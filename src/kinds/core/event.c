@@ -20,15 +20,6 @@ static struct api_time first_seen(const struct core_v1_event *e)
     return e->first_timestamp.set ? e->first_timestamp : e->event_time;
 }
 
-static struct str lower(struct arena *a, struct str s)
-{
-    char *out = arena_alloc(a, s.len);
-    for (size_t i = 0; out && i < s.len; i++) {
-        out[i] = (char)(s.ptr[i] >= 'A' && s.ptr[i] <= 'Z' ? s.ptr[i] + 32 : s.ptr[i]);
-    }
-    return out ? str_n(out, s.len) : s;
-}
-
 static void cells(struct kind_cells *c, const void *obj)
 {
     const struct core_v1_event *e = obj;
@@ -38,18 +29,18 @@ static void cells(struct kind_cells *c, const void *obj)
     } else if (e->last_timestamp.set) {
         last = e->last_timestamp;
     }
-    struct str kind = lower(c->arena, e->involved_object.kind);
+    struct str kind = kind_lower(c->arena, e->involved_object.kind);
     struct str component = str_empty(e->source.component) ? e->reporting_component : e->source.component;
     struct str host = str_empty(e->source.host) ? e->reporting_instance : e->source.host;
     cell_age(c, last);
     cell_str(c, e->type);
     cell_str(c, e->reason);
-    cell_printf(c, "%.*s/%.*s", STR_ARG(kind), STR_ARG(e->involved_object.name));
+    cell_printf(c, "%.*s%s%.*s", STR_ARG(kind), str_empty(e->involved_object.name) ? "" : "/", STR_ARG(e->involved_object.name));
     cell_str(c, e->involved_object.field_path);
     cell_printf(c, "%.*s%s%.*s", STR_ARG(component), str_empty(host) ? "" : ", ", STR_ARG(host));
     cell_str(c, str_trim(e->message));
     cell_age(c, first);
-    cell_printf(c, "%d", e->series ? e->series->count : e->count ? e->count : 1);
+    cell_int(c, e->series ? e->series->count : e->count ? e->count : 1);
     cell_str(c, e->metadata.name);
 }
 

@@ -212,7 +212,8 @@ static void pvc_cells(struct kind_cells *c, const void *obj)
     cell_str(c, p->metadata.name);
     cell_str(c, p->metadata.deletion_timestamp.set ? STR("Terminating") : p->status.phase);
     cell_str(c, p->spec.volume_name);
-    cell_str(c, bound ? quantity(p->status.capacity, p->status.n_capacity, "storage") : STR_EMPTY);
+    struct str capacity = quantity(p->status.capacity, p->status.n_capacity, "storage");
+    cell_str(c, !bound ? STR_EMPTY : str_empty(capacity) ? STR("0") : capacity);
     cell_str(c, bound ? modes(c->arena, p->status.access_modes, p->status.n_access_modes) : STR_EMPTY);
     cell_str(c, class_of(&p->metadata, p->spec.storage_class_name));
     cell_str(c, p->spec.volume_attributes_class_name.ptr ? p->spec.volume_attributes_class_name : STR("<unset>"));

@@ -681,6 +681,14 @@ void pod_spec_validate(struct kind_ctx *ctx, struct str path, const struct core_
     }
 }
 
+void pod_spec_decoded(struct core_v1_pod_spec *spec)
+{
+    if (str_empty(spec->service_account_name)) {
+        spec->service_account_name = spec->service_account;
+    }
+    spec->service_account = spec->service_account_name;
+}
+
 void pod_template_validate(struct kind_ctx *ctx, struct str path, const struct core_v1_pod_template_spec *t, bool only_always)
 {
     static const struct str always[] = { STR_INIT("Always"), STR_NULL };

@@ -15,6 +15,7 @@ static bool is_sub(const struct kind_ctx *ctx, const char *name)
 static void prepare_create(struct kind_ctx *ctx, void *obj)
 {
     struct core_v1_pod *p = obj;
+    pod_spec_decoded(&p->spec); /* admission has named a service account */
     p->status = (struct core_v1_pod_status){ .phase = STR("Pending"), .qos_class = pod_qos(&p->spec) };
     if (p->spec.n_scheduling_gates > 0) {
         struct core_v1_pod_condition *c = arena_new(ctx->arena, struct core_v1_pod_condition);
@@ -234,10 +235,16 @@ static const struct kind_field fields[] = {
     { STR_NULL, NULL },
 };
 
+static void decoded(struct kind_ctx *ctx, void *obj)
+{
+    (void)ctx;
+    pod_spec_decoded(&((struct core_v1_pod *)obj)->spec);
+}
+
 const struct kind_ops core_pod_ops = {
     .group = STR_INIT(""), .resource = STR_INIT("pods"),
     .flags = KIND_GENERATION | KIND_RETURN_DELETED,
     .prepare_create = prepare_create, .prepare_update = prepare_update, .prepare_status = prepare_status,
     .validate_create = validate_create, .validate_update = validate_update,
-    .grace = grace, .cells = pod_cells, .fields = fields,
+    .decoded = decoded, .grace = grace, .cells = pod_cells, .fields = fields,
 };

@@ -199,6 +199,12 @@ static void priority_update(struct kind_ctx *ctx, const void *obj, const void *o
     rule_immutable_str(ctx->errs, STR("preemptionPolicy"), p->preemption_policy, old->preemption_policy);
 }
 
+static bool priority_may_delete(const void *obj, const char **ret_why)
+{
+    *ret_why = "this is a system priority class and cannot be deleted";
+    return !str_starts(((const struct scheduling_v1_priority_class *)obj)->metadata.name, STR("system-"));
+}
+
 static void priority_cells(struct kind_cells *c, const void *obj)
 {
     const struct scheduling_v1_priority_class *p = obj;
@@ -211,7 +217,7 @@ static void priority_cells(struct kind_cells *c, const void *obj)
 
 const struct kind_ops scheduling_priority_class_ops = {
     .group = STR_INIT("scheduling.k8s.io"), .resource = STR_INIT("priorityclasses"), .flags = KIND_GENERATION, .validate_create = priority,
-    .validate_update = priority_update, .cells = priority_cells,
+    .validate_update = priority_update, .may_delete = priority_may_delete, .cells = priority_cells,
 };
 
 /* ---- PodDisruptionBudget ---- */
@@ -408,7 +414,7 @@ static struct str field_signer(struct arena *a, const void *obj)
 static const struct kind_field csr_fields[] = { { STR_INIT("spec.signerName"), field_signer }, { STR_NULL, NULL } };
 
 const struct kind_ops certificates_csr_ops = {
-    .group = STR_INIT("certificates.k8s.io"), .resource = STR_INIT("certificatesigningrequests"), .prepare_create = csr_prepare,
+    .group = STR_INIT("certificates.k8s.io"), .resource = STR_INIT("certificatesigningrequests"), .flags = KIND_SPEC_UNOWNED, .prepare_create = csr_prepare,
     .prepare_update = csr_prepare_update, .prepare_status = csr_prepare_status, .validate_create = csr, .cells = csr_cells,
     .fields = csr_fields,
 };
