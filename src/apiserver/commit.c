@@ -151,8 +151,12 @@ enum stage_result stage_commit(struct request *r)
         api_as_stored(r->rest->hub->type, r->obj);
     }
     r->new_pub = object_unref(r->new_pub);
-    r->new_pub = rest_publish(r->rest, &r->arena, r->obj, &err);
-    if (!r->new_pub || (!r->removing && !rest_encode_stored(r->rest, r->obj, &value, &err))) {
+    bool encoded = r->removing || rest_encode_stored(r->rest, r->obj, &value, &err);
+    if (encoded && r->rest->ops->read_back) {
+        r->rest->ops->read_back(r->obj);
+    }
+    r->new_pub = encoded ? rest_publish(r->rest, &r->arena, r->obj, &err) : NULL;
+    if (!r->new_pub) {
         status_from_err(&r->status, &r->arena, &err);
         return STAGE_ERROR;
     }

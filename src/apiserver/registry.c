@@ -83,6 +83,9 @@ static struct object *build(void *arg, struct str key, struct str value, struct 
     }
     bool ok = api_pb_is_envelope(value) ? api_decode_pb_object(&a, rest->hub->type, value, NULL, obj, err)
                                         : api_decode_json(&a, rest->hub->type, value, NULL, obj, err);
+    if (ok && rest->ops->read_back) {
+        rest->ops->read_back(obj);
+    }
     return ok ? rest_publish(rest, &a, obj, err) : NULL;
 }
 

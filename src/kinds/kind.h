@@ -125,6 +125,8 @@ struct kind_ops {
     /* Any hook may be NULL. */
     /* What may be said in two ways becomes one, before anything looks at an object that came in (stringData of a Secret). */
     void (*decoded)(struct kind_ctx *ctx, void *obj);
+    /* What reading the stored object back makes of it: defaults that depend on what 'prepare' has set. */
+    void (*read_back)(void *obj);
     /* What only the system deletes: false with a reason. */
     bool (*may_delete)(const void *obj, const char **ret_why);
     void (*prepare_create)(struct kind_ctx *ctx, void *obj);

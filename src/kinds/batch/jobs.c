@@ -42,9 +42,18 @@ static void job_prepare_create(struct kind_ctx *ctx, void *obj)
         j->spec.selector->match_labels = holder.labels;
         j->spec.selector->n_match_labels = holder.n_labels;
     }
-    if (labels_are_the_templates) {
+    if (labels_are_the_templates && j->metadata.n_labels > 0) {
         j->metadata.labels = t->labels;
         j->metadata.n_labels = t->n_labels;
+    }
+}
+
+static void job_read_back(void *obj)
+{
+    struct batch_v1_job *j = obj;
+    if (j->metadata.n_labels == 0) {
+        j->metadata.labels = j->spec.template.metadata.labels;
+        j->metadata.n_labels = j->spec.template.metadata.n_labels;
     }
 }
 
@@ -182,7 +191,7 @@ static void job_decoded(struct kind_ctx *ctx, void *obj)
 
 const struct kind_ops batch_job_ops = {
     .group = STR_INIT("batch"), .resource = STR_INIT("jobs"), .flags = KIND_GENERATION | KIND_GC_ORPHAN, .prepare_create = job_prepare_create,
-    .validate_create = job, .validate_update = job_update, .decoded = job_decoded, .cells = job_cells, .fields = job_fields,
+    .validate_create = job, .validate_update = job_update, .decoded = job_decoded, .read_back = job_read_back, .cells = job_cells, .fields = job_fields,
 };
 
 /* ---- CronJob ---- */

@@ -141,6 +141,33 @@ static void ports(struct kind_ctx *ctx, struct str path, const struct core_v1_co
     }
 }
 
+/* Entries that are allowed, and lost once somebody applies the object. */
+static void warn_of_doubles(struct kind_ctx *ctx, struct str path, const struct core_v1_container *c)
+{
+    for (size_t i = 1; i < c->n_env; i++) {
+        bool seen = false;
+        for (size_t j = 0; j < i && !seen; j++) {
+            seen = str_eq(c->env[i].name, c->env[j].name);
+        }
+        if (seen) {
+            kind_warn(ctx, "%.*s: hides previous definition of \"%.*s\", which may be dropped when using apply",
+                      STR_ARG(item(ctx, path, "env", i)), STR_ARG(c->env[i].name));
+        }
+    }
+    for (size_t i = 1; i < c->n_ports; i++) {
+        const struct core_v1_container_port *p = &c->ports[i];
+        for (size_t j = 0; j < i; j++) {
+            const struct core_v1_container_port *q = &c->ports[j];
+            if (p->container_port == q->container_port && str_eq(p->protocol, q->protocol) && p->host_port == q->host_port &&
+                str_eq(p->host_ip, q->host_ip)) {
+                kind_warn(ctx, "%.*s: duplicate port definition with %.*s", STR_ARG(item(ctx, path, "ports", i)),
+                          STR_ARG(item(ctx, path, "ports", j)));
+                break;
+            }
+        }
+    }
+}
+
 /* The downward API's fields of a pod. */
 static bool field_path_known(struct str p, bool volume)
 {
@@ -372,6 +399,7 @@ static void container(struct kind_ctx *ctx, struct str path, const struct core_v
     (void)rule_enum(ctx->errs, child(ctx, path, "imagePullPolicy"), c->image_pull_policy, pull);
     resources(ctx, child(ctx, path, "resources"), &c->resources);
     security(ctx, child(ctx, path, "securityContext"), c->security_context);
+    warn_of_doubles(ctx, path, c);
 }
 
 static void container_name(struct kind_ctx *ctx, struct str path, const struct core_v1_pod_spec *spec, const struct core_v1_container *c)
