@@ -194,11 +194,6 @@ enum stage_result stage_route(struct request *r)
     }
     const struct api_resource *res = r->ep->res;
     r->rest = r->ep->rest;
-    if (str_empty(i->group) && str_eq_c(i->resource, "endpoints")) {
-        request_warn(r, STR("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"));
-    } else if (str_empty(i->group) && str_eq_c(i->resource, "componentstatuses")) {
-        request_warn(r, STR("v1 ComponentStatus is deprecated in v1.19+"));
-    }
     r->sub = str_empty(i->subresource) ? NULL : find_sub(res, i->subresource);
     if (!str_empty(i->subresource) && !r->sub) {
         return no_resource(r);

@@ -83,17 +83,6 @@ static void validate_create(struct kind_ctx *ctx, const void *obj)
     if (p->spec.n_scheduling_gates > 0 && !str_empty(p->spec.node_name)) {
         field_forbidden(ctx->errs, STR("spec.nodeName"), "cannot be set until all schedulingGates have been cleared");
     }
-    for (size_t i = 0; i < p->spec.n_containers; i++) {
-        for (size_t j = 0; j < p->spec.containers[i].n_env; j++) {
-            for (size_t k = 0; k < j; k++) {
-                if (str_eq(p->spec.containers[i].env[j].name, p->spec.containers[i].env[k].name)) {
-                    kind_warn(ctx, "spec.containers[%zu].env[%zu]: hides previous definition of \"%.*s\", which may be dropped when using apply",
-                              i, j, STR_ARG(p->spec.containers[i].env[j].name));
-                    break;
-                }
-            }
-        }
-    }
 }
 
 /* ---- updates: images, deadlines, tolerations, gates ---- */

@@ -92,7 +92,7 @@ static void prepare_create(struct kind_ctx *ctx, void *obj)
 static void drop_dependents(struct core_v1_service *s, const struct core_v1_service *old)
 {
     bool external = is_type(s, "ExternalName"), was_external = is_type(old, "ExternalName");
-    if (external && !was_external && str_eq(s->spec.cluster_ip, old->spec.cluster_ip)) {
+    if (external && !was_external && (str_empty(s->spec.cluster_ip) || str_eq(s->spec.cluster_ip, old->spec.cluster_ip))) {
         s->spec.cluster_ip = STR_NULL;
         s->spec.cluster_ips = NULL;
         s->spec.n_cluster_ips = 0;
