@@ -1,8 +1,11 @@
 #include "apiserver/feeds.h"
 
+#include <assert.h>
+
 #include "api/gen/core_v1.h"
 #include "api/gen/rbac_v1.h"
 #include "api/gen/storage_v1.h"
+#include "api/mask.h"
 #include "auth/node-graph.h"
 #include "auth/rbac.h"
 #include "base/log.h"
@@ -12,6 +15,7 @@ struct feed_kind {
     void (*put)(struct apiserver *s, const void *obj);
     void (*drop)(struct apiserver *s, struct str ns, struct str name);
     void (*forget)(struct apiserver *s); /* all of the kind */
+    const char *const *fields;           /* what put() reads, ended by NULL; NULL: everything */
 };
 
 struct feed {
@@ -19,6 +23,8 @@ struct feed {
     struct apiserver *srv;
     struct rest *rest;
     const struct feed_kind *kind;
+    struct arena arena; /* the mask's */
+    const struct api_mask *mask;
     struct watcher *watcher;
     struct loop_task task;
 };
@@ -113,15 +119,33 @@ static void forget_attachments(struct apiserver *s)
     node_graph_forget_attachments(s->node_graph);
 }
 
+/* What the node graph reads of a pod. Pods change often and are large. */
+static const char *const pod_fields[] = { "metadata.namespace",
+                                          "metadata.name",
+                                          "metadata.annotations",
+                                          "spec.nodeName",
+                                          "spec.serviceAccountName",
+                                          "spec.imagePullSecrets",
+                                          "spec.initContainers.env",
+                                          "spec.initContainers.envFrom",
+                                          "spec.containers.env",
+                                          "spec.containers.envFrom",
+                                          "spec.ephemeralContainers.env",
+                                          "spec.ephemeralContainers.envFrom",
+                                          "spec.volumes",
+                                          "spec.resourceClaims",
+                                          "status.resourceClaimStatuses",
+                                          NULL };
+
 static const struct feed_kind kinds[] = {
-    { "rbac.authorization.k8s.io", "roles", put_role, drop_role, forget_roles },
-    { "rbac.authorization.k8s.io", "clusterroles", put_cluster_role, drop_cluster_role, forget_cluster_roles },
-    { "rbac.authorization.k8s.io", "rolebindings", put_role_binding, drop_role_binding, forget_role_bindings },
+    { "rbac.authorization.k8s.io", "roles", put_role, drop_role, forget_roles, NULL },
+    { "rbac.authorization.k8s.io", "clusterroles", put_cluster_role, drop_cluster_role, forget_cluster_roles, NULL },
+    { "rbac.authorization.k8s.io", "rolebindings", put_role_binding, drop_role_binding, forget_role_bindings, NULL },
     { "rbac.authorization.k8s.io", "clusterrolebindings", put_cluster_role_binding, drop_cluster_role_binding,
-      forget_cluster_role_bindings },
-    { "", "pods", put_pod, drop_pod, forget_pods },
-    { "", "persistentvolumes", put_volume, drop_volume, forget_volumes },
-    { "storage.k8s.io", "volumeattachments", put_attachment, drop_attachment, forget_attachments },
+      forget_cluster_role_bindings, NULL },
+    { "", "pods", put_pod, drop_pod, forget_pods, pod_fields },
+    { "", "persistentvolumes", put_volume, drop_volume, forget_volumes, NULL },
+    { "storage.k8s.io", "volumeattachments", put_attachment, drop_attachment, forget_attachments, NULL },
 };
 
 static enum store_status feed_open(struct feed *f);
@@ -130,7 +154,7 @@ static void feed_put(struct feed *f, const struct object *o)
 {
     CLEANUP(arena_deinit) struct arena a;
     arena_init(&a, 256u << 20);
-    const void *obj = rest_decode(f->rest, &a, o);
+    const void *obj = rest_decode_part(f->rest, &a, o, f->mask);
     if (obj) {
         f->kind->put(f->srv, obj);
     }
@@ -189,6 +213,14 @@ void feeds_start(struct apiserver *s)
         f->srv = s;
         f->rest = rest;
         f->kind = &kinds[i];
+        arena_init(&f->arena, ARENA_NO_BUDGET);
+        size_t n = 0;
+        while (f->kind->fields && f->kind->fields[n]) {
+            n++;
+        }
+        struct err err;
+        f->mask = n ? api_mask_new(&f->arena, rest->hub->type, f->kind->fields, n, &err) : NULL;
+        assert(f->mask || !n);
         loop_task_init(&f->task, s->loop, feed_pump, f);
         list_push_back(&s->feeds, &f->link);
         if (feed_open(f) == STORE_OK) {
@@ -204,6 +236,7 @@ void feeds_stop(struct apiserver *s)
         list_remove(&f->link);
         loop_task_cancel(&f->task);
         f->watcher = watcher_free(f->watcher);
+        arena_deinit(&f->arena);
         free(f);
     }
 }

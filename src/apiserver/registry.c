@@ -266,6 +266,12 @@ const struct meta_v1_object_meta *rest_meta_const(const struct rest *rest, const
 
 void *rest_decode(const struct rest *rest, struct arena *a, const struct object *o)
 {
+    return rest_decode_part(rest, a, o, NULL);
+}
+
+void *rest_decode_part(const struct rest *rest, struct arena *a, const struct object *o, const struct api_mask *mask)
+{
+    const struct api_json_decode how = { .mask = mask };
     struct err err;
     void *obj = arena_alloc(a, rest->hub->type->size);
     char *text = arena_alloc(a, object_json_size(o));
@@ -279,7 +285,7 @@ void *rest_decode(const struct rest *rest, struct arena *a, const struct object 
         memcpy(text + len, iov[i].iov_base, iov[i].iov_len);
         len += iov[i].iov_len;
     }
-    if (!api_decode_json(a, rest->hub->type, str_n(text, len), NULL, obj, &err)) {
+    if (!api_decode_json(a, rest->hub->type, str_n(text, len), &how, obj, &err)) {
         log_error("apiserver: cannot read a published %.*s again: %s", STR_ARG(rest->hub->kind), err.msg);
         return NULL;
     }

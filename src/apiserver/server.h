@@ -119,6 +119,9 @@ struct meta_v1_object_meta *rest_meta(const struct rest *rest, void *obj);
 const struct meta_v1_object_meta *rest_meta_const(const struct rest *rest, const void *obj);
 /* The published object decoded into 'a' as the hub's struct, with its resourceVersion; NULL past the budget. */
 MUST_CHECK void *rest_decode(const struct rest *rest, struct arena *a, const struct object *o);
+/* The same with the fields of the mask alone; NULL: all. */
+struct api_mask;
+MUST_CHECK void *rest_decode_part(const struct rest *rest, struct arena *a, const struct object *o, const struct api_mask *mask);
 /* A published object made of a hub struct, without revision, to be attached to a write. */
 MUST_CHECK struct object *rest_publish(const struct rest *rest, struct arena *a, const void *obj, struct err *err);
 /* Appends the value as it is stored. */

@@ -44,22 +44,50 @@ struct str field_path(struct arena *a, const char *fmt, ...)
     return s.ptr ? s : STR_EMPTY;
 }
 
+/* Every validated field builds a path, wanted or not, so these do without printf. */
+static struct str join(struct arena *a, const struct str *pieces, size_t n)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < n; i++) {
+        len += pieces[i].len;
+    }
+    char *p = arena_alloc(a, len + 1), *end = p;
+    if (!p) {
+        return STR_EMPTY;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (pieces[i].len) {
+            memcpy(end, pieces[i].ptr, pieces[i].len);
+            end += pieces[i].len;
+        }
+    }
+    return str_n(p, len);
+}
+
 struct str path_child(struct arena *a, struct str parent, const char *name)
 {
     if (str_empty(parent)) {
         return str_c(name);
     }
-    return field_path(a, "%.*s.%s", STR_ARG(parent), name);
+    const struct str pieces[] = { parent, STR("."), str_c(name) };
+    return join(a, pieces, ARRAY_SIZE(pieces));
 }
 
 struct str path_index(struct arena *a, struct str parent, size_t i)
 {
-    return field_path(a, "%.*s[%zu]", STR_ARG(parent), i);
+    char digits[24], *d = digits + sizeof(digits);
+    do {
+        *--d = (char)('0' + i % 10);
+        i /= 10;
+    } while (i);
+    const struct str pieces[] = { parent, STR("["), str_n(d, (size_t)(digits + sizeof(digits) - d)), STR("]") };
+    return join(a, pieces, ARRAY_SIZE(pieces));
 }
 
 struct str path_key(struct arena *a, struct str parent, struct str key)
 {
-    return field_path(a, "%.*s[%.*s]", STR_ARG(parent), STR_ARG(key));
+    const struct str pieces[] = { parent, STR("["), key, STR("]") };
+    return join(a, pieces, ARRAY_SIZE(pieces));
 }
 
 void field_add(struct field_errs *e, enum field_reason r, struct str path, struct str body)
