@@ -19,9 +19,8 @@ struct node {
 
 struct pod {
     char *node;
-    struct str *keys;
+    struct str *keys; /* one allocation with their text; NULL: none */
     size_t n_keys;
-    struct arena arena;
 };
 
 struct volume {
@@ -264,9 +263,30 @@ static void pod_drop(struct node_graph *g, struct pod *p)
     }
     n->n_pods--;
     node_forget(g, name, n);
-    arena_deinit(&p->arena);
+    free(p->keys);
     free(p->node);
     free(p);
+}
+
+/* There are as many of these as pods, so they take no more than they need. */
+static struct str *keep_keys(const struct collector *c)
+{
+    size_t size = c->n * sizeof(struct str);
+    for (size_t i = 0; i < c->n; i++) {
+        size += c->keys[i].len;
+    }
+    if (size == 0) {
+        return NULL;
+    }
+    struct str *kept = must(malloc(size));
+    char *text = (char *)(kept + c->n);
+    for (size_t i = 0; i < c->n; i++) {
+        struct str k = c->keys[i];
+        memcpy(text, k.ptr, k.len);
+        kept[i] = str_n(text, k.len);
+        text += k.len;
+    }
+    return kept;
 }
 
 void node_graph_put_pod(struct node_graph *g, const struct core_v1_pod *pod)
@@ -278,13 +298,14 @@ void node_graph_put_pod(struct node_graph *g, const struct core_v1_pod *pod)
         return;
     }
     struct pod *p = must(calloc(1, sizeof(*p)));
-    arena_init(&p->arena, ARENA_NO_BUDGET); /* at most MAX_POD_REFS keys */
     p->node = must(strndup(pod->spec.node_name.ptr, pod->spec.node_name.len));
-    struct collector c = { .arena = &p->arena, .namespace_ = pod->metadata.namespace };
+    CLEANUP(arena_deinit) struct arena passing;
+    arena_init(&passing, ARENA_NO_BUDGET); /* at most MAX_POD_REFS keys */
+    struct collector c = { .arena = &passing, .namespace_ = pod->metadata.namespace };
     if (!is_mirror(pod)) {
         collect_refs(&c, pod);
     }
-    p->keys = c.keys;
+    p->keys = keep_keys(&c);
     p->n_keys = c.n;
     struct node *n = node_at(g, str_c(p->node));
     n->n_pods++;
