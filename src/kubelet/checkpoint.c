@@ -17,6 +17,13 @@ static void path_of(const struct kubelet *k, const char *uid, char dst[PATH_MAX]
     snprintf(dst, PATH_MAX, "%s/checkpoints/%s.json", k->root, uid);
 }
 
+bool checkpoint_prepare(struct kubelet *k, struct err *err)
+{
+    char dir[PATH_MAX];
+    snprintf(dir, sizeof(dir), "%s/checkpoints", k->root);
+    return fs_mkdirs(dir, 0700, err);
+}
+
 void checkpoint_write(const struct pod *p)
 {
     char path[PATH_MAX];
@@ -50,10 +57,6 @@ void checkpoint_load(struct kubelet *k)
     char dir[PATH_MAX], path[PATH_MAX];
     struct err err = { 0 };
     snprintf(dir, sizeof(dir), "%s/checkpoints", k->root);
-    if (!fs_mkdirs(dir, 0700, &err)) {
-        log_warning("%s", err.msg);
-        return;
-    }
     DIR *d = opendir(dir);
     for (struct dirent *e; d && (e = readdir(d));) {
         struct arena a;

@@ -230,6 +230,7 @@ void pods_free(struct kubelet *k);
 bool pod_holds_node(const struct pod *p);
 
 /* checkpoint.c: last known specs on disk */
+MUST_CHECK bool checkpoint_prepare(struct kubelet *k, struct err *err);
 void checkpoint_write(const struct pod *p);
 void checkpoint_remove(struct kubelet *k, const char *uid);
 void checkpoint_load(struct kubelet *k);

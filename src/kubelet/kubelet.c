@@ -140,7 +140,7 @@ static bool prepare(struct kubelet *k, struct err *err)
     if (!str_eq_c(c->authorization_mode, "AlwaysAllow") && !str_eq_c(c->authorization_mode, "Webhook")) {
         return err_set(err, ERR_INVALID, "--authorization-mode is AlwaysAllow or Webhook");
     }
-    return fs_mkdirs(k->root, 0750, err) && fs_mkdirs(k->logs, 0755, err) && node_machine(k, err);
+    return fs_mkdirs(k->root, 0750, err) && checkpoint_prepare(k, err) && fs_mkdirs(k->logs, 0755, err) && node_machine(k, err);
 }
 
 static bool check_runtime(void *data, struct err *err)

@@ -262,7 +262,7 @@ void fixture_init(struct fixture *f)
     CHECK(fs_mkdirs(f->k.root, 0755, &err) && fs_mkdirs(f->k.logs, 0755, &err));
     map_init(&f->k.pods);
     f->k.objects = objects_new(&f->k);
-    checkpoint_load(&f->k);
+    CHECK_OK(checkpoint_prepare(&f->k, &err), &err);
     f->k.runtime_up = true;
 }
 
