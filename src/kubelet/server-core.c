@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -742,7 +743,10 @@ bool server_fork(struct kubelet *k, struct err *err)
     (void)setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     s->pid = fork();
     if (s->pid == 0) {
-        close(pair[0]);
+        /* Nothing but its socket and what it logs to: whatever the core was handed is not the server's. */
+        if ((pair[1] > 3 && close_range(3, (unsigned)pair[1] - 1, 0) < 0) || close_range((unsigned)pair[1] + 1, UINT_MAX, 0) < 0) {
+            _exit(1);
+        }
         const struct server_fork_config config = { .socket = pair[1], .uid = (uint32_t)uid, .address = k->cfg->address, .port = (uint16_t)k->cfg->port,
                                                    .idle_ms = (uint64_t)k->cfg->streaming_idle_ms };
         _exit(server_main(&config));

@@ -133,6 +133,64 @@ static void create(struct fake *f, struct runtime_call *c, const struct cri_v1_c
     r->container_id = str_c(x->id);
 }
 
+static void words(struct fake *f, struct str id, const char *what, bool in, bool out, bool error, bool tty)
+{
+    snprintf(f->exec_asked, sizeof(f->exec_asked), "%s%.*s%s%s%s%s%s", what[0] == '[' ? "" : what, STR_ARG(id), what[0] == '[' ? what + 1 : "", in ? " in" : "",
+             out ? " out" : "", error ? " err" : "", tty ? " tty" : "");
+}
+
+/* exec, attach and port-forward: a URL each. */
+static bool stream(struct fake *f, struct runtime_call *c, const struct api_rpc *rpc, const void *request)
+{
+    struct str url = str_c(f->stream_url);
+    if (rpc == &cri_v1_runtime_service_exec_rpc) {
+        const struct cri_v1_exec_request *q = request;
+        char text[200] = "[ ";
+        for (size_t i = 0, n = 2; i < q->n_cmd && n < sizeof(text); i++) {
+            n += (size_t)snprintf(text + n, sizeof(text) - n, "[%.*s]", STR_ARG(q->cmd[i]));
+        }
+        words(f, q->container_id, text, q->stdin, q->stdout, q->stderr, q->tty);
+        ((struct cri_v1_exec_response *)c->response)->url = url;
+    } else if (rpc == &cri_v1_runtime_service_attach_rpc) {
+        const struct cri_v1_attach_request *q = request;
+        words(f, q->container_id, "attach ", q->stdin, q->stdout, q->stderr, q->tty);
+        ((struct cri_v1_attach_response *)c->response)->url = url;
+    } else if (rpc == &cri_v1_runtime_service_port_forward_rpc) {
+        const struct cri_v1_port_forward_request *q = request;
+        snprintf(f->exec_asked, sizeof(f->exec_asked), "forward %.*s %d", STR_ARG(q->pod_sandbox_id), q->n_port ? q->port[0] : 0);
+        ((struct cri_v1_port_forward_response *)c->response)->url = url;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static struct cri_v1_uint64_value *figure(struct arena *a, uint64_t v)
+{
+    struct cri_v1_uint64_value *r = arena_new(a, struct cri_v1_uint64_value);
+    CHECK(r != NULL);
+    r->value = v;
+    return r;
+}
+
+/* The same figures for every container that runs. */
+static void fill_stats(struct fake *f, struct runtime_call *c)
+{
+    struct cri_v1_list_container_stats_response *r = c->response;
+    r->stats = arena_new_n(&c->a, struct cri_v1_container_stats, f->n_containers + 1);
+    for (size_t i = 0; i < f->n_containers; i++) {
+        if (f->containers[i].state == CRI_V1_CONTAINER_STATE_CONTAINER_RUNNING) {
+            struct cri_v1_container_stats *s = &r->stats[r->n_stats++];
+            s->attributes = arena_new(&c->a, struct cri_v1_container_attributes);
+            s->attributes->id = str_c(f->containers[i].id);
+            s->cpu = arena_new(&c->a, struct cri_v1_cpu_usage);
+            s->cpu->usage_core_nano_seconds = figure(&c->a, 2500000000);
+            s->memory = arena_new(&c->a, struct cri_v1_memory_usage);
+            s->memory->working_set_bytes = figure(&c->a, 5000);
+        }
+    }
+}
+
 static bool carry_out(struct fake *f, struct runtime_call *c, const struct api_rpc *rpc, const void *request)
 {
     struct fake_container *x;
@@ -203,7 +261,9 @@ static bool carry_out(struct fake *f, struct runtime_call *c, const struct api_r
         if (r->image) {
             r->image->id = STR("sha256:1");
         }
-    } else {
+    } else if (rpc == &cri_v1_runtime_service_list_container_stats_rpc) {
+        fill_stats(f, c);
+    } else if (!f->stream_url[0] || !stream(f, c, rpc, request)) {
         return err_set(&c->err, ERR_UNAVAILABLE, "%.*s is not to be had", STR_ARG(rpc->path));
     }
     return true;

@@ -31,6 +31,8 @@ struct fake {
     bool no_image;
     struct str exec_fails; /* command whose exec ends with 1 */
     int64_t clock;
+    char stream_url[128];  /* where exec, attach and port-forward go; empty: not to be had */
+    char exec_asked[256];  /* the last of them, in words */
 };
 
 struct fixture {

@@ -168,7 +168,7 @@ struct pod *test_pod(struct test_world *w, const char *json)
 
 /* ---- files ---- */
 
-static void path_of(struct test_world *w, char path[PATH_MAX], const char *fmt, va_list ap)
+PRINTF_LIKE(3, 0) static void path_of(struct test_world *w, char path[PATH_MAX], const char *fmt, va_list ap)
 {
     int n = snprintf(path, PATH_MAX, "%s/", w->k.root);
     vsnprintf(path + n, PATH_MAX - (size_t)n, fmt, ap);
