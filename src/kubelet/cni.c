@@ -1,6 +1,9 @@
 /*
- * The node's CNI configuration, written from its podCIDR: a bridge with addresses from the range, and host ports. Masquerading and
- * host ports of the standard plugins need iptables: where it is not installed they are left out.
+ * The node's CNI configuration, written from its podCIDR: a routed link to each pod, with an address from the range, and host
+ * ports. Masquerading and host ports of the standard plugins need iptables: where it is not installed they are left out.
+ *
+ * A link each, rather than one bridge for all: over a bridge the answer of a pod to another one of the same node does not pass
+ * the node's rules, so a Service's address is not put back into it, unless the kernel has br_netfilter loaded. Many have not.
  */
 #include "kubelet/node-private.h"
 
@@ -27,8 +30,8 @@ bool cni_write(struct kubelet *k, struct str cidr, struct err *err)
     snprintf(path, sizeof(path), "%.4000s/10-coracle.conflist", dir);
     buf_printf(&b,
                "{\n  \"cniVersion\": \"0.4.0\",\n  \"name\": \"coracle\",\n  \"plugins\": [\n"
-               "    {\n      \"type\": \"bridge\",\n      \"bridge\": \"cni0\",\n      \"isGateway\": true,\n      \"ipMasq\": %s,\n"
-               "      \"hairpinMode\": true,\n      \"ipam\": {\n        \"type\": \"host-local\",\n"
+               "    {\n      \"type\": \"ptp\",\n      \"ipMasq\": %s,\n"
+               "      \"ipam\": {\n        \"type\": \"host-local\",\n"
                "        \"ranges\": [[{ \"subnet\": \"%.*s\" }]],\n        \"routes\": [{ \"dst\": \"%s\" }]\n      }\n    }",
                tables && k->cfg->cni_masquerade ? "true" : "false", STR_ARG(cidr), v6 ? "::/0" : "0.0.0.0/0");
     if (tables) {
