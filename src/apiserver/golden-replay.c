@@ -258,7 +258,8 @@ static bool same_string(struct arena *a, const struct replay_diff *d, struct str
         return is_number(got) && is_number(want);
     }
     if (str_eq_c(key, "message")) {
-        return replay_same_message(a, got, want);
+        bool generated = str_find(d->given, STR("\"generateName\"")) >= 0;
+        return replay_same_message(a, got, want) || (generated && got.len == want.len && str_eq(str_sub(got, 0, 14), str_sub(want, 0, 14)));
     }
     if (str_eq_c(key, "cells") && is_age(got) && is_age(want)) {
         return true;

@@ -27,7 +27,7 @@ void test_server_start(struct test_server *t)
     buf_init(&t->in, 64u << 20);
     (void)snprintf(t->token_file, sizeof(t->token_file), "/tmp/c-apiserver-tokens-%d", (int)getpid());
     (void)snprintf(t->key_file, sizeof(t->key_file), "/tmp/c-apiserver-key-%d", (int)getpid());
-    write_file(t->token_file, STR("admin,admin,1,\"system:masters\"\nalice,alice,2,\"devs\"\nbob,bob,3\n"));
+    write_file(t->token_file, STR("admin,admin,admin-uid,\"system:masters\"\nalice,alice,2,\"devs\"\nbob,bob,3\n"));
     struct pki_key *key = pki_key_generate(PKI_KEY_P256, 0, &err);
     CHECK(key != NULL);
     CLEANUP(buf_deinit) struct buf pem;
