@@ -98,6 +98,15 @@ static const struct val *empty_tree(struct request *r)
     return zero && v && tree_of(&r->arena, r->ep, zero, v) ? v : NULL;
 }
 
+/* A request of a certificate: nobody owns what was asked for; by the status nobody owns decisions, by the approval no certificate. */
+static bool not_owned_beside_spec(struct request *r, struct str sub, struct fields *reset)
+{
+    bool status = str_eq_c(sub, "status"), approval = str_eq_c(sub, "approval");
+    return fields_add_names(&r->arena, reset, (const char *const[]){ "spec" }, 1) &&
+           (!status || fields_add_names(&r->arena, reset, (const char *const[]){ "status", "conditions" }, 2)) &&
+           (!approval || fields_add_names(&r->arena, reset, (const char *const[]){ "status", "certificate" }, 2));
+}
+
 static bool writer_of(struct request *r, struct managed_writer *ret)
 {
     struct fields *reset = arena_new(&r->arena, struct fields);
@@ -108,7 +117,7 @@ static bool writer_of(struct request *r, struct managed_writer *ret)
     };
     bool unowned = r->rest->ops->flags & KIND_SPEC_UNOWNED;
     return reset && ret->empty && managed_reset_fields(&r->arena, r->rest->hub->has_status, sub, reset) &&
-           (!unowned || fields_add_names(&r->arena, reset, (const char *const[]){ "spec" }, 1));
+           (!unowned || not_owned_beside_spec(r, sub, reset));
 }
 
 /* A write that changes nothing but times of entries keeps the old entries. */

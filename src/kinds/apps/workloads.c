@@ -126,6 +126,22 @@ static void deployment_update(struct kind_ctx *ctx, const void *obj, const void 
     immutable_selector(ctx, ((const struct apps_v1_deployment *)obj)->spec.selector, ((const struct apps_v1_deployment *)old)->spec.selector);
 }
 
+/* Annotations go on to ReplicaSets, so a change of them is a change of what is wanted. */
+static void deployment_prepare_update(struct kind_ctx *ctx, void *obj, const void *old_obj)
+{
+    struct apps_v1_deployment *d = obj;
+    const struct apps_v1_deployment *old = old_obj;
+    bool same = d->metadata.n_annotations == old->metadata.n_annotations;
+    (void)ctx;
+    for (size_t i = 0; same && i < d->metadata.n_annotations; i++) {
+        const struct api_str_pair *a = &d->metadata.annotations[i], *b = &old->metadata.annotations[i];
+        same = str_eq(a->key, b->key) && str_eq(a->value, b->value);
+    }
+    if (!same && d->metadata.generation == old->metadata.generation) {
+        d->metadata.generation++;
+    }
+}
+
 static void deployment_cells(struct kind_cells *c, const void *obj)
 {
     const struct apps_v1_deployment *d = obj;
@@ -146,7 +162,7 @@ static void deployment_decoded(struct kind_ctx *ctx, void *obj)
 
 const struct kind_ops apps_deployment_ops = {
     .group = STR_INIT("apps"), .resource = STR_INIT("deployments"), .flags = KIND_GENERATION, .validate_create = deployment,
-    .validate_update = deployment_update, .decoded = deployment_decoded, .cells = deployment_cells,
+    .prepare_update = deployment_prepare_update, .validate_update = deployment_update, .decoded = deployment_decoded, .cells = deployment_cells,
 };
 
 /* ---- ReplicaSet ---- */

@@ -168,6 +168,19 @@ static bool to_hub(struct arena *a, const void *obj, void *ret)
     out->status.last_scale_time = in->status.last_scale_time;
     out->status.current_replicas = in->status.current_replicas;
     out->status.desired_replicas = in->status.desired_replicas;
+    if (in->status.has_current_cpu_utilization_percentage) {
+        struct autoscaling_v2_metric_status *now = arena_new(a, struct autoscaling_v2_metric_status);
+        struct autoscaling_v2_resource_metric_status *cpu = arena_new(a, struct autoscaling_v2_resource_metric_status);
+        if (!now || !cpu) {
+            return false;
+        }
+        cpu->name = STR("cpu");
+        cpu->current.has_average_utilization = true;
+        cpu->current.average_utilization = in->status.current_cpu_utilization_percentage;
+        *now = (struct autoscaling_v2_metric_status){ .type = STR("Resource"), .resource = cpu };
+        out->status.current_metrics = now;
+        out->status.n_current_metrics = 1;
+    }
     return true;
 }
 

@@ -21,7 +21,8 @@ static void prepare_create(struct kind_ctx *ctx, void *obj)
         struct core_v1_pod_condition *c = arena_new(ctx->arena, struct core_v1_pod_condition);
         if (c) {
             *c = (struct core_v1_pod_condition){ .type = STR("PodScheduled"), .status = STR("False"), .reason = STR("SchedulingGated"),
-                                                 .message = STR("Scheduling is blocked due to non-empty scheduling gates") };
+                                                 .message = STR("Scheduling is blocked due to non-empty scheduling gates"),
+                                                 .last_transition_time = { .sec = ctx->now_sec, .set = true } };
             p->status.conditions = c;
             p->status.n_conditions = 1;
         }
@@ -72,10 +73,26 @@ static void prepare_status(struct kind_ctx *ctx, void *obj, const void *old_obj)
     }
 }
 
+/* The profiles of before securityContext.seccompProfile: kept as annotations, and still checked. */
+static void seccomp_annotations(struct kind_ctx *ctx, const struct core_v1_pod *p)
+{
+    for (size_t i = 0; i < p->metadata.n_annotations; i++) {
+        struct str key = p->metadata.annotations[i].key, v = p->metadata.annotations[i].value;
+        bool seccomp = str_eq_c(key, "seccomp.security.alpha.kubernetes.io/pod") ||
+                       str_starts(key, STR("container.seccomp.security.alpha.kubernetes.io/"));
+        bool known = str_eq_c(v, "runtime/default") || str_eq_c(v, "docker/default") || str_eq_c(v, "unconfined") ||
+                     (str_starts(v, STR("localhost/")) && v.len > 10);
+        if (seccomp && !known) {
+            field_invalid_str(ctx->errs, field_path(ctx->arena, "metadata.annotations.%.*s", STR_ARG(key)), v, "must be a valid seccomp profile");
+        }
+    }
+}
+
 static void validate_create(struct kind_ctx *ctx, const void *obj)
 {
     const struct core_v1_pod *p = obj;
     struct str spec = STR("spec");
+    seccomp_annotations(ctx, p);
     pod_spec_validate(ctx, spec, &p->spec);
     if (p->spec.n_ephemeral_containers > 0) {
         field_forbidden(ctx->errs, STR("spec.ephemeralContainers"), "cannot be set on create");
