@@ -25,6 +25,9 @@
 #define KUBELET_BACKOFF_RESET_MS 600000
 /* How often the runtime is asked what runs. */
 #define KUBELET_RELIST_MS 1000
+/* The same while a container runs that is meant to end (jobs, init containers), for its first seconds. */
+#define KUBELET_RELIST_FLUX_MS 100
+#define KUBELET_FLUX_S 15
 /* The first tries to reach a runtime that does not answer; doubled every eight. */
 #define KUBELET_RUNTIME_RETRY_MS 20
 /* The first wait after a sandbox failed (its image is being imported, its network set up), doubled up to a minute. */

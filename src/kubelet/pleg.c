@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 struct seen {
@@ -30,10 +31,27 @@ static struct str label(const struct api_str_pair *list, size_t n, const char *k
     return STR_NULL;
 }
 
+/* Is something about to end: an init container, a container that is not restarted and began a short while ago? */
+static bool in_flux(struct kubelet *k)
+{
+    int64_t now_ns = clock_real_s() * 1000000000;
+    struct pod *p;
+    for (size_t pos = 0; (p = pods_next(k, &pos));) {
+        bool ends = p->obj && !str_eq_c(p->obj->spec.restart_policy, "Always");
+        for (size_t i = 0; i < p->n_containers; i++) {
+            const struct pod_container *c = p->containers[i];
+            if ((ends || c->kind == CONTAINER_INIT) && container_is_running(c) && now_ns - c->run.started_ns < KUBELET_FLUX_S * 1000000000ll) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static void again(struct relist *r)
 {
     r->tries = 0;
-    loop_timer_start(&r->k->relist_timer, KUBELET_RELIST_MS);
+    loop_timer_start(&r->k->relist_timer, in_flux(r->k) ? KUBELET_RELIST_FLUX_MS : KUBELET_RELIST_MS);
 }
 
 /* A runtime that is just being started answers in a few tenths of a second: it is asked soon, then less often. */

@@ -14,6 +14,7 @@
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "kubelet/server-confine.h"
 #include "net/upgrade-proxy.h"
 
 #define TLS_RELOAD_MS 60000
@@ -329,6 +330,10 @@ int server_main(const struct server_fork_config *config)
     const struct http_server_config http = { .on_request = on_request, .arg = s };
     if (s->listen_fd < 0 || !become_nobody(config->uid, &err) || !(s->loop = loop_new(&err)) || !(s->http = http_server_new(s->loop, &http, &err))) {
         log_error("cannot serve port %u: %s", config->port, err.msg);
+        return 1;
+    }
+    if (!server_confine(&err)) {
+        log_error("cannot confine the server's process: %s", err.msg);
         return 1;
     }
     wire_queue_init(&s->out, config->socket);
