@@ -27,6 +27,7 @@ struct log_stream {
     bool grows, ended;
     char where[3][264];
     uint32_t attempt, asked;
+    int64_t left; /* bytes of the file that are still read; INT64_MAX: as many as come */
 };
 
 static void log_free(struct log_stream *l)
@@ -80,9 +81,13 @@ static bool pump(struct log_stream *l)
             return true;
         }
         struct buf out;
-        ssize_t n = read(l->fd, bytes, sizeof(bytes));
+        size_t want = (size_t)MIN((int64_t)sizeof(bytes), l->left);
+        ssize_t n = read(l->fd, bytes, want);
         if (n <= 0) {
             return false;
+        }
+        if (l->left != INT64_MAX) {
+            l->left -= n;
         }
         buf_init(&out, BUF_NO_MAX);
         cri_log_feed(&l->filter, str_n(bytes, (size_t)n), &out);
@@ -214,6 +219,10 @@ void server_log_start(struct server *srv, struct http_stream *s, const struct ht
     if (o.tail_lines >= 0) {
         seek_tail(fd, o.tail_lines);
     }
+    /* Without follow the answer is the log as it is now: a container that writes all the time must not keep it going. */
+    struct stat st;
+    off_t at = lseek(fd, 0, SEEK_CUR);
+    l->left = !o.follow && at >= 0 && fstat(fd, &st) == 0 ? MAX((int64_t)(st.st_size - at), (int64_t)0) : INT64_MAX;
     loop_timer_init(&l->timer, server_loop(srv), on_timer, l);
     http_stream_set_ops(s, &ops, l);
     http_stream_respond(s, 200, headers, ARRAY_SIZE(headers), -1);
