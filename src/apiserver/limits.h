@@ -21,6 +21,9 @@
 #define WATCH_BOOKMARK_MS 60000u
 /* Bytes of a list given to the connection before waiting for it to drain. */
 #define LIST_BATCH_BYTES (256u << 10)
+/* Bytes of lists made in one piece (protobuf, YAML, indented JSON) that wait for their readers, all together. Past it the next
+ * such list is refused until one has gone out, so that slow readers cannot collect memory. Answer: 429. */
+#define LISTS_WHOLE_BUDGET (64u << 20)
 /* Budget of encodings that are kept (protobuf, metadata only). */
 #define ENCODINGS_BUDGET (4u << 20)
 /* How long a delete of a collection runs objects side by side. */

@@ -5,6 +5,8 @@
  */
 #include "apiserver/list.h"
 
+#include <stdatomic.h>
+
 #include "api/encode-json.h"
 #include "api/encode-pb.h"
 #include "api/gen/meta_v1.h"
@@ -281,6 +283,39 @@ static bool pb_whole(struct list_run *run, struct buf *b, struct err *err)
     return true;
 }
 
+/* An answer made whole, counted until its last byte is gone. */
+struct whole {
+    struct net_ref ref;
+    struct buf bytes;
+};
+
+/* The process's memory is what it protects, so there is one for all servers of the process. Last bytes go on any thread. */
+static atomic_size_t whole_bytes;
+
+static void whole_release(struct net_ref *ref)
+{
+    struct whole *w = CONTAINER_OF(ref, struct whole, ref);
+    atomic_fetch_sub(&whole_bytes, w->bytes.len);
+    buf_deinit(&w->bytes);
+    free(w);
+}
+
+/* Takes the bytes over. */
+static void send_whole(struct request *r, struct buf *b)
+{
+    struct whole *w = calloc(1, sizeof(*w));
+    if (!w) {
+        abort();
+    }
+    net_ref_init(&w->ref, whole_release);
+    w->bytes = *b;
+    atomic_fetch_add(&whole_bytes, w->bytes.len);
+    struct net_chunk c = net_chunk_of(&w->ref, buf_str(&w->bytes));
+    net_ref_put(&w->ref);
+    http_stream_write(r->http, &c, 1);
+    http_stream_end(r->http);
+}
+
 /* Representations that are made whole. */
 static enum stage_result answer_whole(struct list_run *run)
 {
@@ -288,6 +323,11 @@ static enum stage_result answer_whole(struct list_run *run)
     struct err err = { 0 };
     struct buf json, b;
     bool ok = true;
+    if (atomic_load(&whole_bytes) > LISTS_WHOLE_BUDGET) {
+        r->status = (struct status){ .code = 429, .reason = STR("TooManyRequests"), .has_details = true, .retry_after = 1,
+                                     .message = STR("Too many requests, please try again later.") };
+        return STAGE_ERROR;
+    }
     buf_init(&json, 512u << 20);
     buf_init(&b, 1u << 30);
     if (run->how.media.format == MEDIA_PROTOBUF) {
@@ -312,9 +352,7 @@ static enum stage_result answer_whole(struct list_run *run)
         return STAGE_ERROR;
     }
     respond_begin(r, 200, media_type_name(run->how.media.format), (int64_t)b.len);
-    struct net_chunk c = net_chunk_take_buf(&b);
-    http_stream_write(r->http, &c, 1);
-    http_stream_end(r->http);
+    send_whole(r, &b);
     return STAGE_ANSWERED;
 }
 

@@ -304,6 +304,8 @@ int kube_apiserver_main(int argc, char **argv)
     if (status >= 0) {
         return status;
     }
+    /* A big answer's memory goes back when the answer is gone: glibc would learn from it to keep such blocks. */
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
     m.loop = loop_new(&err);
     if (!m.loop || loop_signal_start(&m.term, m.loop, SIGTERM, on_signal, &m) < 0 ||
         loop_signal_start(&m.interrupt, m.loop, SIGINT, on_signal, &m) < 0 || !start(&m, &err)) {

@@ -220,6 +220,24 @@ eventually 5 as_admin -f "$URL/readyz"
 check test "$(pss_kb "$PID")" -lt 60000
 for fd in "${held[@]}"; do exec {fd}>&-; done
 
+step "lists that nobody reads hold a bounded amount of memory"
+for i in $(seq 60); do cm "big-$i" ",\"data\":{\"a\":\"$(repeat 90000 x)\"}" >"$TMP/big"; send POST $CM $JSON "@$TMP/big"; done
+readers=
+for _ in $(seq 60); do
+    curl -s --cacert "$PKI/ca.crt" --cert "$PKI/admin.crt" --key "$PKI/admin.key" --limit-rate 1k --max-time 30 -o /dev/null "$URL$CM?pretty=true" &
+    readers="$readers $!"
+done
+sleep 3
+check test "$(pss_kb "$PID")" -lt 150000
+refused 429 "Too many requests" GET "$CM?pretty=true" $JSON ''
+check as_admin -f -o "$TMP/list" -H 'Accept: application/json' "$URL$CM?pretty=false"
+kill $readers 2>/dev/null # some were refused and have ended
+wait $readers 2>/dev/null
+eventually 10 as_admin -f -o "$TMP/list" "$URL$CM?pretty=true"
+small_again() { [ "$(pss_kb "$PID")" -lt 60000 ]; }
+eventually 20 small_again
+accepted DELETE "$CM?fieldSelector=metadata.name!=kept,metadata.name!=utf,metadata.name!=kube-root-ca.crt" $JSON ''
+
 step "after all that: the same process, small, and nothing was lost"
 alive
 check test "$(as_admin "$URL$CM/kept" | jq -r .data.a)" = 1
