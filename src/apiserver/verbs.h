@@ -41,7 +41,6 @@ stage_fn stage_begin_create, stage_begin_update, stage_apply_patch;
 stage_fn stage_manage;      /* managedFields */
 stage_fn stage_admit, stage_prepare, stage_validate, stage_admit_validate;
 stage_fn stage_escalation;  /* [escalation.c] roles and bindings grant no more than the writer holds */
-stage_fn stage_grant;       /* [grant.c] nobody grants more than they hold */
 stage_fn stage_allocate;    /* [service-alloc.c] cluster IPs and node ports */
 stage_fn stage_commit;      /* [commit.c] */
 stage_fn stage_respond_written;

@@ -44,7 +44,7 @@ enum kind_flag {
     KIND_VOLATILE = 1 << 4,             /* writes may be lost on power failure (Lease renewals, Events): design.md 6 */
     KIND_RETURN_DELETED = 1 << 5,       /* DELETE answers with the object, not with a Status */
     KIND_GC_ORPHAN = 1 << 6,            /* dependents are orphaned unless the request says otherwise (Job, ReplicationController) */
-    KIND_SPEC_UNOWNED = 1 << 8,         /* managedFields have nothing about spec (CertificateSigningRequest) */
+    KIND_SPEC_UNOWNED = 1 << 8,         /* managedFields have nothing about spec and conditions (CertificateSigningRequest) */
     KIND_NO_GC = 1 << 7,                /* the garbage collector's finalizers are never put on it (Event) */
 };
 
