@@ -139,29 +139,34 @@ static void put_services(struct envs *e, struct pod *p)
 
 /* ---- the downward API ---- */
 
+/* A value in quotes, as Go's %q writes it: what is no printable text is escaped. */
+static void quote(struct buf *b, struct str v)
+{
+    static const char from[] = "\a\b\f\n\r\t\v\"\\", to[] = "abfnrtv\"\\";
+    bool utf8 = str_is_utf8(v);
+    buf_append_char(b, '"');
+    for (size_t i = 0; i < v.len; i++) {
+        unsigned char c = (unsigned char)v.ptr[i];
+        const char *known = c ? strchr(from, c) : NULL;
+        if (known) {
+            buf_append_char(b, '\\');
+            buf_append_char(b, to[known - from]);
+        } else if (c < 0x20 || c == 0x7f || (c >= 0x80 && !utf8)) {
+            buf_printf(b, "\\x%02x", c);
+        } else {
+            buf_append_char(b, (char)c);
+        }
+    }
+    buf_append_char(b, '"');
+}
+
 static bool map_text(struct arena *a, const struct api_str_pair *list, size_t n, struct str *ret)
 {
     CLEANUP(buf_deinit) struct buf b;
     buf_init(&b, KUBELET_MAX_POD_ARENA);
     for (size_t i = 0; i < n; i++) {
-        if (i) {
-            buf_append_char(&b, '\n');
-        }
-        buf_printf(&b, "%.*s=\"", STR_ARG(list[i].key));
-        for (size_t j = 0; j < list[i].value.len; j++) {
-            char c = list[i].value.ptr[j];
-            if (c == '"' || c == '\\') {
-                buf_append_char(&b, '\\');
-            }
-            if (c == '\n') {
-                buf_append_c(&b, "\\n");
-            } else if (c == '\t') {
-                buf_append_c(&b, "\\t");
-            } else {
-                buf_append_char(&b, c);
-            }
-        }
-        buf_append_char(&b, '"');
+        buf_printf(&b, "%s%.*s=", i ? "\n" : "", STR_ARG(list[i].key));
+        quote(&b, list[i].value);
     }
     *ret = arena_str(a, buf_str(&b));
     return true;

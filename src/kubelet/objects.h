@@ -16,7 +16,8 @@ struct object_need {
     struct str audience;  /* tokens: absent is the apiserver's own */
     int64_t expiration_s; /* tokens */
 };
-#define OBJECT_NEEDS_MAX 64
+/* Of one pod's volumes, or of one container's environment. What is beyond is not fetched, and so reported as not found. */
+#define OBJECT_NEEDS_MAX 256
 
 struct objects_fetch;
 

@@ -23,7 +23,7 @@ static void start_with(struct fixture *f, bool apiserver, const char *volumes, c
     test_world_init(&f->w, apiserver);
     arena_init(&f->a, 4 << 20);
     snprintf(json, sizeof(json),
-             "{\"metadata\":{\"name\":\"web\",\"namespace\":\"ns\",\"uid\":\"u-1\",\"labels\":{\"app\":\"web\",\"q\":\"a\\\"b\\nc\"}},"
+             "{\"metadata\":{\"name\":\"web\",\"namespace\":\"ns\",\"uid\":\"u-1\",\"annotations\":{\"x\":\"\\u0001\\ta\\r\\u00e9\\\\\"},\"labels\":{\"app\":\"web\",\"q\":\"a\\\"b\\nc\"}},"
              "\"spec\":{\"serviceAccountName\":\"robot\",\"containers\":[{\"name\":\"app\",\"resources\":{\"limits\":{\"memory\":\"8Mi\",\"cpu\":\"250m\"}}}],"
              "\"volumes\":%s%s}}",
              volumes, more);
@@ -306,6 +306,7 @@ TEST(downward_api_shows_fields_as_the_documentation_words_them)
     test_needs_mounts();
     start(&f, false, "[{\"name\":\"d\",\"downwardAPI\":{\"items\":["
                      "{\"path\":\"labels\",\"fieldRef\":{\"fieldPath\":\"metadata.labels\"}},"
+                     "{\"path\":\"notes\",\"fieldRef\":{\"fieldPath\":\"metadata.annotations\"}},"
                      "{\"path\":\"one\",\"fieldRef\":{\"fieldPath\":\"metadata.labels['app']\"},\"mode\":256},"
                      "{\"path\":\"name\",\"fieldRef\":{\"fieldPath\":\"metadata.name\"}},"
                      "{\"path\":\"cpu\",\"resourceFieldRef\":{\"containerName\":\"app\",\"resource\":\"limits.cpu\",\"divisor\":\"1m\"}},"
@@ -314,6 +315,7 @@ TEST(downward_api_shows_fields_as_the_documentation_words_them)
                      "{\"name\":\"bad\",\"downwardAPI\":{\"items\":[{\"path\":\"x\",\"fieldRef\":{\"fieldPath\":\"spec.nothing\"}}]}}]");
     CHECK_OK(setup(&f, "d"), &f.err);
     CHECK_STR_C(test_file(&f.w, &f.a, VOLUMES "downward-api/d/labels"), "app=\"web\"\nq=\"a\\\"b\\nc\"");
+    CHECK_STR_C(test_file(&f.w, &f.a, VOLUMES "downward-api/d/notes"), "x=\"\\x01\\ta\\r\u00e9\\\\\"");
     CHECK_STR_C(test_file(&f.w, &f.a, VOLUMES "downward-api/d/one"), "web");
     CHECK_INT(test_mode(&f.w, VOLUMES "downward-api/d/one"), 0400);
     CHECK_STR_C(test_file(&f.w, &f.a, VOLUMES "downward-api/d/name"), "web");

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/log.h"
 #include "kubelet/mounts.h"
 
 static const struct volume_ops *const kinds[] = { &volume_empty_dir, &volume_host_path, &volume_config_map,
@@ -134,6 +135,9 @@ void volumes_setup(struct pod *p)
         if (bind(p, &p->obj->spec.volumes[i], &v, NULL) && v.ops->needs) {
             n += v.ops->needs(&v, needs + n, ARRAY_SIZE(needs) - n);
         }
+    }
+    if (n == ARRAY_SIZE(needs)) {
+        log_warning("pod %s/%s: its volumes show more than %d objects; the rest is not fetched", p->ns, p->name, OBJECT_NEEDS_MAX - 1);
     }
     op->fetch = objects_fetch(p->k->objects, p, needs, n, p->volumes_ready ? 1000 : 5000, on_fetched, op);
 }
