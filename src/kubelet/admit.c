@@ -51,6 +51,28 @@ static bool host_ports_clash(const struct core_v1_pod *a, const struct core_v1_p
     return false;
 }
 
+/* Sysctls that stay inside the pod's own namespaces (Kubernetes documentation, "Using sysctls in a Kubernetes Cluster"). */
+static bool sysctl_is_allowed(const struct kubelet *k, struct str name)
+{
+    static const char *const safe[] = {
+        "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range",
+        "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout",
+        "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem",
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(safe); i++) {
+        if (str_eq_c(name, safe[i])) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < k->cfg->unsafe_sysctls.n; i++) {
+        struct str p = k->cfg->unsafe_sysctls.items[i];
+        if (p.len && p.ptr[p.len - 1] == '*' ? str_starts(name, str_sub(p, 0, p.len - 1)) : str_eq(name, p)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool reject(char *reason, size_t reason_size, char *message, size_t message_size, const char *why, const char *text)
 {
     snprintf(reason, reason_size, "%s", why);
@@ -69,6 +91,18 @@ bool pod_admit(struct pod *p, char *ret_reason, size_t reason_size, char *ret_me
         if (p->containers[i]->has_run) {
             return true; /* taken in by an earlier kubelet */
         }
+    }
+    const struct core_v1_pod_security_context *ps = p->obj->spec.security_context;
+    for (size_t i = 0; ps && i < ps->n_sysctls; i++) {
+        if (!sysctl_is_allowed(k, ps->sysctls[i].name)) {
+            snprintf(text, sizeof(text), "Pod was rejected: forbidden sysctl: \"%.*s\" not allowlisted", (int)MIN(ps->sysctls[i].name.len, (size_t)100),
+                     ps->sysctls[i].name.ptr);
+            return reject(ret_reason, reason_size, ret_message, message_size, "SysctlForbidden", text);
+        }
+    }
+    if (p->obj->spec.os && !str_eq_c(p->obj->spec.os->name, "linux")) {
+        return reject(ret_reason, reason_size, ret_message, message_size, "PodOSNotSupported",
+                      "Failed to admit pod as the OS field doesn't match node OS");
     }
     for (size_t pos = 0; (other = pods_next(k, &pos));) {
         if (other != p && other->admitted && pod_holds_node(other)) {

@@ -157,6 +157,17 @@ static struct limits limits_of(const struct pod *p)
     l.shares = cgroup_shares(request);
     l.quota = all_cpu ? cgroup_quota(MAX(cpu, init_cpu)) : 0;
     l.memory = all_memory ? MAX(memory, init_memory) : 0;
+    /* Resources of the pod as a whole go before the sums (KEP-2837). */
+    const struct core_v1_resource_requirements *whole = p->obj->spec.resources;
+    if (whole && resource_has(whole->requests, whole->n_requests, "cpu")) {
+        l.shares = cgroup_shares(resource_milli(whole->requests, whole->n_requests, "cpu"));
+    }
+    if (whole && resource_has(whole->limits, whole->n_limits, "cpu")) {
+        l.quota = cgroup_quota(resource_milli(whole->limits, whole->n_limits, "cpu"));
+    }
+    if (whole && resource_has(whole->limits, whole->n_limits, "memory")) {
+        l.memory = resource_value(whole->limits, whole->n_limits, "memory");
+    }
     return l;
 }
 

@@ -44,6 +44,7 @@ static const struct {
     { "cgroupRoot", "cgroup-root" },
     { "cgroupsPerQOS", "cgroups-per-qos" },
     { "failSwapOn", "fail-swap-on" },
+    { "allowedUnsafeSysctls", "allowed-unsafe-sysctls" },
     { "protectKernelDefaults", "protect-kernel-defaults" },
     { "containerRuntimeEndpoint", "container-runtime-endpoint" },
     { "imageServiceEndpoint", "image-service-endpoint" },

@@ -117,6 +117,18 @@ static struct cri_v1_security_profile *seccomp(struct pod *p, struct arena *a, c
     return r;
 }
 
+static struct cri_v1_security_profile *apparmor(struct arena *a, const struct core_v1_app_armor_profile *s)
+{
+    struct cri_v1_security_profile *r = s ? arena_new(a, struct cri_v1_security_profile) : NULL;
+    if (r) {
+        r->profile_type = str_eq_c(s->type, "Localhost")    ? CRI_V1_SECURITY_PROFILE_PROFILE_TYPE_LOCALHOST
+                          : str_eq_c(s->type, "Unconfined") ? CRI_V1_SECURITY_PROFILE_PROFILE_TYPE_UNCONFINED
+                                                            : CRI_V1_SECURITY_PROFILE_PROFILE_TYPE_RUNTIME_DEFAULT;
+        r->localhost_ref = s->localhost_profile;
+    }
+    return r;
+}
+
 static struct cri_v1_namespace_option *namespaces(struct pod_container *c, struct arena *a, struct str target)
 {
     const struct core_v1_pod_spec *s = &c->pod->obj->spec;
@@ -246,6 +258,7 @@ static bool security(struct pod_container *c, struct arena *a, const struct cri_
     if (!r->privileged) {
         r->seccomp = seccomp(c->pod, a, cs && cs->seccomp_profile ? cs->seccomp_profile : ps ? ps->seccomp_profile : NULL);
     }
+    r->apparmor = apparmor(a, cs && cs->app_armor_profile ? cs->app_armor_profile : ps ? ps->app_armor_profile : NULL);
     if (!r->privileged && !(cs && str_eq_c(cs->proc_mount, "Unmasked"))) {
         r->masked_paths = masked;
         r->n_masked_paths = ARRAY_SIZE(masked);
@@ -400,6 +413,12 @@ bool container_config(struct pod_container *c, struct arena *a, const struct api
     ret->n_command = s->n_command;
     ret->args = expand_all(a, s->args, s->n_args, envs, n_envs);
     ret->n_args = s->n_args;
+    if (s->n_volume_devices) {
+        return err_set(err, ERR_INVALID, "volumeDevices: this kubelet has no block volumes");
+    }
+    if (s->resources.n_claims) {
+        return err_set(err, ERR_INVALID, "resources.claims: this kubelet has no dynamic resource allocation");
+    }
     resources(c->pod, s, res);
     ret->linux_->resources = res;
     ret->linux_->security_context = sec;

@@ -41,6 +41,7 @@ static const struct flag runtime_flags[] = {
     FLAG_BOOL(C, cgroups_per_qos, "cgroups-per-qos", "true", "Make a control group for each class of service and each pod"),
     FLAG_BOOL(C, fail_swap_on, "fail-swap-on", "true", "Refuse to start while swap is on"),
     FLAG_BOOL(C, protect_kernel_defaults, "protect-kernel-defaults", "false", "Refuse to start when kernel settings differ from what is expected"),
+    FLAG_STRINGS(C, unsafe_sysctls, "allowed-unsafe-sysctls", "", "Further sysctls that pods may set; a pattern may end in *"),
     FLAG_STRINGS(C, cluster_dns, "cluster-dns", "", "Name servers of pods with dnsPolicy ClusterFirst"),
     FLAG_STRING(C, cluster_domain, "cluster-domain", "", "Domain of the cluster, for the pods' search list"),
     FLAG_STRING(C, resolv_conf, "resolv-conf", "/etc/resolv.conf", "The node's resolver configuration, for pods that use it"),

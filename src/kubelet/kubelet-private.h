@@ -196,7 +196,7 @@ struct pod {
     struct volume_state *volumes;
     char volume_error[512];
     uint64_t volumes_checked_ms;
-    bool cgroup_made;
+    bool cgroup_made, network_missed;
     uint64_t sandbox_not_before_ms, sandbox_backoff_ms;
     char sandbox_error[512];
 
@@ -349,6 +349,8 @@ void node_stop(struct kubelet *k);
 const struct core_v1_node *node_object(struct kubelet *k);
 bool node_machine(struct kubelet *k, struct err *err);
 void node_report_runtime(struct kubelet *k);
+/* Can the runtime give pods an address? Pods are woken when that changes. */
+bool node_network_ready(struct kubelet *k);
 
 /* collect.c */
 void collector_start(struct kubelet *k);

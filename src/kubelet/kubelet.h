@@ -22,6 +22,7 @@ struct kubelet_config {
     struct str pod_manifest_path, cni_conf_dir, cni_bin_dir, pod_cidr;
     bool cni_masquerade;
     struct str cgroup_driver, cgroup_root;
+    struct flag_strings unsafe_sysctls;
     bool cgroups_per_qos, fail_swap_on, protect_kernel_defaults;
     struct flag_strings cluster_dns;
     struct str cluster_domain, resolv_conf;

@@ -299,6 +299,11 @@ static void on_status_due(void *arg)
     }
 }
 
+bool node_network_ready(struct kubelet *k)
+{
+    return !k->node || k->node->network_ready;
+}
+
 void node_report_runtime(struct kubelet *k)
 {
     if (k->node) {

@@ -401,6 +401,13 @@ static void run(struct pod *p)
         if (stop_running(p, "Pod sandbox changed, it will be killed and re-created.")) {
             return;
         }
+        if (!p->obj->spec.host_network && !node_network_ready(k)) {
+            if (!p->network_missed) {
+                p->network_missed = true;
+                pod_event(p, NULL, "Warning/NetworkNotReady", "network is not ready: the runtime has no network configuration yet");
+            }
+            return;
+        }
         if (p->sandbox_not_before_ms > now) {
             wake_at(p, p->sandbox_not_before_ms);
             return;

@@ -253,6 +253,9 @@ bool sandbox_config(struct pod *p, struct arena *a, uint32_t attempt, struct cri
         !(ret->linux_->security_context = security(p, a))) {
         return err_set(err, ERR_NO_MEMORY, "the pod is too large");
     }
+    if (s->has_host_users && !s->host_users) {
+        return err_set(err, ERR_INVALID, "hostUsers: false: this kubelet makes no user namespaces");
+    }
     pod_log_dir(p, dir);
     if (!fs_mkdirs(dir, 0755, err) || !dns_config(p, a, ret->dns_config, err)) {
         return false;

@@ -9,13 +9,13 @@
 
 /* ---- class of service ---- */
 
-static bool has_resources(const struct core_v1_container *c, bool *equal)
+static bool has_resources(const struct core_v1_resource_requirements *r, bool *equal)
 {
     static const char *const names[] = { "cpu", "memory" };
     bool any = false;
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        int64_t request = resource_milli(c->resources.requests, c->resources.n_requests, names[i]);
-        int64_t limit = resource_milli(c->resources.limits, c->resources.n_limits, names[i]);
+        int64_t request = resource_milli(r->requests, r->n_requests, names[i]);
+        int64_t limit = resource_milli(r->limits, r->n_limits, names[i]);
         any = any || request || limit;
         if (!limit || (request && request != limit)) {
             *equal = false;
@@ -27,11 +27,15 @@ static bool has_resources(const struct core_v1_container *c, bool *equal)
 struct str pod_qos_class(const struct core_v1_pod *obj)
 {
     bool any = false, equal = true;
+    if (obj->spec.resources && has_resources(obj->spec.resources, &equal)) {
+        return equal ? STR("Guaranteed") : STR("Burstable");
+    }
+    equal = true;
     for (size_t i = 0; i < obj->spec.n_init_containers; i++) {
-        any = has_resources(&obj->spec.init_containers[i], &equal) || any;
+        any = has_resources(&obj->spec.init_containers[i].resources, &equal) || any;
     }
     for (size_t i = 0; i < obj->spec.n_containers; i++) {
-        any = has_resources(&obj->spec.containers[i], &equal) || any;
+        any = has_resources(&obj->spec.containers[i].resources, &equal) || any;
     }
     return !any ? STR("BestEffort") : equal ? STR("Guaranteed") : STR("Burstable");
 }

@@ -264,3 +264,26 @@ TEST(readiness_waits_for_the_probe)
     CHECK_STR_C(condition(fixture_status(&f, p), "Ready")->status, "False");
     fixture_deinit(&f);
 }
+
+TEST(a_sysctl_of_the_whole_node_is_rejected)
+{
+    struct fixture f;
+    fixture_init(&f);
+    struct pod *p = fixture_pod(&f, "{kind: Pod, metadata: {name: p}, spec: {securityContext: {sysctls: [{name: net.ipv4.tcp_syncookies, value: '1'},"
+                                    " {name: kernel.msgmax, value: '1'}]}, containers: [{name: a, image: 'x:1'}]}}");
+    fixture_settle(&f);
+    CHECK_STR_C(fixture_status(&f, p)->reason, "SysctlForbidden");
+    CHECK_STR_C(fixture_status(&f, p)->message, "Pod was rejected: forbidden sysctl: \"kernel.msgmax\" not allowlisted");
+    fixture_deinit(&f);
+}
+
+TEST(what_this_kubelet_cannot_do_is_said)
+{
+    struct fixture f;
+    fixture_init(&f);
+    struct pod *p = fixture_pod(&f, "{kind: Pod, metadata: {name: p}, spec: {hostUsers: false, containers: [{name: a, image: 'x:1'}]}}");
+    fixture_settle(&f);
+    CHECK_INT(f.fake.n_sandboxes, 0);
+    CHECK_STR_C(str_c(p->sandbox_error), "hostUsers: false: this kubelet makes no user namespaces");
+    fixture_deinit(&f);
+}
