@@ -11,6 +11,7 @@
 #include "client/client.h"
 #include "client/kubeconfig.h"
 #include "client/meta.h"
+#include "api/gate.h"
 #include "component/health-server.h"
 #include "kubelet/objects.h"
 
@@ -117,6 +118,28 @@ static bool connect_api(struct kubelet *k, struct err *err)
     return ok;
 }
 
+/* What this kubelet does follows the gates' defaults: naming one is fine, turning one round is refused rather than ignored. */
+static bool check_gates(const struct flag_strings *gates, struct err *err)
+{
+    for (size_t i = 0; i < gates->n; i++) {
+        struct api_gates_set set = { 0 };
+        struct str name, value;
+        bool on;
+        if (!str_cut(gates->items[i], '=', &name, &value) || !str_to_bool(value, &on)) {
+            return err_set(err, ERR_INVALID, "--feature-gates: \"%.*s\" is not Name=true or Name=false",
+                           STR_ARG(gates->items[i]));
+        }
+        if (!api_gate_set(&set, name, on, err)) {
+            return err_wrap(err, "--feature-gates");
+        }
+        if (api_gate_on(NULL, name) != on) {
+            return err_set(err, ERR_INVALID, "--feature-gates: this kubelet has %.*s always %s", STR_ARG(name),
+                           on ? "off" : "on");
+        }
+    }
+    return true;
+}
+
 static bool prepare(struct kubelet *k, struct err *err)
 {
     const struct kubelet_config *c = k->cfg;
@@ -139,6 +162,9 @@ static bool prepare(struct kubelet *k, struct err *err)
     }
     if (!str_eq_c(c->authorization_mode, "AlwaysAllow") && !str_eq_c(c->authorization_mode, "Webhook")) {
         return err_set(err, ERR_INVALID, "--authorization-mode is AlwaysAllow or Webhook");
+    }
+    if (!check_gates(&c->feature_gates, err)) {
+        return false;
     }
     return fs_mkdirs(k->root, 0750, err) && checkpoint_prepare(k, err) && fs_mkdirs(k->logs, 0755, err) && node_machine(k, err);
 }
