@@ -16,6 +16,7 @@ struct feed_kind {
     void (*drop)(struct apiserver *s, struct str ns, struct str name);
     void (*forget)(struct apiserver *s); /* all of the kind */
     const char *const *fields;           /* what put() reads, ended by NULL; NULL: everything */
+    const char *needs;                   /* selectable field without which the object counts as gone; NULL: none */
 };
 
 struct feed {
@@ -25,6 +26,7 @@ struct feed {
     const struct feed_kind *kind;
     struct arena arena; /* the mask's */
     const struct api_mask *mask;
+    ptrdiff_t needs; /* index of kind->needs among the class's fields; -1: none */
     struct watcher *watcher;
     struct loop_task task;
 };
@@ -138,20 +140,24 @@ static const char *const pod_fields[] = { "metadata.namespace",
                                           NULL };
 
 static const struct feed_kind kinds[] = {
-    { "rbac.authorization.k8s.io", "roles", put_role, drop_role, forget_roles, NULL },
-    { "rbac.authorization.k8s.io", "clusterroles", put_cluster_role, drop_cluster_role, forget_cluster_roles, NULL },
-    { "rbac.authorization.k8s.io", "rolebindings", put_role_binding, drop_role_binding, forget_role_bindings, NULL },
+    { "rbac.authorization.k8s.io", "roles", put_role, drop_role, forget_roles, NULL, NULL },
+    { "rbac.authorization.k8s.io", "clusterroles", put_cluster_role, drop_cluster_role, forget_cluster_roles, NULL, NULL },
+    { "rbac.authorization.k8s.io", "rolebindings", put_role_binding, drop_role_binding, forget_role_bindings, NULL, NULL },
     { "rbac.authorization.k8s.io", "clusterrolebindings", put_cluster_role_binding, drop_cluster_role_binding,
-      forget_cluster_role_bindings, NULL },
-    { "", "pods", put_pod, drop_pod, forget_pods, pod_fields },
-    { "", "persistentvolumes", put_volume, drop_volume, forget_volumes, NULL },
-    { "storage.k8s.io", "volumeattachments", put_attachment, drop_attachment, forget_attachments, NULL },
+      forget_cluster_role_bindings, NULL, NULL },
+    { "", "pods", put_pod, drop_pod, forget_pods, pod_fields, "spec.nodeName" },
+    { "", "persistentvolumes", put_volume, drop_volume, forget_volumes, NULL, NULL },
+    { "storage.k8s.io", "volumeattachments", put_attachment, drop_attachment, forget_attachments, NULL, NULL },
 };
 
 static enum store_status feed_open(struct feed *f);
 
 static void feed_put(struct feed *f, const struct object *o)
 {
+    if (f->needs >= 0 && str_empty(object_field(o, (size_t)f->needs))) {
+        f->kind->drop(f->srv, object_namespace(o), object_name(o));
+        return;
+    }
     CLEANUP(arena_deinit) struct arena a;
     arena_init(&a, 256u << 20);
     const void *obj = rest_decode_part(f->rest, &a, o, f->mask);
@@ -190,6 +196,16 @@ static void feed_pump(void *arg)
     }
 }
 
+static ptrdiff_t field_index(const struct rest *rest, const char *name)
+{
+    for (size_t i = 0; name && i < rest->class.n_fields; i++) {
+        if (str_eq_c(rest->class.fields[i], name)) {
+            return (ptrdiff_t)i;
+        }
+    }
+    return -1;
+}
+
 static void feed_ready(void *arg)
 {
     struct feed *f = arg;
@@ -221,6 +237,7 @@ void feeds_start(struct apiserver *s)
         struct err err;
         f->mask = n ? api_mask_new(&f->arena, rest->hub->type, f->kind->fields, n, &err) : NULL;
         assert(f->mask || !n);
+        f->needs = field_index(rest, f->kind->needs);
         loop_task_init(&f->task, s->loop, feed_pump, f);
         list_push_back(&s->feeds, &f->link);
         if (feed_open(f) == STORE_OK) {
