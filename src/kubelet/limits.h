@@ -40,5 +40,8 @@
 #define KUBELET_CRI_TIMEOUT_MS 120000
 /* Sandboxes start CNI plugins: twice that, as the original does. */
 #define KUBELET_SANDBOX_TIMEOUT_MS 240000
+/* Requests to the port that the core has not answered yet: each may hold a review at the apiserver or a call of the runtime, and who
+ * asks may still be anybody. Answer: 429. */
+#define KUBELET_MAX_REQUESTS 256
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "kubelet/server-confine.h"
+#include "kubelet/limits.h"
 #include "net/upgrade-proxy.h"
 
 #define TLS_RELOAD_MS 60000
@@ -32,6 +33,7 @@ struct server {
     struct loop_io io;
     struct wire_queue out;
     struct list questions;
+    size_t n_requests; /* that the core has not answered */
     uint32_t next_id;
     struct net_tls_server *tls;
     struct http_server *http;
@@ -138,6 +140,7 @@ static void exchange_free(struct exchange *e)
 {
     if (e->asked) {
         server_forget(e->srv, e->asked);
+        e->srv->n_requests--;
     }
     upgrade_proxy_free(e->proxy);
     http_client_free(e->backend);
@@ -194,6 +197,7 @@ static void on_answer(void *arg, const struct wire_message *m)
 {
     struct exchange *e = arg;
     e->asked = 0;
+    e->srv->n_requests--;
     if (m->what == WIRE_LOG && m->n_strings >= 4 && m->fd >= 0) {
         server_log_start(e->srv, TAKE(e->s), &e->target, m->fd, m->strings, m->number, str_eq_c(m->strings[3], "1"));
         exchange_free(e);
@@ -229,6 +233,12 @@ static void on_request(struct http_stream *s, void *arg)
     if (!e) {
         abort();
     }
+    if (srv->n_requests >= KUBELET_MAX_REQUESTS) {
+        free(e);
+        reply_text(s, 429, STR("text/plain; charset=utf-8"), net_chunk_static(STR("too many requests, please try again later\n")));
+        http_stream_release(s);
+        return;
+    }
     e->srv = srv;
     e->s = s;
     if (!http_target_parse(http_stream_arena(s), r->target, &e->target, &err)) {
@@ -253,7 +263,9 @@ static void on_request(struct http_stream *s, void *arg)
     http_stream_set_ops(s, &ops, e);
     e->asked = server_ask(srv, &m, on_answer, e);
     buf_deinit(&protocols);
-    if (!e->asked) {
+    if (e->asked) {
+        srv->n_requests++;
+    } else {
         /* Its headers are larger than a message, or the core is far behind. */
         reply_text(s, 503, STR("text/plain; charset=utf-8"), net_chunk_static(STR("the kubelet cannot take this request\n")));
         exchange_free(e);

@@ -20,6 +20,9 @@ struct site {
     uint16_t local_port;
     char reviewed[2048];       /* the last SubjectAccessReview */
     const char *allow;         /* what the review must contain to be allowed */
+    bool hold;                 /* reviews are not answered */
+    struct http_stream *held[400];
+    size_t n_held;
     char streamed[256];        /* the last target at the runtime */
     struct net_stream *echo;
     struct buf ca_key, ca, cert, key, serving_ca;
@@ -47,6 +50,11 @@ static void on_review(struct http_stream *s, struct str body, const struct err *
     struct site *t = arg;
     char answer[256];
     CHECK(!err && str_to_cstr(body, t->reviewed, sizeof(t->reviewed)));
+    if (t->hold) {
+        CHECK(t->n_held < ARRAY_SIZE(t->held));
+        t->held[t->n_held++] = s;
+        return;
+    }
     snprintf(answer, sizeof(answer), "{\"kind\":\"SubjectAccessReview\",\"apiVersion\":\"authorization.k8s.io/v1\",\"status\":{\"allowed\":%s}}",
              t->allow && strstr(t->reviewed, t->allow) ? "true" : "false");
     const struct http_header type = { STR("content-type"), STR("application/json") };
@@ -412,6 +420,39 @@ TEST(apiserver_that_refuses_to_judge_is_a_no)
     site_start(&t, STR("Webhook"));
     CHECK_INT(get(&t, "/pods", &body), 403);
     CHECK(has(body, "resource=nodes"));
+    site_end(&t);
+}
+
+TEST(requests_that_wait_for_a_verdict_are_bounded)
+{
+    struct site t;
+    static struct call calls[KUBELET_MAX_REQUESTS + 40];
+    struct str body;
+    size_t refused = 0;
+    site_start(&t, STR("Webhook"));
+    t.hold = true;
+    for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+        call_start(&t, t.client, &calls[i], "GET", "/pods", false);
+    }
+    for (int i = 0; i < 250 && refused < 40; i++) {
+        loop_turn(t.f.k.loop, 20);
+        refused = 0;
+        for (size_t j = 0; j < ARRAY_SIZE(calls); j++) {
+            refused += calls[j].over && calls[j].status == 429;
+        }
+    }
+    CHECK_INT(refused, 40);
+    t.hold = false;
+    for (size_t i = 0; i < t.n_held; i++) {
+        on_review(t.held[i], STR("{}"), NULL, &t);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
+        call_wait(&calls[i]);
+        CHECK(calls[i].status == 429 || calls[i].status == 403);
+        call_end(&calls[i]);
+    }
+    t.allow = "\"verb\":\"get\"";
+    CHECK_INT(get(&t, "/healthz", &body), 200); /* the places are free again */
     site_end(&t);
 }
 
