@@ -106,7 +106,7 @@ bool machine_inspect(struct machine *m, const char *state_root, bool offline, st
         }
     }
     for (size_t i = 0; i < ARRAY_SIZE(cni_dirs) && !m->cni_bin[0]; i++) {
-        if (access(path_of(path, "%s/bridge", cni_dirs[i]), X_OK) == 0) {
+        if (access(path_of(path, "%s/ptp", cni_dirs[i]), X_OK) == 0) {
             snprintf(m->cni_bin, sizeof(m->cni_bin), "%s", cni_dirs[i]);
         }
     }
