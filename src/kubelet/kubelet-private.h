@@ -202,6 +202,7 @@ struct pod {
 
     /* What the API was told. */
     char *status_sent;        /* JSON, owned */
+    bool ready_sent;          /* its condition Ready is True */
     struct client_call *status_call;
     bool status_dirty;
     struct loop_timer status_retry;
@@ -274,6 +275,8 @@ bool pod_old_sandboxes(const struct pod *p);
 /* status.c, status-send.c */
 const struct core_v1_pod_status *pod_status_of(struct pod *p, struct arena *a);
 void pod_status_update(struct pod *p);
+/* What the API says now: when somebody else changed whether the pod is ready, it is told again. */
+void pod_status_seen(struct pod *p, const struct core_v1_pod_status *seen);
 void pod_status_stop(struct pod *p);
 struct str pod_qos_class(const struct core_v1_pod *obj);
 

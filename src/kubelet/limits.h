@@ -28,6 +28,10 @@
 /* The same while a container runs that is meant to end (jobs, init containers), for its first seconds. */
 #define KUBELET_RELIST_FLUX_MS 100
 #define KUBELET_FLUX_S 15
+/* How long a runtime may be away (a restart, an update) before the node says that it is not ready; as the original's. */
+#define KUBELET_RUNTIME_GRACE_MS 30000
+/* How soon a pod's status is written again when somebody else changed it (a node that was NotReady marks its pods so). */
+#define KUBELET_STATUS_RECONCILE_MS 500
 /* The first tries to reach a runtime that does not answer; doubled every eight. */
 #define KUBELET_RUNTIME_RETRY_MS 20
 /* The first wait after a sandbox failed (its image is being imported, its network set up), doubled up to a minute. */

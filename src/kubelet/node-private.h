@@ -14,6 +14,7 @@ struct node_agent {
     struct client_call *status_call, *lease_call, *create_call;
     struct runtime_call *version_call, *images_call, *health_call;
     bool network_ready;
+    uint64_t born_ms;
     char runtime_version[128], network_message[256];
     struct arena images_arena;
     const struct core_v1_container_image *images;
@@ -28,6 +29,8 @@ struct node_agent {
     unsigned lease_failures;
 };
 
+/* Does the runtime answer, or did it until a moment ago (KUBELET_RUNTIME_GRACE_MS)? A runtime that restarts makes no node NotReady. */
+bool node_runtime_lately(const struct node_agent *n);
 /* The status as it is now; 'heartbeat' into its conditions. */
 bool node_status(struct node_agent *n, struct arena *a, struct core_v1_node_status *ret);
 MUST_CHECK bool cni_write(struct kubelet *k, struct str cidr, struct err *err);

@@ -100,10 +100,11 @@ static bool conditions(struct node_agent *n, struct arena *a, struct core_v1_nod
               full ? STR("kubelet has disk pressure") : STR("kubelet has no disk pressure"), &s->conditions[s->n_conditions++]);
     condition(n, NODE_PID, "PIDPressure", many, many ? "KubeletHasInsufficientPID" : "KubeletHasSufficientPID",
               many ? STR("kubelet has insufficient PID available") : STR("kubelet has sufficient PID available"), &s->conditions[s->n_conditions++]);
-    struct str why = !k->runtime_up ? arena_printf(a, "container runtime is down: %s", k->runtime_error)
+    bool up = node_runtime_lately(n);
+    struct str why = !up ? arena_printf(a, "container runtime is down: %s", k->runtime_error)
                      : !n->network_ready ? arena_printf(a, "container runtime network not ready: %s", n->network_message)
                                          : STR("kubelet is posting ready status");
-    bool ready = k->runtime_up && n->network_ready;
+    bool ready = up && n->network_ready;
     condition(n, NODE_READY, "Ready", ready, ready ? "KubeletReady" : "KubeletNotReady", why, &s->conditions[s->n_conditions++]);
     return true;
 }

@@ -239,6 +239,10 @@ static void on_runtime_status(void *arg, const void *response, const struct err 
     const struct cri_v1_list_images_request request = { 0 };
     n->health_call = NULL;
     bool before = n->network_ready;
+    if (err && node_runtime_lately(n)) {
+        loop_timer_start(&n->status_timer, 500); /* it restarts: what was known holds until it answers */
+        return;
+    }
     n->network_ready = false;
     if (err) {
         snprintf(n->network_message, sizeof(n->network_message), "%.200s", err->msg);
@@ -273,6 +277,12 @@ static void on_version(void *arg, const void *response, const struct err *err)
     }
 }
 
+bool node_runtime_lately(const struct node_agent *n)
+{
+    const struct kubelet *k = n->k;
+    return k->runtime_up || loop_now_ms(k->loop) - MAX(k->relisted_ms, n->born_ms) < KUBELET_RUNTIME_GRACE_MS;
+}
+
 /* Looks at the node; the status follows when the runtime has answered. */
 static void on_status_due(void *arg)
 {
@@ -294,7 +304,7 @@ static void on_status_due(void *arg)
         create_node(n);
         return;
     }
-    if (!k->runtime_up) {
+    if (!node_runtime_lately(n)) {
         send_status(n);
     }
 }
@@ -420,6 +430,7 @@ bool node_start(struct kubelet *k, struct err *err UNUSED)
         abort();
     }
     n->k = k;
+    n->born_ms = loop_now_ms(k->loop);
     k->node = n;
     arena_init(&n->images_arena, KUBELET_MAX_WORK_ARENA);
     loop_timer_init(&n->status_timer, k->loop, on_status_due, n);

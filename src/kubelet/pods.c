@@ -190,6 +190,9 @@ void pods_set(struct kubelet *k, const struct core_v1_pod *obj, enum pod_source 
     if (p->source == POD_GHOST || p->source == POD_FROM_DISK) {
         p->source = source;
     }
+    if (source == POD_FROM_API && p->obj) {
+        pod_status_seen(p, &obj->status);
+    }
     if (p->obj && same_goal(p->obj, obj)) {
         return;
     }

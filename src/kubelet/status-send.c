@@ -125,7 +125,17 @@ static bool conditions_list(struct buf *b, const struct core_v1_pod_condition *l
     return true;
 }
 
-static bool status_json(struct pod *p, struct buf *b)
+static bool is_ready(const struct core_v1_pod_condition *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (str_eq_c(list[i].type, "Ready")) {
+            return str_eq_c(list[i].status, "True");
+        }
+    }
+    return false;
+}
+
+static bool status_json(struct pod *p, bool *ret_ready, struct buf *b)
 {
     struct arena a;
     bool ok = false;
@@ -133,6 +143,7 @@ static bool status_json(struct pod *p, struct buf *b)
     const struct core_v1_pod_status *computed = pod_status_of(p, &a);
     if (computed) {
         struct core_v1_pod_status s = *computed;
+        *ret_ready = is_ready(s.conditions, s.n_conditions);
         struct str pod_ips[2], host_ips[1];
         size_t n_pod = 0, n_host = 0;
         for (size_t i = 0; i < s.n_pod_ips && i < 2; i++) {
@@ -170,8 +181,8 @@ void pod_status_update(struct pod *p)
     CLEANUP(buf_deinit) struct buf status, patch;
     buf_init(&status, KUBELET_MAX_POD_ARENA);
     buf_init(&patch, KUBELET_MAX_POD_ARENA);
-    bool over = is_over(p);
-    if (!status_json(p, &status)) {
+    bool over = is_over(p), ready = false;
+    if (!status_json(p, &ready, &status)) {
         log_error("pod %s/%s: its status is too large", p->ns, p->name);
         return;
     }
@@ -183,9 +194,21 @@ void pod_status_update(struct pod *p)
     free(p->status_sent);
     p->status_sent = strdup(status.ptr);
     p->status_over = over;
+    p->ready_sent = ready;
     p->status_dirty = false;
     struct client_target t = { .resource = pods_resource(), .ns = str_c(p->ns), .name = str_c(face->name), .subresource = STR("status") };
     p->status_call = client_patch(p->k->client, &t, CLIENT_PATCH_STRATEGIC, buf_str(&patch), on_patched, p);
+}
+
+/* A write of our own that is under way, or whose event has not come back yet, looks the same: so it waits a moment, and writing the
+ * same twice changes nothing. */
+void pod_status_seen(struct pod *p, const struct core_v1_pod_status *seen)
+{
+    if (p->status_sent && !p->status_call && is_ready(seen->conditions, seen->n_conditions) != p->ready_sent) {
+        free(p->status_sent);
+        p->status_sent = NULL;
+        retry(p, KUBELET_STATUS_RECONCILE_MS);
+    }
 }
 
 void pod_status_stop(struct pod *p)
