@@ -24,7 +24,7 @@ bool checkpoint_prepare(struct kubelet *k, struct err *err)
     return fs_mkdirs(dir, 0700, err);
 }
 
-void checkpoint_write(const struct pod *p)
+void checkpoint_write(struct pod *p)
 {
     char path[PATH_MAX];
     struct err err = { 0 };
@@ -33,8 +33,18 @@ void checkpoint_write(const struct pod *p)
     buf_init(&b, KUBELET_MAX_POD_ARENA);
     buf_init(&old, KUBELET_MAX_POD_ARENA);
     o.status = (struct core_v1_pod_status){ .start_time = p->start_time };
+    struct arena a;
+    arena_init(&a, KUBELET_MAX_WORK_ARENA);
+    if (p->finished) {
+        /* What has ended does not begin again after a boot, even when the runtime has forgotten it. */
+        const struct core_v1_pod_status *s = pod_status_of(p, &a);
+        o.status.phase = s ? s->phase : STR_NULL;
+        o.status.reason = s ? s->reason : STR_NULL;
+    }
     path_of(p->k, p->uid, path);
-    if (!api_encode_json(&b, &core_v1_pod_type, &o, NULL, NULL)) {
+    bool encoded = api_encode_json(&b, &core_v1_pod_type, &o, NULL, NULL);
+    arena_deinit(&a);
+    if (!encoded) {
         return;
     }
     if (fs_read(path, KUBELET_MAX_POD_ARENA, &old, NULL) && str_eq(buf_str(&old), buf_str(&b))) {

@@ -232,7 +232,7 @@ bool pod_holds_node(const struct pod *p);
 
 /* checkpoint.c: last known specs on disk */
 MUST_CHECK bool checkpoint_prepare(struct kubelet *k, struct err *err);
-void checkpoint_write(const struct pod *p);
+void checkpoint_write(struct pod *p);
 void checkpoint_remove(struct kubelet *k, const char *uid);
 void checkpoint_load(struct kubelet *k);
 /* Once the API's pods are known: folders and files of pods that are no more become ghosts, which end and are forgotten. */

@@ -137,6 +137,9 @@ static void set_finished(struct pod *p)
 {
     p->finished = true;
     log_info("pod %s/%s has ended", p->ns, p->name);
+    if (p->source == POD_FROM_API || p->source == POD_FROM_DISK) {
+        checkpoint_write(p);
+    }
 }
 
 /* May a run that ended be followed by another now? */

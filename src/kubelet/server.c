@@ -331,7 +331,8 @@ int server_main(const struct server_fork_config *config)
     if (!s) {
         abort();
     }
-    signal(SIGINT, SIG_IGN); /* the core ends us */
+    signal(SIGINT, SIG_IGN); /* the core ends us, also when a whole group is told to stop */
+    signal(SIGTERM, SIG_IGN);
     s->config = config;
     list_init(&s->questions);
     if (!net_addr_parse_ip(config->address, config->port, &addr)) {

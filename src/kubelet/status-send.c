@@ -168,6 +168,17 @@ static bool status_json(struct pod *p, bool *ret_ready, struct buf *b)
     return ok && !buf_failed(b);
 }
 
+/* It ended, and the runtime has forgotten how: what the API knows stays. */
+static bool facts_are_lost(const struct pod *p)
+{
+    for (size_t i = 0; i < p->n_containers; i++) {
+        if (p->containers[i]->has_run) {
+            return false;
+        }
+    }
+    return p->finished && !p->rejected && (str_eq_c(p->obj->status.phase, "Succeeded") || str_eq_c(p->obj->status.phase, "Failed"));
+}
+
 void pod_status_update(struct pod *p)
 {
     struct pod *face = face_of(p);
@@ -176,6 +187,11 @@ void pod_status_update(struct pod *p)
     }
     if (p->status_call) {
         p->status_dirty = true;
+        return;
+    }
+    if (facts_are_lost(p)) {
+        p->terminal_sent = p->deleting && is_over(p);
+        delete_if_over(p);
         return;
     }
     CLEANUP(buf_deinit) struct buf status, patch;

@@ -154,6 +154,9 @@ static struct str phase_of(struct pod *p)
     if (p->rejected || p->evicted) {
         return STR("Failed");
     }
+    if (str_eq_c(p->obj->status.phase, "Succeeded") || str_eq_c(p->obj->status.phase, "Failed")) {
+        return p->obj->status.phase; /* an end is for ever */
+    }
     for (size_t i = 0; i < p->n_containers; i++) {
         struct pod_container *c = p->containers[i];
         bool exited = c->has_run && c->run.state == CRI_V1_CONTAINER_STATE_CONTAINER_EXITED;

@@ -287,3 +287,21 @@ TEST(what_this_kubelet_cannot_do_is_said)
     CHECK_STR_C(str_c(p->sandbox_error), "hostUsers: false: this kubelet makes no user namespaces");
     fixture_deinit(&f);
 }
+
+TEST(what_has_ended_does_not_begin_again_after_a_boot_without_the_apiserver)
+{
+    struct fixture f;
+    fixture_init(&f);
+    struct pod *p = fixture_pod(&f, "{kind: Pod, metadata: {name: p}, spec: {restartPolicy: Never, containers: [{name: a, image: 'x:1'}]}}");
+    fixture_settle(&f);
+    fixture_exit(&f, p, "a", 0);
+    CHECK_STR_C(fixture_status(&f, p)->phase, "Succeeded");
+    pods_free(&f.k);
+    map_init(&f.k.pods);
+    f.fake.n_containers = f.fake.n_sandboxes = 0; /* the runtime has forgotten everything */
+    checkpoint_load(&f.k);
+    fixture_settle(&f);
+    CHECK(pods_find(&f.k, STR("uid-1")) != NULL);
+    CHECK_INT(f.fake.n_sandboxes, 0);
+    fixture_deinit(&f);
+}
