@@ -77,9 +77,10 @@ up() {
 down() { check coracle down --name "$NAME"; }
 enter() { coracle enter --name "$NAME" -- "$@"; }
 # A port of 127.0.0.1 that nobody listens on and that was not given before; begun by pid, so that scenarios at once do not meet.
+# Below 32768: above, an outgoing connection of anybody may have the port for a moment.
 free_port() {
     local port
-    port=$(cat "$TMP/port" 2>/dev/null || echo $((20000 + $$ % 20000)))
+    port=$(cat "$TMP/port" 2>/dev/null || echo $((10000 + $$ % 20000)))
     while ss -Hltn "sport = :$port" | grep -q .; do port=$((port + 1)); done
     echo $((port + 1)) >"$TMP/port"
     echo "$port"
