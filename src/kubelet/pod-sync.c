@@ -359,10 +359,26 @@ static bool deadline_passed(struct pod *p)
     return true;
 }
 
+/* A changed manifest makes another pod of the same name: it begins when the one before it has ended. */
+static bool waits_for_predecessor(struct pod *p)
+{
+    struct pod *other;
+    for (size_t pos = 0; p->source == POD_FROM_FILE && (other = pods_next(p->k, &pos));) {
+        if (other != p && other->source == POD_FROM_FILE && other->gone && strcmp(other->name, p->name) == 0 && strcmp(other->ns, p->ns) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void run(struct pod *p)
 {
     struct kubelet *k = p->k;
     uint64_t now = loop_now_ms(k->loop);
+    if (waits_for_predecessor(p)) {
+        wake_at(p, now + 100);
+        return;
+    }
     if (!p->admitted) {
         if (!pod_admit(p, p->reject_reason, sizeof(p->reject_reason), p->reject_message, sizeof(p->reject_message))) {
             p->rejected = true;

@@ -27,7 +27,7 @@ struct pod *pods_find_name(struct kubelet *k, struct str ns, struct str name)
 {
     struct pod *p;
     for (size_t pos = 0; (p = pods_next(k, &pos));) {
-        if (!p->mirror_only && p->source != POD_GHOST && str_eq_c(ns, p->ns) && str_eq_c(name, p->name)) {
+        if (!p->mirror_only && p->source != POD_GHOST && !p->gone && str_eq_c(ns, p->ns) && str_eq_c(name, p->name)) {
             return p;
         }
     }
@@ -95,8 +95,10 @@ void pods_forget(struct pod *p)
         pod_wake(p->mirror); /* nothing is left for it to show */
     }
     for (size_t pos = 0; (other = pods_next(p->k, &pos));) {
-        if (other->mirror == p) {
+        if (p->mirror_only && other->source == POD_FROM_FILE && strcmp(other->name, p->name) == 0 && strcmp(other->ns, p->ns) == 0) {
             other->mirror = NULL;
+            other->mirror_asked_ms = 0;
+            pod_wake(other); /* another one is made */
         }
     }
     pod_free(p);
