@@ -199,6 +199,26 @@ static void send_status(struct node_agent *n)
 
 /* ---- what the runtime tells ---- */
 
+static size_t copy_sorted(struct arena *a, const struct str *from, size_t n, struct str *ret)
+{
+    for (size_t i = 0; i < n; i++) {
+        ret[i] = arena_str(a, from[i]);
+    }
+    qsort(ret, n, sizeof(*ret), str_cmp_qsort);
+    return n;
+}
+
+/* Largest first, as kubelets list them, then by name: containerd's own order differs each time it is asked, and every other
+ * order would be a change of the Node that is written to disk. */
+static int compare_images(const void *a, const void *b)
+{
+    const struct core_v1_container_image *x = a, *y = b;
+    if (x->size_bytes != y->size_bytes) {
+        return x->size_bytes < y->size_bytes ? 1 : -1;
+    }
+    return str_cmp(x->names[0], y->names[0]);
+}
+
 static void on_images(void *arg, const void *response, const struct err *err)
 {
     struct node_agent *n = arg;
@@ -209,21 +229,21 @@ static void on_images(void *arg, const void *response, const struct err *err)
     }
     arena_deinit(&n->images_arena);
     arena_init(&n->images_arena, KUBELET_MAX_WORK_ARENA);
-    size_t max = MIN(r->n_images, (size_t)50), count = 0;
-    struct core_v1_container_image *list = arena_new_n(&n->images_arena, struct core_v1_container_image, max + 1);
-    for (size_t i = 0; list && i < r->n_images && count < max; i++) {
+    size_t count = 0;
+    struct core_v1_container_image *list = arena_new_n(&n->images_arena, struct core_v1_container_image, r->n_images + 1);
+    for (size_t i = 0; list && i < r->n_images; i++) {
         const struct cri_v1_image *im = &r->images[i];
         struct str *names = arena_new_n(&n->images_arena, struct str, im->n_repo_tags + im->n_repo_digests + 1);
-        size_t n_names = 0;
-        for (size_t j = 0; names && j < im->n_repo_digests && n_names < 5; j++) {
-            names[n_names++] = arena_str(&n->images_arena, im->repo_digests[j]);
-        }
-        for (size_t j = 0; names && j < im->n_repo_tags && n_names < 5; j++) {
-            names[n_names++] = arena_str(&n->images_arena, im->repo_tags[j]);
-        }
+        size_t n_names = names ? copy_sorted(&n->images_arena, im->repo_digests, im->n_repo_digests, names) : 0;
+        n_names += names ? copy_sorted(&n->images_arena, im->repo_tags, im->n_repo_tags, names + n_names) : 0;
         if (n_names) {
-            list[count++] = (struct core_v1_container_image){ .names = names, .n_names = n_names, .size_bytes = (int64_t)im->size };
+            list[count++] = (struct core_v1_container_image){ .names = names, .n_names = MIN(n_names, (size_t)5),
+                                                             .size_bytes = (int64_t)im->size };
         }
+    }
+    if (list) {
+        qsort(list, count, sizeof(*list), compare_images);
+        count = MIN(count, (size_t)50);
     }
     n->images = list;
     n->n_images = list ? count : 0;
