@@ -10,9 +10,12 @@
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "net/addr.h"
 
 #define FIRST_BACKOFF_MS 100
 #define MAX_BACKOFF_MS 10000
+/* How often it is looked whether what a program needs is there. */
+#define NEEDS_POLL_MS 10
 /* Between the tries of a program that does its work once. */
 #define ONCE_AGAIN_MS 50
 /* Having run this long, an end is an accident rather than a habit. */
@@ -100,9 +103,24 @@ static bool spawn(struct program *c, struct err *err)
     return c->pid > 0;
 }
 
+/* Starting a program only to see it fail would take the processor from what it waits for. */
+static bool socket_answers(const struct program *c)
+{
+    char path[PATH_MAX];
+    struct net_addr a;
+    CLEANUP(fs_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return fd >= 0 && net_addr_unix(str_c(path_of(path, "/proc/%d/root%s", (int)c->sandbox->init, c->role->needs)), &a) &&
+           connect(fd, &a.sa, a.len) == 0;
+}
+
 void program_start(struct program *c)
 {
     struct err err;
+    if (c->role->needs && !socket_answers(c)) {
+        c->state = PROGRAM_WAITING;
+        loop_timer_start(&c->timer, NEEDS_POLL_MS);
+        return;
+    }
     loop_update_now(c->loop);
     c->started_ms = loop_now_ms(c->loop);
     if (!spawn(c, &err)) {

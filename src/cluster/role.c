@@ -133,7 +133,8 @@ static void containerd(const struct maker *m, struct role *r)
 /* Loads the images that a cluster is born with, as soon as containerd answers. */
 static void images(const struct maker *m, struct role *r)
 {
-    *r = (struct role){ .name = "images", .node = m->node, .program = "/usr/bin/ctr", .once = true };
+    *r = (struct role){ .name = "images", .node = m->node, .program = "/usr/bin/ctr", .once = true,
+                        .needs = "/run/containerd/containerd.sock" };
     word(r, m->a, "ctr");
     word(r, m->a, "--address=/run/containerd/containerd.sock");
     word(r, m->a, "--namespace=k8s.io");

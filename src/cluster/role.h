@@ -35,6 +35,7 @@ struct role {
     enum role_socket socket;
     size_t published;   /* which one, for ROLE_PUBLISHED_SOCKET */
     bool once;          /* ends by itself; done when its status is 0 */
+    const char *needs;  /* a unix socket of the node that must answer before it is started, or NULL */
     const char *health; /* URL inside the node ("https://127.0.0.1:10259/healthz", "unix:/path"), or NULL */
 };
 
