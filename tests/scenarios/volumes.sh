@@ -125,7 +125,7 @@ step "a path of the wrong kind is told"
 eventually 20 out_has "hostPath type check failed: /etc/passwd is not a directory" kubectl get events --field-selector involvedObject.name=wrong
 
 step "logs by their options"
-check kubectl run talk --image=coracle.local/busybox:1 --restart=Never -- sh -c 'echo one; echo two >&2; echo three'
+check kubectl run talk --image=coracle.local/busybox:1 --restart=Never -- sh -c 'echo one; sleep 0.3; echo two >&2; sleep 0.3; echo three'
 eventually 20 out_has Succeeded kubectl get pod talk -o 'jsonpath={.status.phase}'
 check_out three kubectl logs talk --tail=1
 check [ "$(kubectl logs talk --tail=1 | wc -l)" = 1 ]
