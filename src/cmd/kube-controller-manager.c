@@ -226,6 +226,19 @@ static void stop(void *data)
     arena_deinit(&s->arena);
 }
 
+/* Flags that upstream has and whose controllers are not here yet: said aloud, rather than taken in silence. */
+static void warn_without_effect(const struct flag_result *given)
+{
+    static const char *const names[] = { "cluster-signing-cert-file", "cluster-signing-key-file",
+                                         "cluster-signing-duration", "service-account-private-key-file",
+                                         "service-cluster-ip-range", "cluster-name", "node-eviction-rate" };
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (flags_changed(given, names[i])) {
+            log_warning("--%s has no effect: no controller of this build uses it", names[i]);
+        }
+    }
+}
+
 int kube_controller_manager_main(int argc, char **argv)
 {
     static struct state state;
@@ -247,6 +260,7 @@ int kube_controller_manager_main(int argc, char **argv)
     if (status >= 0) {
         return status;
     }
+    warn_without_effect(&result);
     arena_init(&state.arena, 16u << 20);
     struct component *c =
         configure(&state, &err) ? component_new(&spec, &options, &result, &err) : NULL;
