@@ -31,6 +31,8 @@
 #define AUTH_CLAIMS_DEPTH 16
 /* Clocks of issuer and verifier may differ by this much, seconds. */
 #define AUTH_CLOCK_LEEWAY_S 60
+/* Extra groups of one bootstrap token; kubeadm gives one. More makes the token useless. */
+#define BOOTSTRAP_MAX_GROUPS 64
 /* One RBAC object, copied. The API limits objects to 1.5 MB. */
 #define RBAC_MAX_OBJECT (4u << 20)
 /* Rules looked at when a role is checked for escalation: product of groups, resources, verbs and names. */
