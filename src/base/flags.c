@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "base/log.h"
+#include "base/unsafe.h"
 #include "base/version.h"
 
 /* The flags that every program has; what they fill is not kept but for the verbosity. */
@@ -21,17 +22,16 @@ static const struct flag common_flags[] = {
     FLAG_STRING(struct common_options, flag_defaults, "flag-defaults", "document",
                 "What unset flags mean: document, the original's defaults; secure, nothing unauthenticated or unverified."),
     FLAG_INT32(struct common_options, v, "v", "0", "How much is logged: 0, or 2 and more for details.", .letter = 'v'),
-    FLAG_STRING(struct common_options, vmodule, "vmodule", "", "Taken and ignored: levels are per program.",
-                .hidden = true),
+    /* What deployments pass about klog: values that hold here are taken, others refused. */
+    FLAG_STRING(struct common_options, vmodule, "vmodule", "", "Levels are per program: only empty.", .hidden = true),
     FLAG_STRING(struct common_options, logging_format, "logging-format", "text", "The format of the log; only text."),
-    FLAG_BOOL(struct common_options, logtostderr, "logtostderr", "true", "Taken and ignored: the log goes to stderr.",
-              .hidden = true),
+    FLAG_BOOL(struct common_options, logtostderr, "logtostderr", "true", "The log goes to stderr: only true.", .hidden = true),
     FLAG_BOOL(struct common_options, alsologtostderr, "alsologtostderr", "false",
-              "Taken and ignored: the log goes to stderr.", .hidden = true),
+              "Says nothing where the log goes to stderr anyway.", .hidden = true),
     FLAG_STRING(struct common_options, stderrthreshold, "stderrthreshold", "2",
-                "Taken and ignored: everything goes to stderr.", .hidden = true),
+                "Says nothing where the log goes to stderr anyway.", .hidden = true),
     FLAG_STRING(struct common_options, log_flush, "log-flush-frequency", "5s",
-                "Taken and ignored: lines are written at once.", .hidden = true),
+                "The longest a line waits; lines are written at once.", .hidden = true),
 };
 
 /* What was allocated for values lives as long as the process, and stays reachable. Command lines are parsed by one thread. */
@@ -167,6 +167,57 @@ static void list_add_cut(struct flag_strings *list, struct str value)
     }
 }
 
+/* Edits (insert, delete, replace, swap) from one name to the other; 99 for long names. */
+static unsigned distance(struct str a, struct str b)
+{
+    enum { MAX = 64 };
+    unsigned rows[3][MAX + 1];
+    if (a.len > MAX || b.len > MAX) {
+        return 99;
+    }
+    for (size_t j = 0; j <= b.len; j++) {
+        rows[0][j] = (unsigned)j;
+    }
+    for (size_t i = 1; i <= a.len; i++) {
+        unsigned *now = rows[i % 3], *before = rows[(i + 2) % 3], *two = rows[(i + 1) % 3];
+        now[0] = (unsigned)i;
+        for (size_t j = 1; j <= b.len; j++) {
+            unsigned best = before[j - 1] + (a.ptr[i - 1] != b.ptr[j - 1]);
+            best = MIN(best, MIN(before[j], now[j - 1]) + 1);
+            if (i > 1 && j > 1 && a.ptr[i - 1] == b.ptr[j - 2] && a.ptr[i - 2] == b.ptr[j - 1]) {
+                best = MIN(best, two[j - 2] + 1);
+            }
+            now[j] = best;
+        }
+    }
+    return rows[a.len % 3][b.len];
+}
+
+/* Not one of the program's flags: one that upstream has, or one that is near to a name, or neither. */
+static bool unknown_flag(const struct parser *p, struct str name)
+{
+    const struct flag *nearest = NULL;
+    unsigned least = (unsigned)MAX(name.len / 3, (size_t)2) + 1;
+    for (size_t i = 0; i < p->program->n_absent; i++) {
+        if (str_eq_c(name, p->program->absent[i].name)) {
+            return err_set(p->err, ERR_INVALID, "--%.*s is known to Kubernetes, not implemented by Coracle: %s", STR_ARG(name),
+                           p->program->absent[i].why);
+        }
+    }
+    for (size_t i = 0; i <= p->program->n_sections; i++) {
+        const struct flag_section *s = section_at(p, i);
+        for (size_t j = 0; j < s->n_flags; j++) {
+            unsigned d = distance(name, str_c(s->flags[j].name));
+            if (d < least) {
+                least = d;
+                nearest = &s->flags[j];
+            }
+        }
+    }
+    return nearest ? err_set(p->err, ERR_INVALID, "unknown flag: --%.*s; the nearest is --%s", STR_ARG(name), nearest->name)
+                   : err_set(p->err, ERR_INVALID, "unknown flag: --%.*s", STR_ARG(name));
+}
+
 static bool number_error(struct err *err, const char *how, struct str value)
 {
     return err_set(err, ERR_INVALID, "strconv.%s: parsing \"%.*s\": invalid syntax", how, STR_ARG(value));
@@ -255,7 +306,7 @@ static bool parse_long(struct parser *p, int argc, char **argv, int *i)
     void *at = NULL;
     const struct flag *f = find(p, name, 0, &at);
     if (!f) {
-        return err_set(p->err, ERR_INVALID, "unknown flag: --%.*s", STR_ARG(name));
+        return unknown_flag(p, name);
     }
     if (!has_value && no_value_of(f)) {
         value = str_c(no_value_of(f));
@@ -298,6 +349,37 @@ static bool parse_short(struct parser *p, int argc, char **argv, int *i)
     return true;
 }
 
+/* Values that say what does not hold here are errors rather than ignored. */
+static bool check_common(const struct common_options *c, struct err *err)
+{
+    if (!c->logtostderr) {
+        return err_set(err, ERR_INVALID, "--logtostderr=false: the log always goes to stderr");
+    }
+    if (!str_empty(c->vmodule)) {
+        return err_set(err, ERR_INVALID, "--vmodule: levels of single files are not implemented; --v sets the program's");
+    }
+    if (!str_eq_c(c->logging_format, "text")) {
+        return err_set(err, ERR_INVALID, "--logging-format=%.*s: only text", STR_ARG(c->logging_format));
+    }
+    return true;
+}
+
+/* What unset flags mean on untrusted networks. */
+static bool set_secure(const struct parser *p, struct err *err)
+{
+    for (size_t i = 0; i <= p->program->n_sections; i++) {
+        const struct flag_section *s = section_at(p, i);
+        for (size_t j = 0; j < s->n_flags; j++) {
+            const struct flag *f = &s->flags[j];
+            if (f->secure && !flags_changed(p->result, f->name) &&
+                !set_value(f, (char *)s->options + f->offset, str_c(f->secure), true, err)) {
+                return err_wrap(err, "the secure default of --%s", f->name);
+            }
+        }
+    }
+    return true;
+}
+
 static bool add_argument(struct parser *p, char *arg)
 {
     if (!p->program->takes_arguments) {
@@ -312,7 +394,7 @@ bool flags_parse(const struct flag_program *program, int argc, char **argv, stru
     struct common_options common = { .v = 0 };
     struct parser p = { .program = program, .result = ret, .err = err };
     p.common = (struct flag_section){ "Global", common_flags, ARRAY_SIZE(common_flags), &common };
-    *ret = (struct flag_result){ .args = arena_new_n(&memory, char *, (size_t)argc + 1) };
+    *ret = (struct flag_result){ .program = program, .args = arena_new_n(&memory, char *, (size_t)argc + 1) };
     if (!ret->args) {
         abort();
     }
@@ -363,7 +445,7 @@ bool flags_parse(const struct flag_program *program, int argc, char **argv, stru
     ret->help = common.help;
     ret->version = !str_eq_c(common.version, "false");
     ret->verbosity = common.v;
-    return true;
+    return (!ret->secure || set_secure(&p, err)) && check_common(&common, err);
 }
 
 bool flags_changed(const struct flag_result *r, const char *name)
@@ -374,6 +456,82 @@ bool flags_changed(const struct flag_result *r, const char *name)
         }
     }
     return false;
+}
+
+static const struct flag *find_in(const struct flag_program *program, const char *name, void **ret_value)
+{
+    for (size_t i = 0; i < program->n_sections; i++) {
+        const struct flag_section *s = &program->sections[i];
+        for (size_t j = 0; j < s->n_flags; j++) {
+            if (strcmp(s->flags[j].name, name) == 0) {
+                *ret_value = (char *)s->options + s->flags[j].offset;
+                return &s->flags[j];
+            }
+        }
+    }
+    return NULL;
+}
+
+void flags_value(const struct flag_result *r, const char *name, struct buf *b)
+{
+    void *at = NULL;
+    const struct flag *f = find_in(r->program, name, &at);
+    if (!f) {
+        return;
+    }
+    switch (f->kind) {
+    case FLAG_KIND_BOOL: buf_append_c(b, *(bool *)at ? "true" : "false"); break;
+    case FLAG_KIND_STRING: buf_append(b, *(struct str *)at); break;
+    case FLAG_KIND_INT: buf_append_i64(b, *(int64_t *)at); break;
+    case FLAG_KIND_INT32: buf_append_i64(b, *(int32_t *)at); break;
+    case FLAG_KIND_FLOAT: buf_printf(b, "%g", *(double *)at); break;
+    case FLAG_KIND_DURATION: buf_printf(b, "%lldms", (long long)*(int64_t *)at); break;
+    case FLAG_KIND_STRINGS:
+    case FLAG_KIND_ARRAY:
+    case FLAG_KIND_MAP: {
+        const struct flag_strings *list = at;
+        for (size_t i = 0; i < list->n; i++) {
+            buf_printf(b, "%s%.*s", i ? "," : "", STR_ARG(list->items[i]));
+        }
+        break;
+    }
+    }
+}
+
+static bool says_something(const struct flag_result *r, const char *name)
+{
+    struct buf b;
+    buf_init(&b, BUF_NO_MAX);
+    flags_value(r, name, &b);
+    bool yes = flags_changed(r, name) && b.len > 0;
+    buf_deinit(&b);
+    return yes;
+}
+
+bool flags_exclusive(const struct flag_result *r, const char *a, const char *b, struct err *err)
+{
+    return !says_something(r, a) || !says_something(r, b) ||
+           err_set(err, ERR_INVALID, "--%s and --%s contradict each other: give one of them", a, b);
+}
+
+bool flags_together(const struct flag_result *r, const char *a, const char *b, struct err *err)
+{
+    bool has_a = says_something(r, a), has_b = says_something(r, b);
+    return has_a == has_b || err_set(err, ERR_INVALID, "--%s needs --%s", has_a ? a : b, has_a ? b : a);
+}
+
+void flags_note_unsafe(const struct flag_result *r, const char *name)
+{
+    void *at = NULL;
+    const struct flag *f = find_in(r->program, name, &at);
+    struct buf b;
+    if (!f || !f->unsafe) {
+        return;
+    }
+    buf_init(&b, BUF_NO_MAX);
+    flags_value(r, name, &b);
+    unsafe_note(r->program->name, f->name, buf_str(&b), flags_changed(r, name), f->unsafe, f->mend ? f->mend : "a safe value");
+    buf_deinit(&b);
 }
 
 static const char *kind_word(enum flag_kind k)
@@ -396,7 +554,13 @@ static void help_flag(const struct flag *f, FILE *out)
     if (f->initial && f->initial[0] && strcmp(f->initial, "false") != 0 && strcmp(f->initial, "0") != 0) {
         fprintf(out, text ? " (default \"%s\")" : " (default %s)", f->initial);
     }
+    if (f->secure) {
+        fprintf(out, text ? " (with --flag-defaults=secure \"%s\")" : " (with --flag-defaults=secure %s)", f->secure);
+    }
     fputc('\n', out);
+    if (f->unsafe) {
+        fprintf(out, "                UNSAFE on an untrusted network: %s; mended by %s\n", f->unsafe, f->mend ? f->mend : "a safe value");
+    }
 }
 
 void flags_help(const struct flag_program *program, FILE *out)

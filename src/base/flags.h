@@ -28,6 +28,7 @@
 
 #include <stdio.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/str.h"
 
@@ -57,6 +58,14 @@ struct flag {
     const char *help;    /* one sentence */
     bool hidden;         /* not in --help */
     const char *no_value; /* what "--name" alone means; NULL: an argument is needed (bools have "true") */
+    const char *secure;   /* the default under --flag-defaults=secure; NULL: the same */
+    const char *unsafe;   /* why the default is unsafe on an untrusted network, without its end; NULL: it is not */
+    const char *mend;     /* with 'unsafe': what to say instead, "--read-only-port=0" */
+};
+
+/* A flag of the original program that is not implemented, and why: told apart from one that nobody knows. */
+struct flag_absent {
+    const char *name, *why;
 };
 
 typedef bool flag_type_bool;
@@ -98,6 +107,8 @@ struct flag_program {
     size_t n_sections;
     const char *usage;    /* "kube-proxy [flags]"; NULL: made from the name */
     bool takes_arguments; /* otherwise an argument that is no flag is an error */
+    const struct flag_absent *absent;
+    size_t n_absent;
 };
 
 struct flag_result {
@@ -108,6 +119,7 @@ struct flag_result {
     size_t n_args;
     const struct flag **changed; /* the flags that were given */
     size_t n_changed;
+    const struct flag_program *program;
 };
 
 /* Sets every option to its default, then to what the command line says (argv[0] is skipped). */
@@ -115,6 +127,14 @@ MUST_CHECK bool flags_parse(const struct flag_program *program, int argc, char *
                             struct err *err);
 /* Was the flag given, whatever its value? */
 bool flags_changed(const struct flag_result *r, const char *name);
+/* Says of two flags that were both given that they contradict each other: false with both names. */
+MUST_CHECK bool flags_exclusive(const struct flag_result *r, const char *a, const char *b, struct err *err);
+/* One of two flags that need each other (a certificate and its key) stands alone: false with both names. */
+MUST_CHECK bool flags_together(const struct flag_result *r, const char *a, const char *b, struct err *err);
+/* The flag's value is unsafe now: into the registry (base/unsafe.h), with the table's reason and mend. */
+void flags_note_unsafe(const struct flag_result *r, const char *name);
+/* What the flag is now, as it would be typed. */
+void flags_value(const struct flag_result *r, const char *name, struct buf *b);
 /* The text of --help. */
 void flags_help(const struct flag_program *program, FILE *out);
 /*

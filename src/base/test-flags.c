@@ -1,4 +1,6 @@
 #include "base/flags.h"
+
+#include "base/unsafe.h"
 #include "base/test.h"
 
 struct options {
@@ -99,4 +101,94 @@ TEST(flags_read_durations_as_go_does)
     CHECK(!flags_parse_duration(STR("1"), &ms));
     CHECK(!flags_parse_duration(STR("1d"), &ms));
     CHECK(!flags_parse_duration(STR("s"), &ms));
+}
+
+/* ---- what is unsafe, absent, near, contradictory ---- */
+
+struct plain {
+    int32_t port;
+    struct str cert, key;
+};
+static struct plain plain;
+static const struct flag plain_flags[] = {
+    FLAG_INT32(struct plain, port, "read-only-port", "10255", "A plain port.", .secure = "0", .unsafe = "everybody may read",
+               .mend = "--read-only-port=0"),
+    FLAG_STRING(struct plain, cert, "tls-cert-file", "", "A file."),
+    FLAG_STRING(struct plain, key, "tls-private-key-file", "", "A file."),
+};
+static const struct flag_absent absent[] = { { "cloud-provider-gce-lb-src-cidrs", "there are no cloud providers in here" } };
+
+static const struct flag_section plain_sections[] = { { "Plain", plain_flags, ARRAY_SIZE(plain_flags), &plain } };
+static const struct flag_program plain_program = { .name = "test", .about = "Tests.", .sections = plain_sections, .n_sections = 1,
+                                                   .absent = absent, .n_absent = 1 };
+
+#define PARSE_PLAIN(...) \
+    ({ \
+        static const char *const words_[] = { "test", ##__VA_ARGS__ }; \
+        char *argv_[ARRAY_SIZE(words_)]; \
+        memcpy(argv_, words_, sizeof(words_)); \
+        flags_parse(&plain_program, (int)ARRAY_SIZE(words_), argv_, &result, &err); \
+    })
+
+TEST(unset_flags_take_the_secure_default_when_asked_to)
+{
+    CHECK_OK(PARSE_PLAIN(), &err);
+    CHECK_INT(plain.port, 10255);
+    CHECK_OK(PARSE_PLAIN("--flag-defaults=secure"), &err);
+    CHECK_INT(plain.port, 0);
+    CHECK_OK(PARSE_PLAIN("--read-only-port=7", "--flag-defaults", "secure"), &err);
+    CHECK_INT(plain.port, 7);
+}
+
+TEST(an_unsafe_flag_stands_in_the_registry_with_what_mends_it)
+{
+    struct buf b;
+    unsafe_clear();
+    CHECK_OK(PARSE_PLAIN(), &err);
+    flags_note_unsafe(&result, "read-only-port");
+    flags_note_unsafe(&result, "read-only-port");
+    flags_note_unsafe(&result, "tls-cert-file"); /* nothing is unsafe about it */
+    CHECK_INT(unsafe_count(), 1);
+    CHECK(!unsafe_at(0)->given);
+    CHECK_STR_C(str_c(unsafe_at(0)->value), "10255");
+    buf_init(&b, BUF_NO_MAX);
+    unsafe_write_json(&b);
+    CHECK_STR_C(buf_str(&b), "[{\"program\":\"test\",\"flag\":\"--read-only-port\",\"value\":\"10255\",\"given\":false,"
+                             "\"why\":\"everybody may read\",\"mend\":\"--read-only-port=0\"}]");
+    buf_deinit(&b);
+    unsafe_clear();
+    CHECK_INT(unsafe_count(), 0);
+}
+
+TEST(an_unknown_flag_is_told_the_nearest_and_an_absent_one_why)
+{
+    CHECK(!PARSE_PLAIN("--readonly-port=0"));
+    CHECK_STR_C(str_c(err.msg), "unknown flag: --readonly-port; the nearest is --read-only-port");
+    CHECK(!PARSE_PLAIN("--read-olny-port=0"));
+    CHECK_STR_C(str_c(err.msg), "unknown flag: --read-olny-port; the nearest is --read-only-port");
+    CHECK(!PARSE_PLAIN("--nothing-like-it"));
+    CHECK_STR_C(str_c(err.msg), "unknown flag: --nothing-like-it");
+    CHECK(!PARSE_PLAIN("--cloud-provider-gce-lb-src-cidrs=10.0.0.0/8"));
+    CHECK_STR_C(str_c(err.msg), "--cloud-provider-gce-lb-src-cidrs is known to Kubernetes, not implemented by Coracle: "
+                                "there are no cloud providers in here");
+}
+
+TEST(flags_that_contradict_or_need_each_other_are_both_named)
+{
+    CHECK_OK(PARSE_PLAIN("--tls-cert-file=a"), &err);
+    CHECK(!flags_together(&result, "tls-cert-file", "tls-private-key-file", &err));
+    CHECK_STR_C(str_c(err.msg), "--tls-cert-file needs --tls-private-key-file");
+    CHECK(flags_exclusive(&result, "tls-cert-file", "tls-private-key-file", &err));
+    CHECK_OK(PARSE_PLAIN("--tls-cert-file=a", "--tls-private-key-file=b"), &err);
+    CHECK(flags_together(&result, "tls-cert-file", "tls-private-key-file", &err));
+    CHECK(!flags_exclusive(&result, "tls-cert-file", "tls-private-key-file", &err));
+    CHECK_STR_C(str_c(err.msg), "--tls-cert-file and --tls-private-key-file contradict each other: give one of them");
+}
+
+TEST(logging_flags_that_do_not_hold_here_are_refused)
+{
+    CHECK(PARSE_PLAIN("--logtostderr=true", "--stderrthreshold=3", "--alsologtostderr"));
+    CHECK(!PARSE_PLAIN("--logtostderr=false"));
+    CHECK(!PARSE_PLAIN("--logging-format=json"));
+    CHECK(!PARSE_PLAIN("--vmodule=a=1"));
 }

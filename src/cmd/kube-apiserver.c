@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "cmd/absent-flags.h"
 #include "net/addr.h"
 #include "net/tls.h"
 #include "pki/cert.h"
@@ -296,10 +297,11 @@ int kube_apiserver_main(int argc, char **argv)
         { "Authentication, authorization, admission", auth_flags, ARRAY_SIZE(auth_flags), &opt },
         { "Cluster", cluster_flags, ARRAY_SIZE(cluster_flags), &opt },
     };
-    const struct flag_program program = { "kube-apiserver", "Serves the Kubernetes API.", sections, ARRAY_SIZE(sections) };
+    struct flag_program program = { "kube-apiserver", "Serves the Kubernetes API.", sections, ARRAY_SIZE(sections) };
     struct flag_result flags;
     struct err err = { 0 };
     struct main_state m = { .opt = &opt };
+    absent_flags(&program);
     int status = flags_main(&program, argc, argv, &flags);
     if (status >= 0) {
         return status;

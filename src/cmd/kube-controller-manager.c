@@ -4,6 +4,7 @@
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "cmd/absent-flags.h"
 #include "component/component.h"
 #include "controllers/controllers.h"
 #include "controllers/credentials.h"
@@ -249,13 +250,14 @@ int kube_controller_manager_main(int argc, char **argv)
     const struct flag_section sections[] = { { "Controllers", flags, ARRAY_SIZE(flags),
                                                &state.options },
                                              component_flag_section(&options) };
-    const struct flag_program program = {
+    struct flag_program program = {
         "kube-controller-manager",
         "Runs the control loops that bring the cluster to the state its objects tell.", sections,
         ARRAY_SIZE(sections)
     };
     struct flag_result result;
     struct err err;
+    absent_flags(&program);
     int status = flags_main(&program, argc, argv, &result);
     if (status >= 0) {
         return status;

@@ -10,6 +10,7 @@
 #include "api/yaml.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "cmd/absent-flags.h"
 #include "proxy/proxier.h"
 
 #define CONFIG_MAX (1u << 20)
@@ -403,10 +404,11 @@ int kube_proxy_main(int argc, char **argv)
     static const struct component_spec spec = { .name = "kube-proxy" };
     const struct flag_section sections[] = { { "Proxy", flags, ARRAY_SIZE(flags), &state.options },
                                              component_flag_section(&options) };
-    const struct flag_program program = { "kube-proxy", "Makes Services reachable on this node.",
+    struct flag_program program = { "kube-proxy", "Makes Services reachable on this node.",
                                           sections, ARRAY_SIZE(sections) };
     struct flag_result result;
     struct err err;
+    absent_flags(&program);
     int status = flags_main(&program, argc, argv, &result);
     if (status >= 0) {
         return status;

@@ -1,6 +1,7 @@
 #include "cmd/cmd.h"
 
 #include "base/log.h"
+#include "cmd/absent-flags.h"
 #include "scheduler/scheduler.h"
 
 struct options {
@@ -54,11 +55,12 @@ int kube_scheduler_main(int argc, char **argv)
     const struct flag_section sections[] = {
         { "Scheduling", flags, ARRAY_SIZE(flags), &state.options }, component_flag_section(&options)
     };
-    const struct flag_program program = { "kube-scheduler",
+    struct flag_program program = { "kube-scheduler",
                                           "Chooses a node for each pod that has none.", sections,
                                           ARRAY_SIZE(sections) };
     struct flag_result result;
     struct err err;
+    absent_flags(&program);
     int status = flags_main(&program, argc, argv, &result);
     if (status >= 0) {
         return status;
