@@ -21,6 +21,7 @@ struct net_dial {
     int fd;
     int resolve_error; /* EAI_*, 0: resolved */
     bool resolving, cancelled;
+    const struct net_dialer_checked *check; /* NULL: every address may be dialled */
     struct err last;
     net_dial_fn *done;
     void *arg;
@@ -97,6 +98,9 @@ static void try_next(struct net_dial *d)
     while (d->i_addr < d->n_addrs) {
         const struct net_addr *a = &d->addrs[d->i_addr++];
         char text[NET_ADDR_TEXT_SIZE];
+        if (d->check && !d->check->check(a, d->check->arg, &d->last)) {
+            continue;
+        }
         d->fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (d->fd < 0) {
             err_set_errno(&d->last, errno, "cannot make a socket for %s", net_addr_text(a, text).ptr);
@@ -187,8 +191,8 @@ static void begin(void *arg)
     }
 }
 
-static struct net_dial *direct_start(struct net_dialer *dialer UNUSED, struct loop *l, struct str host, uint16_t port,
-                                     uint32_t timeout_ms, net_dial_fn *done, void *arg)
+static struct net_dial *start_with(const struct net_dialer_checked *check, struct loop *l, struct str host, uint16_t port,
+                                   uint32_t timeout_ms, net_dial_fn *done, void *arg)
 {
     struct net_dial *d = calloc(1, sizeof(*d));
     char *name = malloc(host.len + 1);
@@ -198,7 +202,7 @@ static struct net_dial *direct_start(struct net_dialer *dialer UNUSED, struct lo
     if (!str_to_cstr(host, name, host.len + 1)) {
         name[0] = 0; /* a NUL inside: no such name, begin() says so */
     }
-    *d = (struct net_dial){ .loop = l, .host = name, .port = port, .fd = -1, .done = done, .arg = arg };
+    *d = (struct net_dial){ .loop = l, .host = name, .port = port, .fd = -1, .check = check, .done = done, .arg = arg };
     err_set(&d->last, ERR_UNAVAILABLE, "cannot connect to %s", name);
     if (host.len > 0 && (host.ptr[0] == '/' || host.ptr[0] == '@')) {
         d->n_addrs = net_addr_unix(host, &d->addrs[0]) ? 1 : 0;
@@ -211,6 +215,18 @@ static struct net_dial *direct_start(struct net_dialer *dialer UNUSED, struct lo
     loop_timer_init(&d->next, l, begin, d);
     loop_timer_start(&d->next, 0);
     return d;
+}
+
+static struct net_dial *direct_start(struct net_dialer *dialer UNUSED, struct loop *l, struct str host, uint16_t port,
+                                     uint32_t timeout_ms, net_dial_fn *done, void *arg)
+{
+    return start_with(NULL, l, host, port, timeout_ms, done, arg);
+}
+
+static struct net_dial *checked_start(struct net_dialer *dialer, struct loop *l, struct str host, uint16_t port,
+                                      uint32_t timeout_ms, net_dial_fn *done, void *arg)
+{
+    return start_with(CONTAINER_OF(dialer, struct net_dialer_checked, dialer), l, host, port, timeout_ms, done, arg);
 }
 
 static void direct_cancel(struct net_dial *d)
@@ -231,4 +247,10 @@ struct net_dialer *net_dialer_direct(void)
 {
     static struct net_dialer direct = { .ops = &direct_ops };
     return &direct;
+}
+
+void net_dialer_checked_init(struct net_dialer_checked *d, net_dial_check_fn *check, void *arg)
+{
+    static const struct net_dialer_ops ops = { .start = checked_start, .cancel = direct_cancel };
+    *d = (struct net_dialer_checked){ .dialer = { .ops = &ops }, .check = check, .arg = arg };
 }

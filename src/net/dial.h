@@ -29,6 +29,19 @@ struct net_dialer {
 /* getaddrinfo and connect, addresses in turn. Has no state; one for all. */
 struct net_dialer *net_dialer_direct(void);
 
+/* May this address be dialled? False with the reason. Asked with each address that a look-up gave, and with numeric ones. */
+typedef bool net_dial_check_fn(const struct net_addr *a, void *arg, struct err *err);
+
+/* The direct dialer with a check between look-up and connect: what was checked is what is dialled, so a name that changes its
+ * address in between gains nothing. An address that is refused is not tried; when none is left the attempt fails with the
+ * check's reason. */
+struct net_dialer_checked {
+    struct net_dialer dialer;
+    net_dial_check_fn *check;
+    void *arg;
+};
+void net_dialer_checked_init(struct net_dialer_checked *d, net_dial_check_fn *check, void *arg);
+
 static inline struct net_dial *net_dial_start(struct net_dialer *d, struct loop *l, struct str host, uint16_t port,
                                               uint32_t timeout_ms, net_dial_fn *done, void *arg)
 {

@@ -36,6 +36,12 @@
 #define SPLICE_HIGH (256u * 1024)
 #define SPLICE_LOW (64u * 1024)
 
+/* Headers with which a CONNECT proxy answers; real ones have one line. Longer: the attempt fails. */
+#define CONNECT_MAX_HEAD (16u * 1024)
+/* Bytes of a refusal's body that are looked at for its reason, and how long they are waited for. The rest is not read. */
+#define CONNECT_MAX_REASON 512u
+#define CONNECT_REASON_MS 500u
+
 /* How long a stream that was given up may take to send its last bytes. Longer: it is cut. */
 #define NET_RETIRE_MS (60u * 60 * 1000)
 
