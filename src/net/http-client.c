@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "net/path.h"
+
 enum { CALL_ARENA = 1024 * 1024, UNREAD_MAX = HTTP_CLIENT_STREAM_WINDOW + NET_READ_SIZE, MAX_RETRIES = 4 };
 
 struct http_client {
@@ -14,7 +16,7 @@ struct http_client {
     struct net_dialer *dialer;
     unsigned max_conns;
     uint32_t connect_ms, idle_ms;
-    struct net_ref *label;
+    struct net_path *path;
     struct list conns, waiting, calls;
     unsigned n_conns, n_opening;
     bool seen_h1; /* the server chose HTTP/1.1: one connection for each call */
@@ -130,6 +132,7 @@ void client_conn_kill(struct client_conn *c, const char *reason)
 static void conn_failed(struct client_conn *c, const struct err *err, bool tls)
 {
     struct http_client *client = c->client;
+    net_path_failed(client->path, err->msg);
     (void)client_conn_hold(c);
     struct list *from = c->for_upgrade ? &c->calls : &client->waiting;
     bool all = client->protocol == HTTP_CLIENT_H2_PRIOR || !client->seen_h1;
@@ -245,7 +248,7 @@ static void on_dialled(int fd, const struct err *err, void *arg)
     } else {
         c->io = net_stream_new(client->loop, fd, &open_ops, c);
     }
-    net_stream_set_label(c->io, client->label);
+    net_stream_set_path(c->io, client->path);
 }
 
 static struct client_conn *conn_open(struct http_client *client, bool for_upgrade)
@@ -753,7 +756,6 @@ struct http_client *http_client_new(struct loop *l, const struct http_client_con
     c->protocol = config->protocol;
     c->dialer = config->dialer ? config->dialer : net_dialer_direct();
     c->tls = net_tls_client_ref(config->tls);
-    c->label = net_ref_get(config->label);
     c->max_conns = config->max_connections ? config->max_connections : HTTP_CLIENT_MAX_CONNECTIONS;
     c->connect_ms = config->connect_ms ? config->connect_ms : HTTP_CLIENT_CONNECT_MS;
     c->idle_ms = config->idle_ms ? config->idle_ms : HTTP_CLIENT_IDLE_MS;
@@ -769,6 +771,8 @@ struct http_client *http_client_new(struct loop *l, const struct http_client_con
                       : snprintf(text, sizeof(text), v6 ? "[%.*s]:%u" : "%.*s:%u", STR_ARG(config->host), config->port);
         c->authority = copy_cstr(str_n(text, MIN((size_t)n, sizeof(text) - 1)));
     }
+    struct net_path_spec unnamed = { .outgoing = true, .address = config->port ? str_c(c->authority) : config->host };
+    c->path = config->path ? net_path_ref(config->path) : net_path_get(l, &unnamed);
     list_init(&c->conns);
     list_init(&c->waiting);
     list_init(&c->calls);
@@ -790,7 +794,7 @@ struct http_client *http_client_free(struct http_client *c)
     }
     loop_task_cancel(&c->task);
     net_tls_client_unref(c->tls);
-    net_ref_put(c->label);
+    net_path_unref(c->path);
     buf_deinit(&c->scratch);
     free(c->host);
     free(c->authority);

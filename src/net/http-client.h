@@ -36,7 +36,7 @@ struct http_client_config {
     unsigned max_connections;   /* 0: the default of limits.h */
     uint32_t connect_ms;        /* dial and handshake; 0: the default */
     uint32_t idle_ms;           /* how long a connection without requests is kept; 0: the default */
-    struct net_ref *label;      /* for the registry; a reference is taken */
+    struct net_path *path;      /* what it is for (path.h), a reference is taken; NULL: a path named by the address alone */
 };
 
 MUST_CHECK struct http_client *http_client_new(struct loop *l, const struct http_client_config *config, struct err *err);

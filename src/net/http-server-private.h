@@ -34,6 +34,7 @@ struct http_conn {
     struct list link;          /* server's connections */
     struct net_stream *io;     /* NULL once it was handed out or closed */
     const void *cookie;        /* of the listener */
+    struct net_path *path;     /* of the listener; a reference */
     struct loop_timer timer;   /* the protocol's: header, idle and stall limits */
     struct net_addr local, remote;
     uint64_t since_ms;         /* accepted */

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/path.h"
 
 /* Connections taken from one listener in one turn. */
 enum { ACCEPT_BURST = 32, ACCEPT_PAUSE_MS = 100 };
@@ -17,6 +18,7 @@ struct http_listener {
     struct loop_timer pause; /* no descriptors are left: try again later */
     struct net_tls_server *tls;
     const void *cookie;
+    struct net_listener *known; /* in the registry of paths */
 };
 
 struct http_server {
@@ -92,6 +94,7 @@ void http_conn_drop(struct http_conn *c)
         if (c->peer) {
             net_ref_put(&c->peer->ref);
         }
+        net_path_unref(c->path);
         free(c->proto);
         free(c);
     }
@@ -287,6 +290,7 @@ static void first_close(struct net_stream *io UNUSED, enum net_close why, const 
     if (why == NET_CLOSE_TLS || why == NET_CLOSE_TIMEOUT) {
         char text[NET_ADDR_TEXT_SIZE];
         log_info("net: connection from %s dropped: %s", net_addr_text(&c->remote, text).ptr, reason);
+        net_path_failed(c->path, reason);
     }
     http_conn_gone(c);
 }
@@ -300,7 +304,7 @@ static const struct net_stream_ops first_ops = {
     .on_open = first_open, .on_data = first_data, .on_eof = first_eof, .on_close = first_close,
 };
 
-static void add_conn(struct http_server *srv, int fd, struct net_tls_server *tls, const void *cookie)
+static void add_conn(struct http_server *srv, int fd, struct net_tls_server *tls, const void *cookie, struct net_path *path)
 {
     struct http_conn *c = calloc(1, sizeof(*c));
     if (!c) {
@@ -314,6 +318,8 @@ static void add_conn(struct http_server *srv, int fd, struct net_tls_server *tls
     srv->n_conns++;
     c->io = tls ? net_stream_new_tls_server(srv->loop, fd, tls, &first_ops, c)
                 : net_stream_new(srv->loop, fd, &first_ops, c);
+    c->path = net_path_ref(path);
+    net_stream_set_path(c->io, path);
     c->local = net_stream_conn(c->io)->local;
     c->remote = net_stream_conn(c->io)->remote;
     c->since_ms = loop_now_ms(srv->loop);
@@ -334,7 +340,7 @@ static void on_accept(struct loop_io *io, unsigned events UNUSED, void *arg)
     for (int i = 0; i < ACCEPT_BURST; i++) {
         int fd = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            add_conn(l->server, fd, l->tls, l->cookie);
+            add_conn(l->server, fd, l->tls, l->cookie, net_listener_path(l->known));
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_warning("net: cannot accept connections, trying again in %d ms: %s", ACCEPT_PAUSE_MS,
                         errno == EMFILE ? "too many open files" : "the system is out of resources");
@@ -358,6 +364,7 @@ static void listener_free(struct http_listener *l)
     loop_io_stop(&l->io);
     loop_timer_stop(&l->pause);
     (void)close(l->io.fd);
+    net_listener_free(l->known);
     net_tls_server_unref(l->tls);
     list_remove(&l->link);
     free(l);
@@ -374,6 +381,7 @@ bool http_server_listen(struct http_server *srv, int fd, struct net_tls_server *
     (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     l->server = srv;
     l->tls = net_tls_server_ref(tls);
+    l->known = net_listener_new(srv->loop, fd, tls);
     l->cookie = cookie;
     loop_io_init(&l->io, srv->loop, fd, on_accept, l);
     loop_timer_init(&l->pause, srv->loop, accept_again, l);
@@ -392,9 +400,14 @@ bool http_server_listen(struct http_server *srv, int fd, struct net_tls_server *
     return true;
 }
 
+void http_server_describe(struct http_server *srv, int fd, const char *purpose, const char *authn, const char *authz)
+{
+    net_listener_describe(srv->loop, fd, purpose, authn, authz);
+}
+
 void http_server_serve_fd(struct http_server *srv, int fd, struct net_tls_server *tls, const void *cookie)
 {
-    add_conn(srv, fd, tls, cookie);
+    add_conn(srv, fd, tls, cookie, NULL);
 }
 
 /* ---- the server ---- */

@@ -60,6 +60,8 @@ MUST_CHECK struct http_server *http_server_new(struct loop *l, const struct http
 /* Takes a listening socket (inherited ones too). 'tls' NULL: plain; HTTP/2 then by prior knowledge (RFC 9113 3.3).
  * 'cookie' is handed out in http_request.listener. */
 MUST_CHECK bool http_server_listen(struct http_server *srv, int fd, struct net_tls_server *tls, const void *cookie, struct err *err);
+/* What the listener on this descriptor is for and who checks those who come, for `coracle paths` (path.h): literals or NULL. */
+void http_server_describe(struct http_server *srv, int fd, const char *purpose, const char *authn, const char *authz);
 /* Serves one connected socket (a socketpair, an accepted fd handed over). Takes the fd. */
 void http_server_serve_fd(struct http_server *srv, int fd, struct net_tls_server *tls, const void *cookie);
 /* Stops accepting, sends GOAWAY or "Connection: close", closes idle connections; 'done' when all requests have ended, or
@@ -114,8 +116,8 @@ bool http_stream_wants_upgrade(const struct http_stream *s);
  * cannot be upgraded (HTTP/2, body not read). */
 struct net_stream *http_stream_upgrade(struct http_stream *s, const struct http_header *headers, size_t n);
 
-/* For the registry: label of the connection that carries this stream. */
-void http_stream_set_label(struct http_stream *s, struct net_ref *label);
+/* What the connection that carries this stream is for, once it is known who asks (path.h). Cheap when it is that already. */
+void http_stream_set_path(struct http_stream *s, struct net_path *path);
 
 void http_stream_release(struct http_stream *s);
 

@@ -491,9 +491,9 @@ struct net_stream *http_stream_upgrade(struct http_stream *s, const struct http_
     return s->conn->ops->upgrade(s, headers, n);
 }
 
-void http_stream_set_label(struct http_stream *s, struct net_ref *label)
+void http_stream_set_path(struct http_stream *s, struct net_path *path)
 {
     if (s->conn && s->conn->io) {
-        net_stream_set_label(s->conn->io, label);
+        net_stream_set_path(s->conn->io, path);
     }
 }

@@ -1,7 +1,7 @@
 /*
- * The registry of connections: what `coracle paths` reads. Every net_stream of a loop is in it from birth to close, with
- * what the transport knows (addresses, TLS version and cipher, peer's certificate, bytes) and an opaque label that the
- * room which made the connection sets ("kubelet logs", "watch pods"). Belongs to the loop's thread.
+ * The registry of connections. Every net_stream of a loop is in it from birth to close, with what the transport knows
+ * (addresses, TLS version and cipher, peer's certificate, bytes) and the path (path.h) that it is counted for: what the room
+ * which made the connection says it is for. Belongs to the loop's thread.
  */
 #ifndef NET_REGISTRY_H
 #define NET_REGISTRY_H
@@ -9,6 +9,9 @@
 #include "net/addr.h"
 #include "net/loop.h"
 #include "net/tls.h"
+
+struct net_path;
+struct ssl_st;
 
 struct net_conn {
     struct list link;
@@ -18,7 +21,9 @@ struct net_conn {
     const char *tls_version;     /* "TLSv1.3", or NULL */
     const char *cipher;          /* "TLS_AES_128_GCM_SHA256", or NULL */
     const struct net_peer *peer; /* the other side's certificate, or NULL */
-    struct net_ref *label;       /* opaque: set and understood by the caller (net_stream_set_label()), or NULL */
+    struct net_path *path;       /* what it is for (net_stream_set_path()), or NULL */
+    struct ssl_st *session;      /* TLS: also before the handshake is complete */
+    uint64_t counted_in, counted_out; /* bytes that an earlier path has counted */
     uint64_t opened_ms;          /* monotonic */
     uint64_t bytes_in, bytes_out;
 };

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "net/limits.h"
+#include "net/path.h"
 #include "net/tls-private.h"
 
 /* Reads of one stream in one turn, before others get theirs. */
@@ -270,7 +271,7 @@ static struct net_stream *tls_new(struct loop *l, int fd, SSL *ssl, const struct
 {
     struct net_stream *s = stream_new(l, fd, ops, arg);
     s->state = HANDSHAKE;
-    s->ssl = ssl;
+    s->ssl = s->conn.session = ssl;
     (void)pthread_once(&bio_once, make_bio_method);
     BIO *bio = ssl ? BIO_new(bio_method) : NULL;
     if (bio) {
@@ -335,8 +336,10 @@ static void close_socket(struct net_stream *s)
     buf_deinit(&s->unread);
     list_remove(&s->conn.link);
     s->shared->n_conns--;
-    net_ref_put(s->conn.label);
-    s->conn.label = NULL;
+    if (s->conn.path) {
+        net_path_closed(s->conn.path, &s->conn);
+    }
+    s->conn.session = NULL;
 }
 
 static void destroy(struct net_stream *s)
@@ -933,12 +936,16 @@ const struct net_conn *net_stream_conn(const struct net_stream *s)
     return &s->conn;
 }
 
-void net_stream_set_label(struct net_stream *s, struct net_ref *label)
+void net_stream_set_path(struct net_stream *s, struct net_path *path)
 {
-    if (s->state != CLOSED) {
-        net_ref_get(label);
-        net_ref_put(s->conn.label);
-        s->conn.label = label;
+    if (s->state == CLOSED || s->conn.path == path) {
+        return;
+    }
+    if (s->conn.path) {
+        net_path_closed(s->conn.path, &s->conn);
+    }
+    if (path) {
+        net_path_opened(path, &s->conn);
     }
 }
 

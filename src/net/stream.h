@@ -91,8 +91,8 @@ void net_stream_want_write(struct net_stream *s);
 
 struct loop *net_stream_loop(const struct net_stream *s);
 const struct net_conn *net_stream_conn(const struct net_stream *s);
-/* Takes a reference to an opaque label for the registry; NULL clears it. */
-void net_stream_set_label(struct net_stream *s, struct net_ref *label);
+/* What the connection is for (path.h), from now on; a reference is taken. NULL: nothing that is counted. */
+void net_stream_set_path(struct net_stream *s, struct net_path *path);
 /* 0 before the handshake or without ALPN. */
 enum net_alpn net_stream_alpn(const struct net_stream *s);
 /* Monotonic milliseconds of the last byte in either direction. */

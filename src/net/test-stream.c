@@ -212,36 +212,6 @@ TEST(stream_unread_bytes_come_first_and_only_after_resume)
     pair_close(&p);
 }
 
-static void count(const struct net_conn *c, void *arg)
-{
-    unsigned *n = arg;
-    *n += c->label != NULL;
-    CHECK(c->bytes_out >= 4);
-}
-
-static void label_gone(struct net_ref *r UNUSED)
-{
-}
-
-TEST(registry_lists_connections_with_labels_and_bytes)
-{
-    struct pair p;
-    struct net_ref label;
-    net_ref_init(&label, label_gone);
-    pair_open(&p, false);
-    net_stream_write_str(p.a.s, STR("ping"));
-    net_stream_write_str(p.b.s, STR("pong!"));
-    net_stream_set_label(p.a.s, &label);
-    test_turn(p.l, NULL, 10);
-    unsigned n = 0;
-    net_registry_each(p.l, count, &n);
-    CHECK_INT(n, 1);
-    CHECK_INT(net_registry_count(p.l), 2);
-    CHECK_INT(net_stream_conn(p.b.s)->bytes_in, 4);
-    pair_close(&p);
-    CHECK_INT(atomic_load(&label.refs), 1);
-}
-
 TEST(garbage_instead_of_a_tls_handshake_closes)
 {
     struct pair p;

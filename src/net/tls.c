@@ -485,6 +485,11 @@ struct net_tls_server *net_tls_server_unref(struct net_tls_server *t)
     return NULL;
 }
 
+const SSL_CTX *net_tls_server_context(const struct net_tls_server *t)
+{
+    return t->ctx;
+}
+
 /* ---- clients ---- */
 
 /* The wire form of a set of enum net_alpn. */
