@@ -94,6 +94,11 @@ static const struct {
     { PKI_USAGE_TIME_STAMPING, -1, NID_time_stamp, "timestamping", NULL },
     { PKI_USAGE_OCSP_SIGNING, -1, NID_OCSP_sign, "ocsp signing", NULL },
     { PKI_USAGE_ANY, -1, NID_anyExtendedKeyUsage, "any", NULL },
+    { PKI_USAGE_IPSEC_END_SYSTEM, -1, NID_ipsecEndSystem, "ipsec end system", NULL },
+    { PKI_USAGE_IPSEC_TUNNEL, -1, NID_ipsecTunnel, "ipsec tunnel", NULL },
+    { PKI_USAGE_IPSEC_USER, -1, NID_ipsecUser, "ipsec user", NULL },
+    { PKI_USAGE_MICROSOFT_SGC, -1, NID_ms_sgc, "microsoft sgc", NULL },
+    { PKI_USAGE_NETSCAPE_SGC, -1, NID_ns_sgc, "netscape sgc", NULL },
 };
 
 unsigned pki_usage_of_name(struct str name)
@@ -197,6 +202,19 @@ static const EVP_MD *digest_of(const struct pki_key *k)
     return EVP_sha256();
 }
 
+static X509_NAME *subject_of(const struct pki_cert_spec *spec, struct err *err)
+{
+    const unsigned char *der = (const unsigned char *)spec->subject.ptr;
+    if (!spec->subject.ptr) {
+        return pki_name_new(&spec->names, err);
+    }
+    X509_NAME *name = d2i_X509_NAME(NULL, &der, (long)spec->subject.len);
+    if (!name) {
+        (void)pki_fail(err, ERR_INVALID, "the subject cannot be read");
+    }
+    return name;
+}
+
 /* 'ca' NULL: self-signed. */
 static struct pki_cert *make(X509 *ca, const struct pki_key *signer,
                              const struct pki_key *subject_key, const struct pki_cert_spec *spec,
@@ -207,7 +225,7 @@ static struct pki_cert *make(X509 *ca, const struct pki_key *signer,
         return NULL;
     }
     CLEANUP(x509_freep) X509 *x = X509_new();
-    CLEANUP(pki_name_freep) X509_NAME *name = pki_name_new(&spec->names, err);
+    CLEANUP(pki_name_freep) X509_NAME *name = subject_of(spec, err);
     if (!x || !name) {
         return NULL;
     }

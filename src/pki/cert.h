@@ -32,6 +32,11 @@ enum pki_usage {
     PKI_USAGE_TIME_STAMPING = 1 << 20,     /* "timestamping" */
     PKI_USAGE_OCSP_SIGNING = 1 << 21,      /* "ocsp signing" */
     PKI_USAGE_ANY = 1 << 22,               /* "any" */
+    PKI_USAGE_IPSEC_END_SYSTEM = 1 << 23,  /* "ipsec end system" */
+    PKI_USAGE_IPSEC_TUNNEL = 1 << 24,      /* "ipsec tunnel" */
+    PKI_USAGE_IPSEC_USER = 1 << 25,        /* "ipsec user" */
+    PKI_USAGE_MICROSOFT_SGC = 1 << 26,     /* "microsoft sgc" */
+    PKI_USAGE_NETSCAPE_SGC = 1 << 27,      /* "netscape sgc" */
 };
 
 /* What a certificate or request says of its holder. Lists are borrowed. */
@@ -51,6 +56,7 @@ struct pki_names {
 
 struct pki_cert_spec {
     struct pki_names names;
+    struct str subject; /* DER of a whole subject, in place of names.cn and names.orgs (of a request: struct pki_csr); or absent */
     unsigned usages;    /* enum pki_usage */
     bool ca;            /* basic constraints CA:TRUE */
     int path_len;       /* with 'ca': most intermediates below; -1: no limit */

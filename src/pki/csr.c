@@ -88,9 +88,33 @@ bool pki_csr_read(struct str pem, struct arena *a, struct pki_csr *ret, struct e
     if (!pki_names_read(X509_REQ_get_subject_name(req), exts, a, &names, err)) {
         return false;
     }
+    unsigned char *subject_der = NULL;
+    int n = i2d_X509_NAME(X509_REQ_get_subject_name(req), &subject_der);
+    struct str subject = n > 0 ? arena_str(a, str_n((const char *)subject_der, (size_t)n)) : STR_NULL;
+    OPENSSL_free(subject_der);
+    if (!subject.ptr) {
+        return pki_fail(err, ERR_INVALID, "the subject of the certificate request cannot be read");
+    }
     ERR_clear_error();
-    *ret = (struct pki_csr){ .names = names, .key = TAKE(key) };
+    *ret = (struct pki_csr){ .names = names, .subject = subject, .key = TAKE(key) };
     return true;
+}
+
+bool pki_csr_check(struct str pem, struct err *err)
+{
+    if (pem.len > PKI_MAX_CSR) {
+        return err_set(err, ERR_TOO_LARGE, "a certificate request of %zu bytes, the limit is %u",
+                       pem.len, PKI_MAX_CSR);
+    }
+    CLEANUP(pki_pem_deinit) struct pki_pem p = { 0 };
+    if (!pki_pem_next(&pem, &p, err) || strcmp(p.name, "CERTIFICATE REQUEST") != 0) {
+        return pki_fail(err, ERR_INVALID, "PEM block type must be CERTIFICATE REQUEST");
+    }
+    const unsigned char *der = p.data;
+    CLEANUP(req_freep) X509_REQ *req = d2i_X509_REQ(NULL, &der, p.len);
+    bool ok = req && der == p.data + p.len;
+    ERR_clear_error();
+    return ok || err_set(err, ERR_INVALID, "the certificate request cannot be read");
 }
 
 void pki_csr_deinit(struct pki_csr *csr)

@@ -14,6 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (pki_csr_read(text, &a, &csr, NULL)) {
         pki_csr_deinit(&csr);
     }
+    (void)!pki_csr_check(text, NULL);
     struct pki_cert *c = pki_cert_of_der(text, NULL);
     if (c) {
         (void)!pki_cert_inspect(c, &a, &info, NULL);
