@@ -1,6 +1,7 @@
 #include "apiserver/request.h"
 #include "apiserver/verbs.h"
 #include "base/clock.h"
+#include "base/time-floor.h"
 #include "base/log.h"
 
 static struct str header_at(void *ctx, struct str name, size_t index)
@@ -45,7 +46,7 @@ enum stage_result stage_authenticate(struct request *r)
         .ws_protocols = request_header(r, "sec-websocket-protocol"),
         .header = header_at,
         .header_ctx = r,
-        .now = clock_real_s(),
+        .now = time_floor_now_s(),
         .path = r->info.path,
         .done = on_done,
         .owner = r,

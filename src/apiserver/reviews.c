@@ -6,6 +6,7 @@
 #include "apiserver/verbs.h"
 #include "auth/rbac.h"
 #include "base/clock.h"
+#include "base/time-floor.h"
 
 static enum stage_result answer(struct request *r)
 {
@@ -224,7 +225,7 @@ static enum stage_result review_token(struct request *r)
     if (str_empty(o->spec.token)) {
         return request_bad(r, "token is required for TokenReview in authentication");
     }
-    r->authn = (struct authn_request){ .arena = &r->arena, .now = clock_real_s(), .audiences = o->spec.audiences,
+    r->authn = (struct authn_request){ .arena = &r->arena, .now = time_floor_now_s(), .audiences = o->spec.audiences,
                                        .n_audiences = o->spec.n_audiences, .done = on_token, .owner = r };
     enum authn_result result = authn_start_token(r->srv->authn, &r->authn, o->spec.token);
     return result == AUTHN_WAIT ? STAGE_WAIT : token_known(r, result);

@@ -7,6 +7,7 @@
 #include "apiserver/verbs.h"
 #include "auth/sa-token.h"
 #include "base/clock.h"
+#include "base/time-floor.h"
 
 static bool validate(struct request *r, const struct authentication_v1_token_request *t)
 {
@@ -118,7 +119,7 @@ enum stage_result stage_token_request(struct request *r)
                                 .default_audiences = audiences->items, .n_default_audiences = audiences->n,
                                 .max_expiration_s = r->srv->cfg.max_token_expiration_s };
     struct sa_token_spec spec = { .namespace_ = sa->metadata.namespace, .name = sa->metadata.name, .uid = sa->metadata.uid,
-                                  .audiences = t->spec.audiences, .n_audiences = t->spec.n_audiences, .now = clock_real_s(),
+                                  .audiences = t->spec.audiences, .n_audiences = t->spec.n_audiences, .now = time_floor_now_s(),
                                   .expiration_s = t->spec.expiration_seconds };
     if (t->spec.bound_object_ref && !bind_to(r, t->spec.bound_object_ref, &spec)) {
         return STAGE_ERROR;

@@ -17,6 +17,7 @@
 #include "api/encode-json.h"
 #include "auth/kubelet-attributes.h"
 #include "base/clock.h"
+#include "base/time-floor.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -590,7 +591,7 @@ static void take_request(struct server_core *s, const struct wire_message *m)
         core_request_error(r, 400, "%s", err.msg);
         return;
     }
-    r->authn = (struct authn_request){ .arena = &r->a, .peer_chain = chain, .n_peer_chain = chain ? m->number : 0, .now = clock_real_s(),
+    r->authn = (struct authn_request){ .arena = &r->a, .peer_chain = chain, .n_peer_chain = chain ? m->number : 0, .now = time_floor_now_s(),
                                        .path = r->target.path, .done = on_authenticated, .owner = r };
     r->authn.authorization = m->strings[2].len ? arena_str(&r->a, m->strings[2]) : STR_NULL;
     r->authn.ws_protocols = m->strings[3].len ? arena_str(&r->a, m->strings[3]) : STR_NULL;

@@ -273,6 +273,13 @@ static struct client_conn *conn_open(struct http_client *client, bool for_upgrad
 
 /* ---- matching calls with connections ---- */
 
+/* Calls go to connections that were made with the present certificates; older ones live until their last call (a watch, say)
+ * has ended. */
+static bool is_current(const struct http_client *client, const struct client_conn *c)
+{
+    return !client->tls || c->generation == net_tls_client_generation(client->tls);
+}
+
 static void assign(struct client_conn *c, struct http_call *call)
 {
     list_remove(&call->link);
@@ -286,7 +293,7 @@ static struct client_conn *find_room(struct http_client *client)
 {
     LIST_FOREACH(&client->conns, struct client_conn, link, c)
     {
-        if (c->state == CLIENT_READY && !c->leaving && !c->for_upgrade && c->ops->room(c) > 0) {
+        if (c->state == CLIENT_READY && !c->leaving && !c->for_upgrade && is_current(client, c) && c->ops->room(c) > 0) {
             return c;
         }
     }

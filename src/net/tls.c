@@ -6,6 +6,7 @@
 #include <openssl/x509v3.h>
 #include <pthread.h>
 
+#include "base/time-floor.h"
 #include "net/addr.h"
 #include "net/limits.h"
 
@@ -156,6 +157,34 @@ static void set_peer(SSL *ssl, struct net_peer *p)
     SSL_set_ex_data(ssl, peer_index, p);
 }
 
+/* While the clock is not set, "not yet valid" says nothing about a certificate (base/time-floor.h). What it says about the time is
+ * learnt once the whole chain is good: net_tls_peer() and verify_client(). */
+static int judge(int ok, X509_STORE_CTX *store)
+{
+    if (!ok && X509_STORE_CTX_get_error(store) == X509_V_ERR_CERT_NOT_YET_VALID && time_floor_clock_is_unset()) {
+        X509_STORE_CTX_set_error(store, X509_V_OK);
+        return 1;
+    }
+    return ok;
+}
+
+/* The moment at which certificates are looked at, when it is another one than the wall clock's. */
+static void set_time(SSL *ssl)
+{
+    if (time_floor_clock_is_unset()) {
+        X509_VERIFY_PARAM_set_time(SSL_get0_param(ssl), (time_t)time_floor_now_s());
+    }
+}
+
+/* A verified certificate began in the past, whatever the clock says. */
+static void learn_time(const X509 *leaf)
+{
+    struct tm tm;
+    if (time_floor_clock_is_unset() && leaf && ASN1_TIME_to_tm(X509_get0_notBefore(leaf), &tm)) {
+        time_floor_raise((int64_t)timegm(&tm));
+    }
+}
+
 /* Takes the place of OpenSSL's verification on a server: keeps the verdict and lets the handshake go on, so that the
  * request can be answered with 401. */
 static int verify_client(X509_STORE_CTX *store, void *arg UNUSED)
@@ -164,6 +193,7 @@ static int verify_client(X509_STORE_CTX *store, void *arg UNUSED)
     struct net_peer *p;
     if (X509_verify_cert(store) == 1 && X509_STORE_CTX_get_error(store) == X509_V_OK) {
         p = peer_new(NET_PEER_VERIFIED, NULL, X509_STORE_CTX_get0_chain(store), NULL);
+        learn_time(X509_STORE_CTX_get0_cert(store));
     } else {
         int e = X509_STORE_CTX_get_error(store);
         p = peer_new(NET_PEER_BAD, X509_verify_cert_error_string(e == X509_V_OK ? X509_V_ERR_UNSPECIFIED : e),
@@ -181,6 +211,9 @@ const struct net_peer *net_tls_peer(SSL *ssl)
         X509 *leaf = SSL_get0_peer_certificate(ssl);
         if (leaf) {
             bool verified = SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE;
+            if (verified) {
+                learn_time(leaf);
+            }
             p = peer_new(verified ? NET_PEER_VERIFIED : NET_PEER_BAD, verified ? NULL : "not verified, as asked for",
                          verified ? SSL_get0_verified_chain(ssl) : SSL_get_peer_cert_chain(ssl), leaf);
             set_peer(ssl, p);
@@ -395,7 +428,7 @@ static SSL_CTX *server_context(const struct net_tls_server_config *c, const stru
     bool ok = load_identity(ctx, id, err);
     if (ok && c->client_ca_pem.len > 0) {
         ok = load_cas(ctx, c->client_ca_pem, true, err);
-        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, judge);
         SSL_CTX_set_cert_verify_callback(ctx, verify_client, NULL);
     }
     if (!ok) {
@@ -524,7 +557,7 @@ static SSL_CTX *build_client(const struct net_tls_client_config *c, struct err *
     if (ok && c->identity.cert_pem.len > 0) {
         ok = load_identity(ctx, &c->identity, err);
     }
-    SSL_CTX_set_verify(ctx, c->insecure_skip_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_verify(ctx, c->insecure_skip_verify ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, c->insecure_skip_verify ? NULL : judge);
     unsigned len;
     const unsigned char *list = alpn_list(c->alpn, &len);
     ok = ok && SSL_CTX_set_alpn_protos(ctx, list, len) == 0;
@@ -600,6 +633,7 @@ SSL *net_tls_server_session(struct net_tls_server *t)
     SSL *ssl = SSL_new(t->ctx);
     if (ssl) {
         SSL_set_accept_state(ssl);
+        set_time(ssl);
     }
     return ssl;
 }
@@ -611,6 +645,7 @@ SSL *net_tls_client_session(struct net_tls_client *t, struct str host)
         return NULL;
     }
     SSL_set_connect_state(ssl);
+    set_time(ssl);
     struct net_addr addr;
     char *name = t->server_name ? lower_name(str_c(t->server_name)) : lower_name(host);
     size_t len = strlen(name);
@@ -656,7 +691,8 @@ void net_tls_reason(SSL *ssl, char *dst, size_t size)
     unsigned long e = ERR_peek_error();
     const char *text = e ? ERR_reason_error_string(e) : NULL;
     if (verdict != X509_V_OK) {
-        (void)snprintf(dst, size, "the server's certificate is refused: %s", X509_verify_cert_error_string(verdict));
+        (void)snprintf(dst, size, "the server's certificate is refused: %s%s", X509_verify_cert_error_string(verdict),
+                       time_floor_clock_is_unset() ? " (the clock is not set)" : "");
     } else {
         (void)snprintf(dst, size, "TLS: %s", text ? text : "the connection broke");
     }

@@ -115,7 +115,7 @@ MUST_CHECK bool pki_bundle_load(struct pki_bundle *ret, const char *path, struct
 void pki_bundle_deinit(struct pki_bundle *b);
 
 /*
- * Verifies a peer's chain (leaf first) against trusted roots at time 'now' (seconds): signatures, lifetimes, CA flags, path lengths,
+ * Verifies a peer's chain (leaf first) against trusted roots at time 'now' (seconds; of the present: time_floor_now_s()): signatures, lifetimes, CA flags, path lengths,
  * and that the leaf may be used as 'usage' (PKI_USAGE_CLIENT_AUTH or _SERVER_AUTH; 0: any use). The reasons read as Go's crypto/x509
  * words them ("x509: certificate signed by unknown authority"), because that is what people search for.
  */
