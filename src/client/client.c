@@ -10,14 +10,24 @@
 #include "base/fs.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/time-floor.h"
 #include "client/limits.h"
+#include "net/file-watch.h"
 #include "net/http-client.h"
 #include "net/tls.h"
+#include "pki/cert.h"
 
 /* The connections, shared by the clients that only differ in their token. */
 struct connections {
     unsigned refs;
     struct http_client *http;
+    struct net_tls_client *tls;   /* NULL: plain */
+    struct client *owner;         /* whose credentials they are; NULL once it is freed */
+    struct client_config source;  /* in 'strings': where the credentials come from; no PEM that has a file */
+    struct arena strings;
+    uint64_t print;               /* of the credentials in force */
+    struct file_watch *watch;     /* NULL: nothing of it is a file */
+    bool held;
 };
 
 struct client {
@@ -26,10 +36,10 @@ struct client {
     struct arena strings; /* everything below that is text */
     struct str prefix;    /* path of the server URL, without a slash at its end */
     struct str user_agent;
-    struct str authorization; /* fixed header value, or absent */
     const char *token_file;
-    struct buf token; /* "Bearer …" of token_file or client_set_token() */
+    struct buf token; /* the Authorization header's value: of the configuration, token_file or client_set_token() */
     uint64_t token_read_ms;
+    bool token_is_old; /* the file has changed */
     uint64_t timeout_ms;
     /* The token bucket as the time at which it was, or will be, full (options qps and burst); 0 ns:
      * unlimited. */
@@ -107,6 +117,140 @@ static bool parse_server(struct arena *a, struct str server, bool *ret_tls, stru
     return true;
 }
 
+/* ---- credentials ---- */
+
+static struct net_tls_client_config tls_config(const struct client_config *config)
+{
+    return (struct net_tls_client_config){
+        .ca_pem = config->ca_pem,
+        .identity = { .cert_pem = config->client_cert_pem, .key_pem = config->client_key_pem },
+        .server_name = config->tls_server_name,
+        .insecure_skip_verify = config->insecure,
+        .alpn = NET_ALPN_H1 | NET_ALPN_H2,
+    };
+}
+
+static uint64_t print_of(const struct client_config *c)
+{
+    const struct str parts[] = { c->ca_pem, c->client_cert_pem, c->client_key_pem };
+    uint64_t h = 14695981039346656037u;
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        for (size_t k = 0; k < parts[i].len; k++) {
+            h = (h ^ (unsigned char)parts[i].ptr[k]) * 1099511628211u;
+        }
+        h *= 31;
+    }
+    return h;
+}
+
+/* Our own certificate was signed in the past, whatever the clock says. */
+static void learn_time(struct str pem)
+{
+    struct pki_cert *cert = pem.len ? pki_cert_read(&pem, NULL) : NULL;
+    if (cert) {
+        time_floor_raise(pki_cert_not_before(cert));
+        pki_cert_unref(cert);
+    }
+}
+
+/* The fixed Authorization header of the configuration. */
+static void set_authorization(struct client *c, const struct client_config *config)
+{
+    struct buf b;
+    buf_clear(&c->token);
+    if (!str_empty(config->token)) {
+        client_set_token(c, config->token);
+    } else if (str_empty(config->token_file) && !str_empty(config->username)) {
+        struct arena a;
+        arena_init(&a, CLIENT_FILE_MAX);
+        buf_init(&b, 8192);
+        base64_encode(&b, arena_printf(&a, "%.*s:%.*s", STR_ARG(config->username), STR_ARG(config->password)));
+        buf_printf(&c->token, "Basic %.*s", STR_ARG(buf_str(&b)));
+        buf_deinit(&b);
+        arena_deinit(&a);
+    }
+}
+
+/* Everything of 'config' that the next look at the files needs. */
+static void keep_source(struct connections *k, const struct client_config *config)
+{
+    struct client_config *s = &k->source;
+    struct arena *a = &k->strings;
+    arena_init_chunk(a, 8u << 20, 512);
+    *s = (struct client_config){ .insecure = config->insecure, .no_credentials = config->no_credentials };
+    s->server = arena_str(a, config->server);
+    s->tls_server_name = config->tls_server_name.len ? arena_str(a, config->tls_server_name) : STR_NULL;
+    s->kubeconfig = config->kubeconfig.len ? arena_str(a, config->kubeconfig) : STR_NULL;
+    s->context = config->context.len ? arena_str(a, config->context) : STR_NULL;
+    s->ca_file = config->ca_file.len ? arena_str(a, config->ca_file) : STR_NULL;
+    s->client_cert_file = config->client_cert_file.len ? arena_str(a, config->client_cert_file) : STR_NULL;
+    s->client_key_file = config->client_key_file.len ? arena_str(a, config->client_key_file) : STR_NULL;
+    s->token_file = config->token_file.len ? arena_str(a, config->token_file) : STR_NULL;
+    if (!s->kubeconfig.len && (s->ca_file.len || s->client_cert_file.len)) {
+        /* What has no file is not read again. */
+        s->ca_pem = s->ca_file.len ? STR_NULL : arena_str(a, config->ca_pem);
+        s->client_cert_pem = s->client_cert_file.len ? STR_NULL : arena_str(a, config->client_cert_pem);
+        s->client_key_pem = s->client_key_file.len ? STR_NULL : arena_str(a, config->client_key_pem);
+    }
+}
+
+static bool reload(struct connections *k, struct err *err)
+{
+    struct arena a;
+    struct client_config config = k->source;
+    arena_init(&a, 8u << 20);
+    bool ok = kubeconfig_reread(&a, &config, err);
+    uint64_t print = ok ? print_of(&config) : 0;
+    if (ok && k->tls && print != k->print) {
+        const struct net_tls_client_config t = tls_config(&config);
+        ok = net_tls_client_reload(k->tls, &t, err);
+        if (ok) {
+            k->print = print;
+            learn_time(config.client_cert_pem);
+            http_client_renew(k->http);
+            log_info("new credentials for %.*s are in use", STR_ARG(k->source.server));
+        }
+    }
+    if (ok && k->owner && k->owner->token_file) {
+        k->owner->token_is_old = true;
+    } else if (ok && k->owner && k->source.kubeconfig.len && !config.no_credentials) {
+        set_authorization(k->owner, &config);
+    }
+    arena_deinit(&a);
+    return ok;
+}
+
+bool client_reload(struct client *c, struct err *err)
+{
+    return reload(c->connections, err);
+}
+
+static void on_files(void *arg)
+{
+    struct err err = { 0 };
+    if (!reload(arg, &err)) {
+        log_warning("credentials cannot be read again, the old ones stay: %s", err.msg);
+    }
+}
+
+static void watch_files(struct client *c, const struct client_config *config)
+{
+    struct connections *k = c->connections;
+    const struct str files[] = { config->kubeconfig, config->ca_file, config->client_cert_file, config->client_key_file,
+                                 config->token_file };
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        if (files[i].len) {
+            k->watch = k->watch ? k->watch : file_watch_new(c->loop, on_files, k);
+            file_watch_add(k->watch, files[i]);
+        }
+    }
+}
+
+void client_hold(struct client *c, bool held)
+{
+    c->connections->held = held;
+}
+
 static bool connect_http(struct client *c, const struct client_config *config, struct err *err)
 {
     bool with_tls;
@@ -117,29 +261,27 @@ static bool connect_http(struct client *c, const struct client_config *config, s
     }
     struct net_tls_client *tls = NULL;
     if (with_tls) {
-        struct net_tls_client_config t = {
-            .ca_pem = config->ca_pem,
-            .identity = { .cert_pem = config->client_cert_pem, .key_pem = config->client_key_pem },
-            .server_name = config->tls_server_name,
-            .insecure_skip_verify = config->insecure,
-            .alpn = NET_ALPN_H1 | NET_ALPN_H2,
-        };
+        const struct net_tls_client_config t = tls_config(config);
         tls = net_tls_client_new(&t, err);
         if (!tls) {
             return false;
         }
+        learn_time(config->client_cert_pem);
     }
     struct http_client_config h = { .host = host, .port = port, .tls = tls };
     struct http_client *http = http_client_new(c->loop, &h, err);
-    net_tls_client_unref(tls);
-    if (http) {
-        c->connections = calloc(1, sizeof(*c->connections));
-        if (!c->connections) {
-            abort();
-        }
-        *c->connections = (struct connections){ .refs = 1, .http = http };
+    if (!http) {
+        net_tls_client_unref(tls);
+        return false;
     }
-    return http != NULL;
+    c->connections = calloc(1, sizeof(*c->connections));
+    if (!c->connections) {
+        abort();
+    }
+    *c->connections = (struct connections){ .refs = 1, .http = http, .tls = tls, .owner = c, .print = print_of(config) };
+    keep_source(c->connections, config);
+    watch_files(c, config);
+    return true;
 }
 
 struct client *client_new(struct loop *loop, const struct client_config *config,
@@ -160,17 +302,10 @@ struct client *client_new(struct loop *loop, const struct client_config *config,
         c->token_ns = (uint64_t)(1e9 / options->qps);
         c->burst_ns = c->token_ns * MAX(options->burst, 1u);
     }
-    if (!str_empty(config->token)) {
-        c->authorization = arena_printf(&c->strings, "Bearer %.*s", STR_ARG(config->token));
-    } else if (!str_empty(config->token_file)) {
+    if (str_empty(config->token) && !str_empty(config->token_file)) {
         c->token_file = arena_cstr(&c->strings, config->token_file);
-    } else if (!str_empty(config->username)) {
-        struct buf b;
-        buf_init(&b, 8192);
-        base64_encode(&b, arena_printf(&c->strings, "%.*s:%.*s", STR_ARG(config->username),
-                                       STR_ARG(config->password)));
-        c->authorization = arena_printf(&c->strings, "Basic %.*s", STR_ARG(buf_str(&b)));
-        buf_deinit(&b);
+    } else {
+        set_authorization(c, config);
     }
     if (!connect_http(c, config, err)) {
         return client_free(c);
@@ -228,8 +363,14 @@ struct client *client_free(struct client *c)
     while (!list_empty(&c->calls)) {
         call_free(LIST_ENTRY(c->calls.next, struct client_call, link));
     }
+    if (c->connections && c->connections->owner == c) {
+        c->connections->owner = NULL;
+    }
     if (c->connections && --c->connections->refs == 0) {
+        file_watch_free(c->connections->watch);
         http_client_free(c->connections->http);
+        net_tls_client_unref(c->connections->tls);
+        arena_deinit(&c->connections->strings);
         free(c->connections);
     }
     if (c->token.ptr) {
@@ -250,10 +391,10 @@ struct loop *client_loop(const struct client *c)
 static struct str authorization_of(struct client *c)
 {
     if (!c->token_file) {
-        return c->token.len ? buf_str(&c->token) : c->authorization;
+        return c->token.len ? buf_str(&c->token) : STR_NULL;
     }
     uint64_t now = loop_now_ms(c->loop);
-    if (!c->token.len || now - c->token_read_ms >= CLIENT_TOKEN_REREAD_MS) {
+    if (!c->token.len || c->token_is_old || now - c->token_read_ms >= CLIENT_TOKEN_REREAD_MS) {
         struct err err;
         struct buf file;
         buf_init(&file, CLIENT_TOKEN_MAX);
@@ -262,6 +403,7 @@ static struct str authorization_of(struct client *c)
             buf_append_c(&c->token, "Bearer ");
             buf_append(&c->token, str_trim(buf_str(&file)));
             c->token_read_ms = now;
+            c->token_is_old = false;
         } else {
             log_warning("the token stays as it is: %s", err.msg);
         }
@@ -449,6 +591,16 @@ static void call_start(struct client_call *call)
     struct client *c = call->client;
     struct http_header headers[4];
     size_t n = 0;
+    if (c->connections->held) {
+        if (call->deadline_ms && loop_now_ms(c->loop) >= call->deadline_ms) {
+            struct err err;
+            err_set(&err, ERR_UNAVAILABLE, "%s %s: the certificate for it is yet to come", call->method, call->target);
+            call_fail(call, &err);
+        } else {
+            loop_timer_start(&call->timer, CLIENT_HELD_MS);
+        }
+        return;
+    }
     struct str authorization = authorization_of(c);
     headers[n++] = (struct http_header){ STR("accept"), STR("application/json") };
     headers[n++] = (struct http_header){ STR("user-agent"), c->user_agent };

@@ -36,6 +36,14 @@ struct client *client_new(struct loop *loop, const struct client_config *config,
 struct client *client_share(struct client *c);
 /* Replaces the bearer token; absent: none. Copied. */
 void client_set_token(struct client *c, struct str token);
+/*
+ * Certificates, keys, CAs and tokens that came from files (or from a kubeconfig) are read again when the files
+ * change: new calls go over new connections with the new certificate, calls that are under way (watches) end where
+ * they began. A half-written pair keeps the old one, and the log says so. client_reload() does it at once.
+ */
+MUST_CHECK bool client_reload(struct client *c, struct err *err);
+/* Calls wait (until their time is up) while the client is held: its certificate is yet to come. */
+void client_hold(struct client *c, bool held);
 /* Ends calls that are under way without calling their 'done'. NULL-safe. */
 struct client *client_free(struct client *c);
 struct loop *client_loop(const struct client *c);

@@ -54,7 +54,8 @@ static bool read_file(struct arena *a, struct str path, struct str *ret, struct 
 }
 
 /* "<what>-data" in base64, or the file that "<what>" names; absent when there is neither. */
-static bool read_pem(struct reading *r, const struct val *v, const char *what, struct str *ret)
+static bool read_pem(struct reading *r, const struct val *v, const char *what, struct str *ret,
+                     struct str *ret_file)
 {
     struct str data = val_get_str(v, arena_printf(r->a, "%s-data", what));
     struct str path = val_get_str(v, str_c(what));
@@ -62,7 +63,11 @@ static bool read_pem(struct reading *r, const struct val *v, const char *what, s
         return base64_decode(r->a, data, ret) ||
                err_set(r->err, ERR_BAD_REQUEST, "%s-data is not base64", what);
     }
-    return !path.len || read_file(r->a, file_path(r, path), ret, r->err);
+    if (!path.len) {
+        return true;
+    }
+    *ret_file = file_path(r, path);
+    return read_file(r->a, *ret_file, ret, r->err);
 }
 
 static struct str copy_text(struct reading *r, const struct val *v, const char *key)
@@ -83,7 +88,7 @@ static bool read_cluster(struct reading *r, const struct val *cluster, struct cl
     if (val_get_str(cluster, STR("proxy-url")).len) {
         return err_set(r->err, ERR_BAD_REQUEST, "proxy-url is not supported");
     }
-    return read_pem(r, cluster, "certificate-authority", &c->ca_pem);
+    return read_pem(r, cluster, "certificate-authority", &c->ca_pem, &c->ca_file);
 }
 
 static bool read_user(struct reading *r, const struct val *user, struct client_config *c)
@@ -104,8 +109,8 @@ static bool read_user(struct reading *r, const struct val *user, struct client_c
     }
     c->username = copy_text(r, user, "username");
     c->password = copy_text(r, user, "password");
-    return read_pem(r, user, "client-certificate", &c->client_cert_pem) &&
-           read_pem(r, user, "client-key", &c->client_key_pem);
+    return read_pem(r, user, "client-certificate", &c->client_cert_pem, &c->client_cert_file) &&
+           read_pem(r, user, "client-key", &c->client_key_pem, &c->client_key_file);
 }
 
 bool kubeconfig_parse(struct arena *a, struct str yaml, const char *dir, struct str context,
@@ -161,7 +166,41 @@ bool kubeconfig_read(struct arena *a, const char *path, struct str context,
     if (!str_to_cstr(str_c(path), dir, sizeof(dir))) {
         return err_set(err, ERR_BAD_REQUEST, "path is too long: %s", path);
     }
-    return kubeconfig_parse(a, text, dirname(dir), context, ret, err) || err_wrap(err, "%s", path);
+    if (!kubeconfig_parse(a, text, dirname(dir), context, ret, err)) {
+        return err_wrap(err, "%s", path);
+    }
+    ret->kubeconfig = arena_str(a, str_c(path));
+    ret->context = context.len ? arena_str(a, context) : STR_NULL;
+    return true;
+}
+
+bool kubeconfig_reread(struct arena *a, struct client_config *c, struct err *err)
+{
+    struct client_config fresh = *c;
+    if (c->kubeconfig.len) {
+        char *path = arena_cstr(a, c->kubeconfig);
+        if (!path || !kubeconfig_read(a, path, c->context, &fresh, err)) {
+            return false;
+        }
+        fresh.server = c->server;
+        fresh.tls_server_name = c->tls_server_name;
+        fresh.insecure = c->insecure;
+        fresh.no_credentials = c->no_credentials;
+        fresh.namespace = c->namespace;
+    } else if ((c->ca_file.len && !read_file(a, c->ca_file, &fresh.ca_pem, err)) ||
+               (c->client_cert_file.len &&
+                !read_file(a, c->client_cert_file, &fresh.client_cert_pem, err)) ||
+               (c->client_key_file.len &&
+                !read_file(a, c->client_key_file, &fresh.client_key_pem, err))) {
+        return false;
+    }
+    if (fresh.no_credentials) {
+        fresh.client_cert_pem = fresh.client_key_pem = STR_NULL;
+        fresh.client_cert_file = fresh.client_key_file = STR_NULL;
+        fresh.token = fresh.token_file = fresh.username = fresh.password = STR_NULL;
+    }
+    *c = fresh;
+    return true;
 }
 
 bool kubeconfig_in_cluster(struct arena *a, struct client_config *ret, struct err *err)
@@ -176,7 +215,8 @@ bool kubeconfig_in_cluster(struct arena *a, struct client_config *ret, struct er
     bool v6 = strchr(host, ':') != NULL;
     c.server = arena_printf(a, "https://%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
     c.token_file = STR(IN_CLUSTER_DIR "token");
-    if (!read_file(a, STR(IN_CLUSTER_DIR "ca.crt"), &c.ca_pem, err) ||
+    c.ca_file = STR(IN_CLUSTER_DIR "ca.crt");
+    if (!read_file(a, c.ca_file, &c.ca_pem, err) ||
         !read_file(a, STR(IN_CLUSTER_DIR "namespace"), &c.namespace, err)) {
         return err_wrap(err, "in-cluster configuration");
     }
@@ -195,13 +235,28 @@ static void write_field(struct buf *b, const char *indent, const char *key, stru
     }
 }
 
-static void write_data(struct buf *b, const char *indent, const char *key, struct str pem)
+/* "<key>-data" with the PEM, or "<key>" with the name of its file. */
+static void write_pem(struct buf *b, const char *key, struct str pem, struct str file)
 {
     if (pem.len) {
-        buf_printf(b, "%s%s: ", indent, key);
+        buf_printf(b, "    %s-data: ", key);
         base64_encode(b, pem);
         buf_append_char(b, '\n');
+    } else {
+        write_field(b, "    ", key, file);
     }
+}
+
+static bool says_the_same(const char *path, struct str text)
+{
+    struct buf b;
+    buf_init(&b, CLIENT_FILE_MAX);
+    bool same = fs_read(path, CLIENT_FILE_MAX, &b, NULL) && str_eq(buf_str(&b), text);
+    if (b.ptr) {
+        explicit_bzero(b.ptr, b.len);
+    }
+    buf_deinit(&b);
+    return same;
 }
 
 bool kubeconfig_write(const char *path, struct str name, const struct client_config *c,
@@ -210,7 +265,7 @@ bool kubeconfig_write(const char *path, struct str name, const struct client_con
     struct buf b;
     buf_init(&b, CLIENT_FILE_MAX);
     buf_append_c(&b, "apiVersion: v1\nkind: Config\nclusters:\n- cluster:\n");
-    write_data(&b, "    ", "certificate-authority-data", c->ca_pem);
+    write_pem(&b, "certificate-authority", c->ca_pem, c->ca_file);
     if (c->insecure) {
         buf_append_c(&b, "    insecure-skip-tls-verify: true\n");
     }
@@ -228,14 +283,14 @@ bool kubeconfig_write(const char *path, struct str name, const struct client_con
     struct val v = val_string(name);
     yaml_write(&b, &v);
     buf_append_c(&b, "  user:\n");
-    write_data(&b, "    ", "client-certificate-data", c->client_cert_pem);
-    write_data(&b, "    ", "client-key-data", c->client_key_pem);
+    write_pem(&b, "client-certificate", c->client_cert_pem, c->client_cert_file);
+    write_pem(&b, "client-key", c->client_key_pem, c->client_key_file);
     write_field(&b, "    ", "token", c->token);
     write_field(&b, "    ", "tokenFile", c->token_file);
     write_field(&b, "    ", "username", c->username);
     write_field(&b, "    ", "password", c->password);
     bool ok = buf_failed(&b) ? err_set(err, ERR_TOO_LARGE, "the kubeconfig is too large")
-                             : fs_write_atomic(path, buf_str(&b), 0600, err);
+                             : says_the_same(path, buf_str(&b)) || fs_write_atomic(path, buf_str(&b), 0600, err);
     if (b.ptr) {
         explicit_bzero(b.ptr, b.len);
     }

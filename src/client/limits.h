@@ -17,6 +17,8 @@
 #define CLIENT_PAGE "500"
 /* A bearer token file is read again after so long (client-go: one minute). */
 #define CLIENT_TOKEN_REREAD_MS 60000
+/* How often a call looks whether the client is held still. */
+#define CLIENT_HELD_MS 200
 /* Largest token, and certificate or key file, that is taken. */
 #define CLIENT_TOKEN_MAX 65536
 #define CLIENT_FILE_MAX (1u << 20)

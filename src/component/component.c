@@ -97,7 +97,9 @@ static struct client *make_client(struct component *c, bool anonymous, struct er
             config.server = c->options.master;
         }
         if (anonymous) {
+            config.no_credentials = true;
             config.client_cert_pem = config.client_key_pem = STR_NULL;
+            config.client_cert_file = config.client_key_file = STR_NULL;
             config.token = config.token_file = config.username = config.password = STR_NULL;
         }
         snprintf(user_agent, sizeof(user_agent), "%s/v1.36.0 (linux) coracle/%s", c->spec->name,
