@@ -53,13 +53,14 @@ static bool read_file(struct str path, struct buf *b, struct err *err)
     return fs_read(p, 4u << 20, b, err);
 }
 
-static bool kubelet_tls(struct apiserver *s, struct kubelet_pool *p, struct err *err)
+/* Makes what is shown to kubelets and what they are verified against; 'again' reads the files once more. */
+static bool kubelet_tls(struct apiserver *s, struct kubelet_pool *p, bool again, struct err *err)
 {
     CLEANUP(buf_deinit) struct buf ca, cert, key;
     buf_init(&ca, 4u << 20);
     buf_init(&cert, 4u << 20);
     buf_init(&key, 4u << 20);
-    if (p->kubelet_tls) {
+    if (p->kubelet_tls && !again) {
         return true;
     }
     if (str_empty(s->cfg.kubelet_certificate_authority)) {
@@ -71,8 +72,16 @@ static bool kubelet_tls(struct apiserver *s, struct kubelet_pool *p, struct err 
     }
     struct net_tls_client_config cfg = { .ca_pem = buf_str(&ca), .identity = { .cert_pem = buf_str(&cert), .key_pem = buf_str(&key) },
                                          .alpn = NET_ALPN_H1 | NET_ALPN_H2 };
+    if (p->kubelet_tls) {
+        return net_tls_client_reload(p->kubelet_tls, &cfg, err);
+    }
     p->kubelet_tls = net_tls_client_new(&cfg, err);
     return p->kubelet_tls != NULL;
+}
+
+bool kubelet_pool_reload(struct apiserver *s, struct err *err)
+{
+    return !s->kubelets || !s->kubelets->kubelet_tls || kubelet_tls(s, s->kubelets, true, err);
 }
 
 static struct http_client *client_of(struct apiserver *s, char kind, struct str host, uint16_t port, struct net_tls_client *tls,
@@ -118,7 +127,7 @@ struct http_client *kubelet_client(struct apiserver *s, const struct core_v1_nod
         err_set(err, ERR_UNAVAILABLE, "no preferred addresses found; known addresses: %zu", node->status.n_addresses);
         return NULL;
     }
-    if (!kubelet_tls(s, p, err)) {
+    if (!kubelet_tls(s, p, false, err)) {
         return NULL;
     }
     return client_of(s, 'k', host, (uint16_t)(port > 0 && port < 65536 ? port : KUBELET_PORT), p->kubelet_tls, err);

@@ -20,6 +20,8 @@ struct http_client *kubelet_client(struct apiserver *s, const struct core_v1_nod
 /* The client for any other address ("http" or "https" for pods and services, whose certificates nobody can verify: upstream
  * does not either). */
 struct http_client *kubelet_plain_client(struct apiserver *s, struct str host, uint16_t port, bool tls, struct err *err);
+/* Reads the certificate shown to kubelets and their CA again; on failure the old ones stay. */
+bool kubelet_pool_reload(struct apiserver *s, struct err *err);
 struct kubelet_pool *kubelet_pool_free(struct kubelet_pool *p);
 
 #endif

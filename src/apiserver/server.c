@@ -222,7 +222,9 @@ bool apiserver_is_ready(const struct apiserver *s)
 
 bool apiserver_reload(struct apiserver *s, struct err *err)
 {
-    return authn_chain_reload(s->authn, err);
+    bool authn = authn_chain_reload(s->authn, err);
+    bool kubelets = kubelet_pool_reload(s, authn ? err : NULL);
+    return authn && kubelets;
 }
 
 void apiserver_drain(struct apiserver *s, uint32_t max_ms, loop_fn *done, void *arg)

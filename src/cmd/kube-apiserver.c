@@ -7,15 +7,16 @@
 #include <unistd.h>
 
 #include "apiserver/server.h"
-#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/time-floor.h"
 #include "cmd/absent-flags.h"
 #include "net/addr.h"
+#include "net/file-watch.h"
 #include "net/tls.h"
 #include "pki/cert.h"
 
-enum { DRAIN_MS = 5000, RELOAD_MS = 60000 };
+enum { DRAIN_MS = 5000, KEEP_TIME_MS = 600000 };
 
 struct options {
     struct apiserver_config cfg;
@@ -80,7 +81,8 @@ struct main_state {
     struct options *opt;
     struct net_tls_server *tls;
     struct loop_signal term, interrupt;
-    struct loop_timer reload, accept;
+    struct loop_timer keep_time, accept;
+    struct file_watch *files;
     int sockets[8];
     size_t n_sockets;
     bool draining;
@@ -104,7 +106,7 @@ static bool self_signed(const struct options *o, struct buf *cert, struct buf *k
     enum { YEAR_S = 365 * 24 * 3600 };
     struct str names[] = { STR("localhost"), STR("kubernetes"), STR("kubernetes.default"), STR("kubernetes.default.svc") };
     struct str ips[] = { STR("127.0.0.1"), o->cfg.advertise_address };
-    int64_t now = clock_real_s();
+    int64_t now = time_floor_now_s();
     struct pki_cert_spec ca_spec = { .names = { .cn = STR("kube-apiserver-ca") }, .ca = true, .path_len = 0,
                                      .not_before = now - PKI_BACKDATE_S, .not_after = now + YEAR_S };
     struct pki_cert_spec spec = {
@@ -152,24 +154,67 @@ static bool load_tls(struct main_state *m, struct err *err)
     if (str_to_cstr(o->tls_min_version, min_version, sizeof(min_version)) && min_version[0]) {
         cfg.min_version = min_version;
     }
+    struct str pem = buf_str(&cert);
+    CLEANUP(pki_cert_unrefp) struct pki_cert *leaf = pki_cert_read(&pem, err);
+    if (!leaf) {
+        return false;
+    }
+    if (m->tls && !net_tls_server_reload(m->tls, &cfg, err)) {
+        return false;
+    }
+    time_floor_raise(pki_cert_not_before(leaf)); /* whatever the clock says, it was signed in the past */
     if (m->tls) {
-        return net_tls_server_reload(m->tls, &cfg, err);
+        return true;
     }
     m->tls = net_tls_server_new(&cfg, err);
     return m->tls != NULL;
 }
 
-static void on_reload(void *arg)
+/* Certificates, keys, CAs or tokens have changed on disk. Connections that are open go on with what they began with. */
+static void on_files(void *arg)
 {
     struct main_state *m = arg;
     struct err err = { 0 };
     if (!load_tls(m, &err)) {
         log_warning("apiserver: the serving certificate cannot be read again, the old one stays: %s", err.msg);
+    } else {
+        log_info("apiserver: certificates were read again");
     }
     if (!apiserver_reload(m->server, &err)) {
         log_warning("apiserver: credentials cannot be read again, the old ones stay: %s", err.msg);
     }
-    loop_timer_start(&m->reload, RELOAD_MS);
+}
+
+static void watch_files(struct main_state *m)
+{
+    const struct apiserver_config *c = &m->opt->cfg;
+    const struct str files[] = { m->opt->tls_cert_file, m->opt->tls_private_key_file, c->client_ca_file, c->token_auth_file,
+                                 c->requestheader_client_ca_file, c->kubelet_client_certificate, c->kubelet_client_key,
+                                 c->kubelet_certificate_authority };
+    m->files = file_watch_new(m->loop, on_files, m);
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        file_watch_add(m->files, files[i]);
+    }
+    for (size_t i = 0; i < c->service_account_key_files.n; i++) {
+        file_watch_add(m->files, c->service_account_key_files.items[i]);
+    }
+}
+
+/* The time floor (base/time-floor.h) is kept beside the objects. */
+static void on_keep_time(void *arg)
+{
+    struct main_state *m = arg;
+    time_floor_keep();
+    loop_timer_start(&m->keep_time, KEEP_TIME_MS);
+}
+
+static void open_time_floor(const struct options *o)
+{
+    char path[4096];
+    if (str_eq_c(o->cfg.store, "sqlite")) {
+        snprintf(path, sizeof(path), "%.*s/time-floor", STR_ARG(o->cfg.data_dir));
+        time_floor_open(path);
+    }
 }
 
 static void on_drained(void *arg)
@@ -276,7 +321,11 @@ static bool collect_sockets(struct main_state *m, struct err *err)
 
 static bool start(struct main_state *m, struct err *err)
 {
-    if (!complete(m->opt, err) || !load_tls(m, err)) {
+    if (!complete(m->opt, err)) {
+        return false;
+    }
+    open_time_floor(m->opt);
+    if (!load_tls(m, err)) {
         return false;
     }
     if (!collect_sockets(m, err)) {
@@ -317,10 +366,12 @@ int kube_apiserver_main(int argc, char **argv)
         loop_free(m.loop);
         return 1;
     }
-    loop_timer_init(&m.reload, m.loop, on_reload, &m);
-    loop_timer_start(&m.reload, RELOAD_MS);
+    watch_files(&m);
+    loop_timer_init(&m.keep_time, m.loop, on_keep_time, &m);
+    loop_timer_start(&m.keep_time, 1000);
     loop_run(m.loop);
-    loop_timer_stop(&m.reload);
+    loop_timer_stop(&m.keep_time);
+    m.files = file_watch_free(m.files);
     loop_timer_stop(&m.accept);
     m.server = apiserver_free(m.server);
     net_tls_server_unref(m.tls);

@@ -8,14 +8,22 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/time-floor.h"
+#include "net/file-watch.h"
 #include "net/http-server.h"
 #include "pki/cert.h"
 
 #define PEM_MAX (1u << 20)
 #define SELF_SIGNED_DAYS 365
+/* When the certificate of our own is made anew: after two thirds of its life. */
+#define SELF_SIGNED_AGAIN_MS ((uint64_t)SELF_SIGNED_DAYS * 86400000 * 2 / 3)
 
 struct health_server {
     struct http_server *http;
+    struct net_tls_server *tls;         /* NULL: plain */
+    struct health_server_config config; /* texts are the caller's */
+    struct file_watch *files;
+    struct loop_timer again;
     struct health_check checks[HEALTH_CHECKS_MAX];
     size_t n_checks;
 };
@@ -157,8 +165,8 @@ static bool self_signed(struct arena *a, const char *hostname, struct net_tls_id
         .names = { .cn = str_c(hostname), .dns = dns, .n_dns = 2, .ips = ips, .n_ips = 1 },
         .usages = PKI_USAGE_DIGITAL_SIGNATURE | PKI_USAGE_SERVER_AUTH,
         .path_len = -1,
-        .not_before = clock_real_s() - PKI_BACKDATE_S,
-        .not_after = clock_real_s() + SELF_SIGNED_DAYS * 86400L,
+        .not_before = time_floor_now_s() - PKI_BACKDATE_S,
+        .not_after = time_floor_now_s() + SELF_SIGNED_DAYS * 86400L,
     };
     CLEANUP(pki_key_unrefp) struct pki_key *key = pki_key_generate(PKI_KEY_P256, 0, err);
     CLEANUP(pki_cert_unrefp)
@@ -180,11 +188,12 @@ static bool self_signed(struct arena *a, const char *hostname, struct net_tls_id
     return ok || err_set(err, ERR_INTERNAL, "cannot write the key");
 }
 
-static struct net_tls_server *make_tls(const struct health_server_config *c, struct err *err)
+/* Makes what the port shows and verifies against, or reads it again. On failure the old stays. */
+static bool load_tls(struct health_server *h, struct err *err)
 {
+    const struct health_server_config *c = &h->config;
     struct arena a;
     struct net_tls_server_config t = { .alpn = NET_ALPN_H1 | NET_ALPN_H2 };
-    struct net_tls_server *tls = NULL;
     arena_init(&a, 8u << 20);
     bool ok = c->tls_cert_file.len
                   ? read_pem(&a, c->tls_cert_file, &t.identity.cert_pem, err) &&
@@ -193,11 +202,45 @@ static struct net_tls_server *make_tls(const struct health_server_config *c, str
     if (ok && c->client_ca_file.len) {
         ok = read_pem(&a, c->client_ca_file, &t.client_ca_pem, err);
     }
-    if (ok) {
-        tls = net_tls_server_new(&t, err);
+    if (ok && h->tls) {
+        ok = net_tls_server_reload(h->tls, &t, err);
+    } else if (ok) {
+        h->tls = net_tls_server_new(&t, err);
+        ok = h->tls != NULL;
     }
     arena_deinit(&a);
-    return tls;
+    return ok;
+}
+
+static void on_files(void *arg)
+{
+    struct health_server *h = arg;
+    struct err err = { 0 };
+    if (load_tls(h, &err)) {
+        log_info("the certificates of port %u were read again", h->config.port);
+    } else {
+        log_warning("the certificates of port %u cannot be read again, the old ones stay: %s", h->config.port, err.msg);
+    }
+}
+
+static void on_again(void *arg)
+{
+    struct health_server *h = arg;
+    on_files(h);
+    loop_timer_start(&h->again, SELF_SIGNED_AGAIN_MS);
+}
+
+/* Certificates that others renew are read again; one of our own is made anew long before it ends. */
+static void watch_files(struct health_server *h, struct loop *l)
+{
+    h->files = file_watch_new(l, on_files, h);
+    file_watch_add(h->files, h->config.tls_cert_file);
+    file_watch_add(h->files, h->config.tls_private_key_file);
+    file_watch_add(h->files, h->config.client_ca_file);
+    loop_timer_init(&h->again, l, on_again, h);
+    if (!h->config.tls_cert_file.len) {
+        loop_timer_start(&h->again, SELF_SIGNED_AGAIN_MS);
+    }
 }
 
 /* ---- life ---- */
@@ -205,35 +248,40 @@ static struct net_tls_server *make_tls(const struct health_server_config *c, str
 struct health_server *health_server_new(struct loop *l, const struct health_server_config *config,
                                         struct err *err)
 {
-    struct net_tls_server *tls = NULL;
     struct net_addr addr;
     struct health_server *h = calloc(1, sizeof(*h));
     if (!h) {
         abort();
     }
+    h->config = *config;
     struct http_server_config http = { .on_request = on_request, .arg = h };
     if (!net_addr_parse_ip(config->bind_address, config->port, &addr)) {
         err_set(err, ERR_BAD_REQUEST, "bind address \"%.*s\" is no IP address",
                 STR_ARG(config->bind_address));
         return health_server_free(h);
     }
-    if (!config->plain && !(tls = make_tls(config, err))) {
+    if (!config->plain && !load_tls(h, err)) {
         return health_server_free(h);
     }
     int fd = net_listen(&addr, 0600, err);
     h->http = fd < 0 ? NULL : http_server_new(l, &http, err);
-    if (fd >= 0 && (!h->http || !http_server_listen(h->http, fd, tls, h, err))) {
+    if (fd >= 0 && (!h->http || !http_server_listen(h->http, fd, h->tls, h, err))) {
         close(fd);
         fd = -1;
     }
-    net_tls_server_unref(tls);
+    if (fd >= 0 && h->tls) {
+        watch_files(h, l);
+    }
     return fd < 0 ? health_server_free(h) : h;
 }
 
 struct health_server *health_server_free(struct health_server *s)
 {
     if (s) {
+        loop_timer_stop(&s->again);
+        file_watch_free(s->files);
         http_server_free(s->http);
+        net_tls_server_unref(s->tls);
         free(s);
     }
     return NULL;

@@ -1,6 +1,5 @@
 #include "net/file-watch.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -175,7 +174,10 @@ void file_watch_add(struct file_watch *w, struct str path)
             return;
         }
     }
-    assert(w->n_files < FILE_WATCH_MAX);
+    if (w->n_files == FILE_WATCH_MAX) {
+        log_warning("%s is not watched: %d files are the most", f.path, FILE_WATCH_MAX);
+        return;
+    }
     struct watched *files = realloc(w->files, (w->n_files + 1) * sizeof(*files));
     if (!files) {
         abort();

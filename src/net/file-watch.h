@@ -14,7 +14,7 @@
 
 #include "net/loop.h"
 
-/* A watch of more is a mistake. */
+/* Nobody has more; the rest is said in the log and not watched. */
 #define FILE_WATCH_MAX 32
 #define FILE_WATCH_SETTLE_MS 100
 #define FILE_WATCH_LOOK_MS 30000
