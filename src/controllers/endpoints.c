@@ -134,40 +134,10 @@ static void make_subsets(struct arena *a, const struct core_v1_service *svc,
     }
 }
 
-static void set_labels(struct arena *a, const struct core_v1_service *svc,
-                       struct core_v1_endpoints *e)
-{
-    static const struct str key = STR_INIT("endpoints.kubernetes.io/managed-by"),
-                            headless = STR_INIT("service.kubernetes.io/headless");
-    const struct meta_v1_object_meta *sm = &svc->metadata;
-    struct api_str_pair *labels = arena_new_n(a, struct api_str_pair, sm->n_labels + 2);
-    size_t n = 0;
-    bool is_headless = !svc->spec.cluster_ip.len || str_eq(svc->spec.cluster_ip, STR("None"));
-    if (!labels) {
-        abort();
-    }
-    for (size_t i = 0; i < sm->n_labels; i++) {
-        if (!str_eq(sm->labels[i].key, key) && !str_eq(sm->labels[i].key, headless)) {
-            labels[n++] = sm->labels[i];
-        }
-    }
-    labels[n++] = (struct api_str_pair){ key, STR("endpoint-controller") };
-    if (is_headless) {
-        labels[n++] = (struct api_str_pair){ headless, STR_EMPTY };
-    }
-    for (size_t i = 1; i < n; i++) {
-        for (size_t k = i; k > 0 && str_cmp(labels[k - 1].key, labels[k].key) > 0; k--) {
-            struct api_str_pair t = labels[k];
-            labels[k] = labels[k - 1];
-            labels[k - 1] = t;
-        }
-    }
-    e->metadata.labels = labels;
-    e->metadata.n_labels = n;
-}
-
 static void reconcile(void *state, struct str key, struct actions *a)
 {
+    static const struct api_str_pair own = { STR_INIT("endpoints.kubernetes.io/managed-by"),
+                                             STR_INIT("endpoint-controller") };
     struct state *s = state;
     struct str ns, name;
     str_cut(key, '/', &ns, &name);
@@ -176,7 +146,7 @@ static void reconcile(void *state, struct str key, struct actions *a)
     if (!svc || svc->metadata.deletion_timestamp.set) {
         /* Leader-election records and hand-made Endpoints carry no mark of ours and stay. */
         if (have && !svc &&
-            meta_label(&have->metadata, STR("endpoints.kubernetes.io/managed-by")).len) {
+            meta_label(&have->metadata, own.key).len) {
             act_delete(a, s->endpoints_resource, ns, name, have->metadata.uid, NULL);
         }
         return;
@@ -192,7 +162,7 @@ static void reconcile(void *state, struct str key, struct actions *a)
     }
     want.metadata.namespace = ns;
     want.metadata.name = name;
-    set_labels(act_arena(a), svc, &want);
+    service_endpoints_labels(act_arena(a), svc, &own, 1, &want.metadata);
     make_subsets(act_arena(a), svc, &es, &want);
     if (!have) {
         act_create(a, s->endpoints_resource, ns, &want);

@@ -260,32 +260,8 @@ static void fill_slice(struct pass *p, const struct plan *x,
 
 static void set_labels(struct pass *p, struct discovery_v1_endpoint_slice *slice)
 {
-    const struct meta_v1_object_meta *sm = &p->svc->metadata;
-    struct api_str_pair *labels =
-        arena_new_n(act_arena(p->a), struct api_str_pair, sm->n_labels + 3);
-    size_t n = 0;
-    if (!labels) {
-        abort();
-    }
-    for (size_t i = 0; i < sm->n_labels; i++) {
-        if (!str_eq(sm->labels[i].key, MANAGED_BY) && !str_eq(sm->labels[i].key, SERVICE_NAME)) {
-            labels[n++] = sm->labels[i];
-        }
-    }
-    labels[n++] = (struct api_str_pair){ MANAGED_BY, MANAGER };
-    if (!p->svc->spec.cluster_ip.len || str_eq(p->svc->spec.cluster_ip, STR("None"))) {
-        labels[n++] = (struct api_str_pair){ STR("service.kubernetes.io/headless"), STR_EMPTY };
-    }
-    labels[n++] = (struct api_str_pair){ SERVICE_NAME, sm->name };
-    for (size_t i = 1; i < n; i++) {
-        for (size_t k = i; k > 0 && str_cmp(labels[k - 1].key, labels[k].key) > 0; k--) {
-            struct api_str_pair t = labels[k];
-            labels[k] = labels[k - 1];
-            labels[k - 1] = t;
-        }
-    }
-    slice->metadata.labels = labels;
-    slice->metadata.n_labels = n;
+    struct api_str_pair own[] = { { MANAGED_BY, MANAGER }, { SERVICE_NAME, p->svc->metadata.name } };
+    service_endpoints_labels(act_arena(p->a), p->svc, own, ARRAY_SIZE(own), &slice->metadata);
 }
 
 static void create_slice(struct pass *p, const struct plan *x)

@@ -213,3 +213,46 @@ void service_endpoints_enqueue(struct controller *c, const struct informer *serv
         }
     }
 }
+
+static int by_key(const void *a, const void *b)
+{
+    const struct api_str_pair *x = a, *y = b;
+    return str_cmp(x->key, y->key);
+}
+
+static bool is_own(struct str key, const struct api_str_pair *own, size_t n_own)
+{
+    for (size_t i = 0; i < n_own; i++) {
+        if (str_eq(key, own[i].key)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void service_endpoints_labels(struct arena *a, const struct core_v1_service *svc,
+                              const struct api_str_pair *own, size_t n_own,
+                              struct meta_v1_object_meta *ret)
+{
+    static const struct str headless = STR_INIT("service.kubernetes.io/headless");
+    const struct meta_v1_object_meta *sm = &svc->metadata;
+    struct api_str_pair *labels = arena_new_n(a, struct api_str_pair, sm->n_labels + n_own + 1);
+    size_t n = 0;
+    if (!labels) {
+        abort();
+    }
+    for (size_t i = 0; i < sm->n_labels; i++) {
+        if (!is_own(sm->labels[i].key, own, n_own) && !str_eq(sm->labels[i].key, headless)) {
+            labels[n++] = sm->labels[i];
+        }
+    }
+    for (size_t i = 0; i < n_own; i++) {
+        labels[n++] = own[i];
+    }
+    if (!svc->spec.cluster_ip.len || str_eq(svc->spec.cluster_ip, STR("None"))) {
+        labels[n++] = (struct api_str_pair){ headless, STR_EMPTY };
+    }
+    qsort(labels, n, sizeof(labels[0]), by_key);
+    ret->labels = labels;
+    ret->n_labels = n;
+}

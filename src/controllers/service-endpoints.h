@@ -43,4 +43,10 @@ void service_endpoints_enqueue(struct controller *c, const struct informer *serv
 bool service_endpoints_same_ports(const struct service_endpoint *a,
                                   const struct service_endpoint *b);
 
+/* The labels of what is made for the Service: the Service's own, 'own' (at most 4) in their place,
+ * and the mark of a headless one; sorted. In the arena. */
+void service_endpoints_labels(struct arena *a, const struct core_v1_service *svc,
+                              const struct api_str_pair *own, size_t n_own,
+                              struct meta_v1_object_meta *ret);
+
 #endif

@@ -4,7 +4,7 @@
  */
 #include <stdlib.h>
 
-#include "api/gen/core_v1.h"
+#include "api/toleration.h"
 #include "controllers/controllers.h"
 #include "controllers/pod-facts.h"
 
@@ -58,18 +58,6 @@ static void *setup(struct controller *c, struct informers *informers)
     return s;
 }
 
-static bool matches(const struct core_v1_toleration *t, const struct core_v1_taint *taint)
-{
-    if ((t->effect.len && !str_eq(t->effect, taint->effect)) ||
-        (t->key.len && !str_eq(t->key, taint->key))) {
-        return false;
-    }
-    if (str_eq(t->operator, STR("Exists"))) {
-        return true;
-    }
-    return t->key.len && str_eq(t->value, taint->value);
-}
-
 /* How long the pod may stay under this taint, in seconds: -1 for ever, 0 not at all. */
 static int64_t tolerated_s(const struct core_v1_pod *p, const struct core_v1_taint *taint)
 {
@@ -77,7 +65,7 @@ static int64_t tolerated_s(const struct core_v1_pod *p, const struct core_v1_tai
     bool any = false;
     for (size_t i = 0; i < p->spec.n_tolerations; i++) {
         const struct core_v1_toleration *t = &p->spec.tolerations[i];
-        if (matches(t, taint)) {
+        if (toleration_matches(t, taint)) {
             any = true;
             if (t->has_toleration_seconds) {
                 int64_t s = MAX(t->toleration_seconds, (int64_t)0);

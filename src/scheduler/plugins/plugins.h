@@ -9,7 +9,4 @@ extern const struct sched_plugin plugin_node_unschedulable, plugin_node_name,
     plugin_balanced_allocation, plugin_image_locality, plugin_pod_topology_spread,
     plugin_inter_pod_affinity;
 
-/* Does the toleration cover the taint ("Taints and Tolerations")? */
-bool toleration_matches(const struct core_v1_toleration *t, const struct core_v1_taint *taint);
-
 #endif

@@ -1,30 +1,6 @@
 /* TaintToleration: NoSchedule and NoExecute taints filter, PreferNoSchedule taints score. */
+#include "api/toleration.h"
 #include "scheduler/plugins/plugins.h"
-
-bool toleration_matches(const struct core_v1_toleration *t, const struct core_v1_taint *taint)
-{
-    if (t->effect.len && !str_eq(t->effect, taint->effect)) {
-        return false;
-    }
-    if (t->key.len && !str_eq(t->key, taint->key)) {
-        return false;
-    }
-    if (str_eq(t->operator, STR("Exists"))) {
-        return true;
-    }
-    bool equal = !t->operator.len || str_eq(t->operator, STR("Equal"));
-    return equal && str_eq(t->value, taint->value) && t->key.len > 0;
-}
-
-static bool tolerated(const struct core_v1_pod_spec *spec, const struct core_v1_taint *taint)
-{
-    for (size_t i = 0; i < spec->n_tolerations; i++) {
-        if (toleration_matches(&spec->tolerations[i], taint)) {
-            return true;
-        }
-    }
-    return false;
-}
 
 const struct core_v1_taint *untolerated_taint(const struct core_v1_pod_spec *spec,
                                               const struct core_v1_node *node,
@@ -33,7 +9,7 @@ const struct core_v1_taint *untolerated_taint(const struct core_v1_pod_spec *spe
     for (size_t i = 0; i < node->spec.n_taints; i++) {
         const struct core_v1_taint *t = &node->spec.taints[i];
         if (str_eq(t->effect, STR("PreferNoSchedule")) == prefer_no_schedule &&
-            !tolerated(spec, t)) {
+            !tolerations_match(spec->tolerations, spec->n_tolerations, t)) {
             return t;
         }
     }
@@ -54,10 +30,12 @@ static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const stru
 
 static int64_t score(struct cycle *c, void *state UNUSED, const struct node_info *n)
 {
+    const struct core_v1_pod_spec *spec = &c->pod->pod->spec;
     int64_t count = 0;
     for (size_t i = 0; i < n->node->spec.n_taints; i++) {
         const struct core_v1_taint *t = &n->node->spec.taints[i];
-        if (str_eq(t->effect, STR("PreferNoSchedule")) && !tolerated(&c->pod->pod->spec, t)) {
+        if (str_eq(t->effect, STR("PreferNoSchedule")) &&
+            !tolerations_match(spec->tolerations, spec->n_tolerations, t)) {
             count++;
         }
     }
