@@ -4,19 +4,6 @@
 #include "base/time-floor.h"
 #include "base/log.h"
 
-static struct str header_at(void *ctx, struct str name, size_t index)
-{
-    struct request *r = ctx;
-    size_t pos = 0;
-    struct str value;
-    while (http_header_next(&r->in->headers, name, &pos, &value)) {
-        if (index-- == 0) {
-            return value;
-        }
-    }
-    return STR_NULL;
-}
-
 static enum stage_result finish(struct request *r, enum authn_result result)
 {
     if (result == AUTHN_OK) {
@@ -44,8 +31,7 @@ enum stage_result stage_authenticate(struct request *r)
         .arena = &r->arena,
         .authorization = request_header(r, "authorization"),
         .ws_protocols = request_header(r, "sec-websocket-protocol"),
-        .header = header_at,
-        .header_ctx = r,
+        .headers = &r->in->headers,
         .now = time_floor_now_s(),
         .path = r->info.path,
         .done = on_done,
@@ -54,6 +40,7 @@ enum stage_result stage_authenticate(struct request *r)
     if (peer && peer->state != NET_PEER_NONE) {
         r->authn.peer_chain = peer->chain;
         r->authn.n_peer_chain = peer->n_chain;
+        r->authn.peer_digest = peer->digest;
     }
     enum authn_result result = authn_start(r->srv->authn, &r->authn);
     return result == AUTHN_WAIT ? STAGE_WAIT : finish(r, result);

@@ -1,6 +1,7 @@
 #include "api/selector.h"
 #include "apiserver/request.h"
 #include "apiserver/verbs.h"
+#include "base/log.h"
 
 /* Selectors narrow what is asked for (KEP-4601): a node may list the pods that run on it. One that cannot be read narrows nothing;
  * the request will be refused for it later. */
@@ -67,6 +68,11 @@ static enum stage_result finish(struct request *r, enum authz_result result)
 {
     if (result == AUTHZ_ALLOW) {
         return STAGE_DONE;
+    }
+    if (result == AUTHZ_NO_OPINION && r->authz.err.code == ERR_UNAVAILABLE) {
+        log_warning("apiserver: a request for %.*s could not be authorised: %s", STR_ARG(r->info.path), r->authz.err.msg);
+        status_internal(&r->status, &r->arena, "%s", r->authz.err.msg);
+        return STAGE_ERROR;
     }
     CLEANUP(buf_deinit) struct buf b;
     buf_init(&b, 64u << 10);

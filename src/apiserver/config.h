@@ -6,6 +6,23 @@
 #include "base/flags.h"
 #include "base/str.h"
 
+/* Authentication and authorisation beyond the first few flags; filled by auth-flags.c. Durations are milliseconds. */
+struct apiserver_auth_config {
+    bool bootstrap_tokens;      /* --enable-bootstrap-token-auth */
+    struct str jwks_uri;        /* --service-account-jwks-uri */
+    struct str webhook_config_file, webhook_version; /* --authentication-token-webhook-* */
+    int64_t webhook_ttl_ms;
+    struct str requestheader_client_ca_file;
+    struct flag_strings requestheader_allowed_names, requestheader_username_headers, requestheader_uid_headers,
+        requestheader_group_headers, requestheader_extra_prefixes;
+    struct str oidc_issuer_url, oidc_client_id, oidc_ca_file, oidc_username_claim, oidc_username_prefix, oidc_groups_claim,
+        oidc_groups_prefix;
+    struct flag_strings oidc_required_claims, oidc_signing_algs;
+    struct str policy_file;     /* --authorization-policy-file */
+    struct str authz_webhook_config_file, authz_webhook_version;
+    int64_t authz_webhook_allowed_ttl_ms, authz_webhook_denied_ttl_ms;
+};
+
 struct apiserver_config {
     struct str store;    /* "memory" or "sqlite" */
     struct str data_dir; /* sqlite: where coracle.db lies */
@@ -18,15 +35,15 @@ struct apiserver_config {
     struct str client_ca_file, token_auth_file;
     struct flag_strings service_account_key_files, service_account_issuers, api_audiences;
     struct str service_account_signing_key_file;
-    bool extend_token_expiration;
-    int64_t max_token_expiration_s;
+    bool extend_token_expiration, service_account_lookup;
+    int64_t max_token_expiration_ms; /* 0: none */
     bool anonymous_auth;
     struct flag_strings authorization_modes;
     struct str enable_admission_plugins, disable_admission_plugins;
     struct str kubelet_client_certificate, kubelet_client_key, kubelet_certificate_authority;
     struct str kubelet_preferred_address_types;
     int64_t event_ttl_s;
-    struct str requestheader_client_ca_file;
+    struct apiserver_auth_config auth;
 };
 
 /* Defaults as upstream's; for tests and as the base of flags. */

@@ -19,6 +19,7 @@
 #include "store/watch-cache.h"
 
 struct authn_chain;
+struct client;
 struct authz_chain;
 struct rbac;
 struct node_graph;
@@ -76,6 +77,7 @@ struct apiserver {
     struct pki_key *sa_key;         /* signs service-account tokens; NULL: none */
     struct jwt_keyset *sa_keys;     /* served as JWKS */
     struct sa_lookup sa_lookup;     /* tokens are checked against live objects */
+    struct client *authn_webhook, *authz_webhook; /* asked by reviews; NULL: not configured */
     struct service_alloc *services; /* cluster IPs and node ports */
     struct kubelet_pool *kubelets;  /* connections to kubelets; made when first needed */
 

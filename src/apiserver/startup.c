@@ -7,6 +7,7 @@
 #include "api/gen/core_v1.h"
 #include "api/gen/discovery_v1.h"
 #include "api/gen/rbac_v1.h"
+#include "apiserver/auth-configmap.h"
 #include "apiserver/feeds.h"
 #include "apiserver/server.h"
 #include "apiserver/service-alloc.h"
@@ -220,31 +221,6 @@ static void kubernetes_service(struct startup *st)
     }
 }
 
-/* extension-apiserver-authentication: the CAs by which other API servers authenticate as this one does. */
-static void authentication_config(struct startup *st)
-{
-    struct apiserver *s = st->srv;
-    char path[4096];
-    struct err err = { 0 };
-    CLEANUP(buf_deinit) struct buf pem;
-    buf_init(&pem, 1u << 20);
-    struct core_v1_config_map *cm = arena_new(&st->arena, struct core_v1_config_map);
-    struct api_str_pair *data = arena_new_n(&st->arena, struct api_str_pair, 2);
-    if (!cm || !data || !str_to_cstr(s->cfg.client_ca_file, path, sizeof(path)) || path[0] == '\0') {
-        return;
-    }
-    if (!fs_read(path, 1u << 20, &pem, &err)) {
-        log_warning("apiserver: extension-apiserver-authentication is left out: %s", err.msg);
-        return;
-    }
-    data[0] = (struct api_str_pair){ .key = STR("client-ca-file"), .value = arena_str(&st->arena, buf_str(&pem)) };
-    cm->metadata.name = STR("extension-apiserver-authentication");
-    cm->metadata.namespace = STR("kube-system");
-    cm->data = data;
-    cm->n_data = 1;
-    ensure(st, STR_EMPTY, STR("configmaps"), cm, STORE_ABSENT);
-}
-
 static void work(struct startup *st)
 {
     st->pending++; /* this function's own */
@@ -252,7 +228,7 @@ static void work(struct startup *st)
     priority_classes(st);
     rbac_roles(st);
     kubernetes_service(st);
-    authentication_config(st);
+    auth_configmap_sync(st->srv);
     struct store_result ok = { .status = STORE_OK };
     on_written(st, &ok);
 }

@@ -117,7 +117,7 @@ enum stage_result stage_token_request(struct request *r)
     const struct flag_strings *audiences = r->srv->cfg.api_audiences.n ? &r->srv->cfg.api_audiences : &r->srv->cfg.service_account_issuers;
     struct sa_issuer issuer = { .key = r->srv->sa_key, .issuer = r->srv->cfg.service_account_issuers.items[0],
                                 .default_audiences = audiences->items, .n_default_audiences = audiences->n,
-                                .max_expiration_s = r->srv->cfg.max_token_expiration_s };
+                                .max_expiration_s = r->srv->cfg.max_token_expiration_ms / 1000 };
     struct sa_token_spec spec = { .namespace_ = sa->metadata.namespace, .name = sa->metadata.name, .uid = sa->metadata.uid,
                                   .audiences = t->spec.audiences, .n_audiences = t->spec.n_audiences, .now = time_floor_now_s(),
                                   .expiration_s = t->spec.expiration_seconds };

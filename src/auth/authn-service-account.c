@@ -161,6 +161,7 @@ static enum authn_result service_account_authenticate(struct authn *self, struct
 const struct authn_ops authn_service_account_ops = {
     .name = "serviceaccount",
     .bearer = true,
+    .audiences = true,
     .open = service_account_open,
     .authenticate = service_account_authenticate,
     .reload = service_account_reload,

@@ -4,9 +4,12 @@
 
 #include "auth/authn.h"
 
+extern const struct authn_ops authn_requestheader_ops;
 extern const struct authn_ops authn_x509_ops;
 extern const struct authn_ops authn_token_file_ops;
 extern const struct authn_ops authn_service_account_ops;
+extern const struct authn_ops authn_bootstrap_ops;
+extern const struct authn_ops authn_oidc_ops;
 extern const struct authn_ops authn_webhook_ops;
 
 #endif

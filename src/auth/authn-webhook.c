@@ -6,24 +6,26 @@
 #include "auth/auth-cache.h"
 #include "auth/authn-table.h"
 #include "auth/limits.h"
+#include "auth/review-post.h"
 #include "base/list.h"
-#include "client/client.h"
 
 struct authn_webhook {
     struct authn authn;
-    struct client *client;
-    const struct api_resource *resource;
+    struct review_target target;
     struct auth_cache *cache;
     struct list reviews; /* under way */
     unsigned n_reviews;
     int64_t ttl_s;
+    struct arena arena;
+    struct str *audiences; /* of this server; none for those that leave them to the apiserver they ask */
+    size_t n_audiences;
 };
 
 struct review {
     struct list link;
     struct authn_webhook *owner;
     struct authn_request *r;
-    struct client_call *call;
+    struct review_post *post;
     uint8_t digest[32];
 };
 
@@ -42,10 +44,10 @@ static bool webhook_open(const struct authn_config *cfg, struct authn **ret, str
         *ret = NULL;
         return true;
     }
-    const struct api_resource *res =
-        api_resource_find(STR("authentication.k8s.io"), STR("v1"), STR("tokenreviews"));
-    if (!res) {
-        return err_set(err, ERR_INTERNAL, "the schema has no tokenreviews");
+    struct review_target target;
+    if (!review_target_init(&target, cfg->review_client, "authentication.k8s.io", "tokenreviews", cfg->review_webhook, cfg->review_version,
+                            err)) {
+        return false;
     }
     struct authn_webhook *w = calloc(1, sizeof(*w));
     if (!w) {
@@ -53,11 +55,18 @@ static bool webhook_open(const struct authn_config *cfg, struct authn **ret, str
     }
     *w = (struct authn_webhook){
         .authn = { &authn_webhook_ops },
-        .client = cfg->review_client,
-        .resource = res,
+        .target = target,
         .cache = auth_cache_new(),
-        .ttl_s = cfg->review_ttl_s ? cfg->review_ttl_s : AUTH_REVIEW_TTL_S,
+        .ttl_s = cfg->review_ttl_s == AUTH_TTL_NONE ? 0 : cfg->review_ttl_s ? cfg->review_ttl_s : AUTH_REVIEW_TTL_S,
     };
+    arena_init(&w->arena, ARENA_NO_BUDGET);
+    bool own = cfg->n_api_audiences > 0;
+    const struct str *audiences = own ? cfg->api_audiences : cfg->service_account_issuers;
+    w->n_audiences = cfg->review_webhook ? (own ? cfg->n_api_audiences : cfg->n_service_account_issuers) : 0;
+    w->audiences = arena_new_n(&w->arena, struct str, w->n_audiences + 1);
+    for (size_t i = 0; i < w->n_audiences; i++) {
+        w->audiences[i] = arena_str(&w->arena, audiences[i]);
+    }
     list_init(&w->reviews);
     *ret = &w->authn;
     return true;
@@ -67,10 +76,11 @@ static void webhook_free(struct authn *self)
 {
     struct authn_webhook *w = CONTAINER_OF(self, struct authn_webhook, authn);
     LIST_FOREACH (&w->reviews, struct review, link, v) {
-        client_cancel(v->call);
+        review_post_cancel(v->post);
         review_free(v);
     }
     auth_cache_free(w->cache);
+    arena_deinit(&w->arena);
     free(w);
 }
 
@@ -78,7 +88,7 @@ static void webhook_cancel(struct authn *self, struct authn_request *r)
 {
     struct review *v = r->wait_data;
     (void)self;
-    client_cancel(v->call);
+    review_post_cancel(v->post);
     review_free(v);
 }
 
@@ -108,35 +118,43 @@ static bool user_of(const struct authentication_v1_user_info *info, struct arena
     return auth_user_copy(ret, &u, a);
 }
 
-/* Does the answer hold an audience that was asked for? Where none were asked for, whatever the server takes is meant. */
-static bool take_audiences(struct authn_request *r, const struct authentication_v1_token_review_status *s)
+static bool is_one_of(const struct str *list, size_t n, struct str s)
 {
-    r->ret_audiences = arena_new_n(r->arena, struct str, r->n_audiences + 1);
-    r->n_ret_audiences = 0;
-    for (size_t i = 0; r->ret_audiences && i < r->n_audiences; i++) {
-        for (size_t k = 0; k < s->n_audiences; k++) {
-            if (str_eq(r->audiences[i], s->audiences[k])) {
-                r->ret_audiences[r->n_ret_audiences++] = r->audiences[i];
-                break;
-            }
+    for (size_t i = 0; i < n; i++) {
+        if (str_eq(list[i], s)) {
+            return true;
         }
     }
-    return r->n_audiences == 0 || r->n_ret_audiences > 0;
+    return false;
 }
 
-static enum authn_result judge(struct review *v, const struct client_answer *answer)
+/* Does the answer hold an audience that was asked for? A webhook that knows none speaks for this server's own. Where none were asked
+ * for, whatever the server takes is meant. */
+static bool take_audiences(const struct authn_webhook *w, struct authn_request *r, const struct authentication_v1_token_review_status *s)
+{
+    bool silent = w->target.webhook && s->n_audiences == 0;
+    const struct str *got = silent ? w->audiences : s->audiences;
+    size_t n_got = silent ? w->n_audiences : s->n_audiences;
+    const struct str *want = r->n_audiences ? r->audiences : w->audiences;
+    size_t n_want = r->n_audiences ? r->n_audiences : w->n_audiences;
+    r->ret_audiences = arena_new_n(r->arena, struct str, n_want + 1);
+    r->n_ret_audiences = 0;
+    for (size_t i = 0; r->ret_audiences && i < n_want; i++) {
+        if (is_one_of(got, n_got, want[i])) {
+            r->ret_audiences[r->n_ret_audiences++] = want[i];
+        }
+    }
+    return n_want == 0 || r->n_ret_audiences > 0;
+}
+
+static enum authn_result judge(struct review *v, const struct authentication_v1_token_review *t, const struct err *err)
 {
     struct authn_request *r = v->r;
-    if (answer->err) {
-        (void)err_set(&r->err, ERR_UNAUTHORIZED, "the apiserver could not be asked about a token: %s",
-                      answer->err->msg);
+    if (!t) {
+        (void)err_set(&r->err, ERR_UNAUTHORIZED, "the %s could not be asked about a token: %s",
+                      v->owner->target.webhook ? "webhook" : "apiserver", err->msg);
         return AUTHN_FAILED;
     }
-    if (!answer->object || answer->type != &authentication_v1_token_review_type) {
-        (void)err_set(&r->err, ERR_UNAUTHORIZED, "the apiserver answered something else than a TokenReview");
-        return AUTHN_FAILED;
-    }
-    const struct authentication_v1_token_review *t = answer->object;
     if (!t->status.authenticated) {
         if (str_empty(t->status.error)) {
             return AUTHN_NONE;
@@ -144,7 +162,7 @@ static enum authn_result judge(struct review *v, const struct client_answer *ans
         (void)err_set(&r->err, ERR_UNAUTHORIZED, "%.*s", STR_ARG(t->status.error));
         return AUTHN_FAILED;
     }
-    if (str_empty(t->status.user.username) || !take_audiences(r, &t->status)) {
+    if (str_empty(t->status.user.username) || !take_audiences(v->owner, r, &t->status)) {
         (void)err_set(&r->err, ERR_UNAUTHORIZED, "the token is for other audiences, or for nobody");
         return AUTHN_FAILED;
     }
@@ -157,11 +175,11 @@ static enum authn_result judge(struct review *v, const struct client_answer *ans
     return AUTHN_OK;
 }
 
-static void on_answer(void *data, const struct client_answer *answer)
+static void on_answer(void *data, const void *object, const struct err *err)
 {
     struct review *v = data;
     struct authn_request *r = v->r;
-    enum authn_result result = judge(v, answer);
+    enum authn_result result = judge(v, object, err);
     review_free(v);
     authn_resume(r, result);
 }
@@ -205,30 +223,36 @@ static enum authn_result webhook_authenticate(struct authn *self, struct authn_r
         (void)err_set(&r->err, ERR_UNAUTHORIZED, "too many tokens are being reviewed, %d at once", AUTH_MAX_REVIEWS);
         return AUTHN_FAILED;
     }
-    struct str *audiences = arena_new_n(r->arena, struct str, r->n_audiences + 1);
+    const struct str *want = r->n_audiences ? r->audiences : w->audiences;
+    size_t n_want = r->n_audiences ? r->n_audiences : w->n_audiences;
+    struct str *audiences = arena_new_n(r->arena, struct str, n_want + 1);
     struct review *v = calloc(1, sizeof(*v));
     if (!v || !audiences) {
         abort();
     }
-    for (size_t i = 0; i < r->n_audiences; i++) {
-        audiences[i] = r->audiences[i];
+    for (size_t i = 0; i < n_want; i++) {
+        audiences[i] = want[i];
     }
     *v = (struct review){ .owner = w, .r = r };
     memcpy(v->digest, digest, sizeof(digest));
+    struct authentication_v1_token_review t = {
+        .spec = { .token = r->token, .audiences = audiences, .n_audiences = n_want },
+    };
+    v->post = review_post_start(&w->target, &t, on_answer, v, &r->err);
+    if (!v->post) {
+        free(v);
+        return AUTHN_FAILED;
+    }
     list_push_back(&w->reviews, &v->link);
     w->n_reviews++;
     r->wait_data = v;
-    struct authentication_v1_token_review t = {
-        .spec = { .token = r->token, .audiences = audiences, .n_audiences = r->n_audiences },
-    };
-    struct client_target target = { .resource = w->resource, .timeout_ms = AUTH_REVIEW_TIMEOUT_MS };
-    v->call = client_create(w->client, &target, NULL, &t, on_answer, v);
     return AUTHN_WAIT;
 }
 
 const struct authn_ops authn_webhook_ops = {
     .name = "webhook",
     .bearer = true,
+    .audiences = true,
     .open = webhook_open,
     .authenticate = webhook_authenticate,
     .cancel = webhook_cancel,

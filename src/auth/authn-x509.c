@@ -128,7 +128,11 @@ static enum authn_result x509_authenticate(struct authn *self, struct authn_requ
                       PKI_MAX_CHAIN);
         return AUTHN_FAILED;
     }
-    auth_cache_digest(r->peer_chain, r->n_peer_chain, digest);
+    if (r->peer_digest) {
+        memcpy(digest, r->peer_digest, sizeof(digest));
+    } else {
+        auth_cache_digest(r->peer_chain, r->n_peer_chain, digest);
+    }
     const struct auth_user *known = auth_cache_get(x->cache, digest, r->now, NULL, NULL, NULL);
     if (known && auth_user_copy(&r->user, known, r->arena)) {
         return AUTHN_OK;

@@ -13,6 +13,8 @@ struct authn_chain {
     bool anonymous;
     struct str *anonymous_paths;
     size_t n_anonymous_paths;
+    struct str *audiences; /* the server's own */
+    size_t n_audiences;
     struct arena arena; /* of the configuration */
 };
 
@@ -41,6 +43,13 @@ struct authn_chain *authn_chain_new(const struct authn_config *cfg, struct err *
     c->anonymous_paths = arena_new_n(&c->arena, struct str, cfg->n_anonymous_paths + 1);
     for (size_t i = 0; i < cfg->n_anonymous_paths; i++) {
         c->anonymous_paths[i] = arena_str(&c->arena, cfg->anonymous_paths[i]);
+    }
+    bool own = cfg->n_api_audiences > 0;
+    const struct str *audiences = own ? cfg->api_audiences : cfg->service_account_issuers;
+    c->n_audiences = own ? cfg->n_api_audiences : cfg->n_service_account_issuers;
+    c->audiences = arena_new_n(&c->arena, struct str, c->n_audiences + 1);
+    for (size_t i = 0; i < c->n_audiences; i++) {
+        c->audiences[i] = arena_str(&c->arena, audiences[i]);
     }
     for (size_t i = 0; authn_table[i]; i++) {
         struct authn *a = NULL;
@@ -78,6 +87,16 @@ bool authn_chain_reload(struct authn_chain *c, struct err *err)
     }
     auth_cache_clear(c->tokens);
     return ok;
+}
+
+bool authn_is_credential_header(const struct authn_chain *c, struct str name)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->list[i]->ops->believes && c->list[i]->ops->believes(c->list[i], name)) {
+            return true;
+        }
+    }
+    return str_eq(name, STR("authorization")) || str_starts(name, STR("impersonate-"));
 }
 
 /* ---- the token of a request ---- */
@@ -166,6 +185,25 @@ static void remember_token(struct authn_request *r)
                    r->authenticator, r->ret_audiences, r->n_ret_audiences);
 }
 
+/* Tokens that name no audience are for this server's own. False: the question is about other ones. */
+static bool own_audiences(struct authn_request *r, struct str **ret, size_t *ret_n)
+{
+    const struct authn_chain *c = r->chain;
+    struct str *list = arena_new_n(r->arena, struct str, r->n_audiences + 1);
+    size_t n = 0;
+    for (size_t i = 0; list && i < r->n_audiences; i++) {
+        for (size_t j = 0; j < c->n_audiences; j++) {
+            if (str_eq(r->audiences[i], c->audiences[j])) {
+                list[n++] = r->audiences[i];
+                break;
+            }
+        }
+    }
+    *ret = list;
+    *ret_n = n;
+    return n > 0;
+}
+
 static void note_failure(struct authn_request *r, const char *msg)
 {
     struct str joined = r->n_failures == 0
@@ -223,6 +261,12 @@ static bool take_answer(struct authn_request *r, enum authn_result result, enum 
     const struct authn *a = r->chain->list[r->next];
     if (result == AUTHN_OK) {
         r->authenticator = str_c(a->ops->name);
+        if (a->ops->bearer && !a->ops->audiences) {
+            r->n_ret_audiences = 0;
+            if (r->n_audiences > 0) {
+                (void)own_audiences(r, &r->ret_audiences, &r->n_ret_audiences);
+            }
+        }
         if (a->ops->bearer) {
             remember_token(r);
         }
@@ -242,6 +286,11 @@ static enum authn_result run(struct authn_request *r, bool tokens_only)
     while (r->next < r->chain->n) {
         struct authn *a = r->chain->list[r->next];
         if (a->ops->bearer ? !r->token.ptr : tokens_only) {
+            r->next++;
+            continue;
+        }
+        if (a->ops->bearer && !a->ops->audiences && r->n_audiences > 0 &&
+            !own_audiences(r, &r->ret_audiences, &r->n_ret_audiences)) {
             r->next++;
             continue;
         }

@@ -21,6 +21,9 @@
 
 struct authn;
 struct client;
+struct core_v1_secret;
+struct http_headers;
+struct loop;
 struct authn_chain;
 struct authn_request;
 struct sa_lookup;
@@ -34,9 +37,8 @@ struct authn_request {
     struct str ws_protocols;   /* Sec-WebSocket-Protocol, joined by commas; browsers send their token in it */
     const struct str *peer_chain; /* client certificates in DER, leaf first; as the peer sent them, verified here */
     size_t n_peer_chain;
-    /* The value of any other header, absent if there is none (request-header authentication). May be NULL. */
-    struct str (*header)(void *ctx, struct str name, size_t index);
-    void *header_ctx;
+    const uint8_t *peer_digest; /* 32 bytes that stand for peer_chain, computed once per connection; NULL: computed when needed */
+    const struct http_headers *headers; /* all headers, names in lower case (request-header authentication). NULL: none */
     int64_t now;               /* seconds since 1970 */
     const struct str *audiences; /* a token must be for one of them (TokenReview); n 0: the server's own */
     size_t n_audiences;
@@ -62,6 +64,37 @@ struct authn_request {
     void *wait_data;           /* of the authenticator that waits */
 };
 
+/* Front proxies that say who is asking (--requestheader-*). Not configured without a CA file. */
+struct authn_requestheader_config {
+    const char *client_ca_file;     /* --requestheader-client-ca-file */
+    const struct str *allowed_names; /* common names of its certificates; n 0: any that the CA signed */
+    size_t n_allowed_names;
+    const struct str *username_headers, *uid_headers, *group_headers, *extra_prefixes;
+    size_t n_username_headers, n_uid_headers, n_group_headers, n_extra_prefixes;
+};
+
+/* An OpenID Connect issuer (--oidc-*). Not configured without issuer_url. */
+struct authn_oidc_config {
+    struct str issuer_url, client_id;
+    const char *ca_file;             /* NULL: the system's CAs */
+    struct str username_claim;       /* empty: "sub" */
+    struct str username_prefix;      /* empty: issuer_url and '#', none for the claim "email"; "-": none */
+    struct str groups_claim, groups_prefix;
+    const struct str *required_claims; /* "key=value" */
+    size_t n_required_claims;
+    const struct str *signing_algs;  /* none: RS256 */
+    size_t n_signing_algs;
+};
+
+/* Looks up a bootstrap token's Secret in kube-system by its name; NULL when there is none. Lives in the arena. */
+struct authn_bootstrap_lookup {
+    void *ctx;
+    const struct core_v1_secret *(*get)(void *ctx, struct str name, struct arena *a);
+};
+
+/* Times to live: 0 is the default, this one is none at all. */
+#define AUTH_TTL_NONE UINT32_MAX
+
 /* What the server was started with. Strings are borrowed while authn_chain_new() runs; empty means not configured. */
 struct authn_config {
     const char *client_ca_file;       /* --client-ca-file */
@@ -71,13 +104,21 @@ struct authn_config {
     size_t n_service_account_key_files;
     const struct str *service_account_issuers;    /* --service-account-issuer */
     size_t n_service_account_issuers;
-    const struct str *api_audiences;              /* --api-audiences; none: the issuers */
+    const struct str *api_audiences;              /* --api-audiences, for all kinds of tokens; none: the issuers */
     size_t n_api_audiences;
     const struct sa_lookup *sa_lookup;            /* checks against live objects; NULL: no look-up */
     /* Asks an apiserver about tokens that nobody here knows (TokenReview): --authentication-token-webhook of the kubelet. The client
      * must outlive the chain. NULL: not configured. */
     struct client *review_client;
     uint32_t review_ttl_s;                        /* --authentication-token-webhook-cache-ttl; 0: two minutes */
+    /* The same of a webhook (--authentication-token-webhook-config-file): the review is posted to the client's own URL, in the version
+     * "v1" or "v1beta1". */
+    bool review_webhook;
+    struct str review_version;
+    struct loop *loop;                            /* needed by OIDC */
+    struct authn_requestheader_config requestheader;
+    struct authn_oidc_config oidc;
+    const struct authn_bootstrap_lookup *bootstrap_lookup; /* --enable-bootstrap-token-auth; NULL: not configured */
     bool anonymous;                               /* --anonymous-auth */
     const struct str *anonymous_paths;            /* AuthenticationConfiguration anonymous.conditions; none: all paths */
     size_t n_anonymous_paths;
@@ -86,6 +127,9 @@ struct authn_config {
 struct authn_ops {
     const char *name; /* "x509", as in the metrics of kube-apiserver */
     bool bearer;      /* looks at r->token: skipped when there is none */
+    /* With 'bearer': knows audiences and fills ret_audiences itself. The others' tokens are for the server's own audiences, and are
+     * not looked at when somebody asks for other ones. */
+    bool audiences;
     /* Makes the authenticator if the configuration asks for it. True with '*ret' NULL: not configured. */
     bool (*open)(const struct authn_config *cfg, struct authn **ret, struct err *err);
     enum authn_result (*authenticate)(struct authn *self, struct authn_request *r);
@@ -93,6 +137,8 @@ struct authn_ops {
     bool (*reload)(struct authn *self, struct err *err);
     /* Forgets a request that waits. NULL for those that never wait. */
     void (*cancel)(struct authn *self, struct authn_request *r);
+    /* Does it believe this header? May be NULL. */
+    bool (*believes)(const struct authn *self, struct str header);
     void (*free)(struct authn *self);
 };
 
@@ -116,6 +162,8 @@ MUST_CHECK enum authn_result authn_start(struct authn_chain *c, struct authn_req
 /* By an authenticator that answered AUTHN_WAIT: goes on with the chain and, at its end, calls r->done. */
 void authn_resume(struct authn_request *r, enum authn_result result);
 void authn_cancel(struct authn_request *r);
+/* Is the header one that this chain believes (front proxies' headers)? Such headers go no further than this server. Lower case. */
+bool authn_is_credential_header(const struct authn_chain *c, struct str name);
 /* For TokenReview: authenticates a bare token with the token authenticators alone. */
 MUST_CHECK enum authn_result authn_start_token(struct authn_chain *c, struct authn_request *r, struct str token);
 

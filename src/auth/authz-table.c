@@ -6,6 +6,7 @@ const struct authz_ops *const authz_table[] = {
     &authz_always_deny_ops,
     &authz_node_ops,
     &authz_rbac_ops,
+    &authz_abac_ops,
     &authz_webhook_ops,
     NULL,
 };

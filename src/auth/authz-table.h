@@ -8,6 +8,7 @@ extern const struct authz_ops authz_always_allow_ops;
 extern const struct authz_ops authz_always_deny_ops;
 extern const struct authz_ops authz_rbac_ops;
 extern const struct authz_ops authz_node_ops;
+extern const struct authz_ops authz_abac_ops;
 extern const struct authz_ops authz_webhook_ops;
 
 #endif

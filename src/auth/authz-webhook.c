@@ -7,8 +7,9 @@
 #include "auth/authz-table.h"
 #include "auth/limits.h"
 #include "base/clock.h"
+#include "auth/authn.h"
+#include "auth/review-post.h"
 #include "base/list.h"
-#include "client/client.h"
 
 struct decision {
     uint8_t digest[32];
@@ -18,8 +19,7 @@ struct decision {
 
 struct authz_webhook {
     struct authz authz;
-    struct client *client;
-    const struct api_resource *resource;
+    struct review_target target;
     struct list reviews; /* under way */
     unsigned n_reviews;
     uint64_t allowed_ttl_ms, denied_ttl_ms;
@@ -30,7 +30,7 @@ struct review {
     struct list link;
     struct authz_webhook *owner;
     struct authz_request *r;
-    struct client_call *call;
+    struct review_post *post;
     uint8_t digest[32];
 };
 
@@ -43,22 +43,29 @@ static void review_free(struct review *v)
 
 /* ---- lifecycle ---- */
 
+static uint64_t ttl_ms(uint32_t s, uint32_t fallback)
+{
+    return s == AUTH_TTL_NONE ? 0 : 1000ull * (s ? s : fallback);
+}
+
 static bool webhook_open(const struct authz_config *cfg, struct authz **ret, struct err *err)
 {
-    const struct api_resource *res =
-        api_resource_find(STR("authorization.k8s.io"), STR("v1"), STR("subjectaccessreviews"));
-    if (!cfg->review_client || !res) {
-        return err_set(err, ERR_INVALID, "authorization-mode Webhook needs an apiserver to ask (a kubeconfig)");
+    struct review_target target;
+    if (!cfg->review_client) {
+        return err_set(err, ERR_INVALID, "authorization-mode Webhook needs somebody to ask (a kubeconfig)");
+    }
+    if (!review_target_init(&target, cfg->review_client, "authorization.k8s.io", "subjectaccessreviews", cfg->review_webhook,
+                            cfg->review_version, err)) {
+        return false;
     }
     struct authz_webhook *w = calloc(1, sizeof(*w));
     if (!w) {
         abort();
     }
     w->authz.ops = &authz_webhook_ops;
-    w->client = cfg->review_client;
-    w->resource = res;
-    w->allowed_ttl_ms = 1000ull * (cfg->review_allowed_ttl_s ? cfg->review_allowed_ttl_s : AUTH_REVIEW_ALLOWED_TTL_S);
-    w->denied_ttl_ms = 1000ull * (cfg->review_denied_ttl_s ? cfg->review_denied_ttl_s : AUTH_REVIEW_DENIED_TTL_S);
+    w->target = target;
+    w->allowed_ttl_ms = ttl_ms(cfg->review_allowed_ttl_s, AUTH_REVIEW_ALLOWED_TTL_S);
+    w->denied_ttl_ms = ttl_ms(cfg->review_denied_ttl_s, AUTH_REVIEW_DENIED_TTL_S);
     list_init(&w->reviews);
     *ret = &w->authz;
     return true;
@@ -68,7 +75,7 @@ static void webhook_free(struct authz *self)
 {
     struct authz_webhook *w = CONTAINER_OF(self, struct authz_webhook, authz);
     LIST_FOREACH (&w->reviews, struct review, link, v) {
-        client_cancel(v->call);
+        review_post_cancel(v->post);
         review_free(v);
     }
     free(w);
@@ -78,7 +85,7 @@ static void webhook_cancel(struct authz *self, struct authz_request *r)
 {
     struct review *v = r->wait_data;
     (void)self;
-    client_cancel(v->call);
+    review_post_cancel(v->post);
     review_free(v);
 }
 
@@ -139,16 +146,15 @@ static void remember(struct authz_webhook *w, const uint8_t digest[32], enum aut
 
 /* ---- the answer ---- */
 
-static enum authz_result judge(struct review *v, const struct client_answer *answer)
+static enum authz_result judge(struct review *v, const struct authorization_v1_subject_access_review *s, const struct err *err)
 {
     struct authz_request *r = v->r;
-    if (answer->err || !answer->object || answer->type != &authorization_v1_subject_access_review_type) {
-        (void)err_set(&r->err, ERR_UNAVAILABLE, "the apiserver could not be asked for the right: %s",
-                      answer->err ? answer->err->msg : "it answered something else");
-        r->reason = STR("the apiserver could not be asked for the right");
+    if (!s) {
+        const char *who = v->owner->target.webhook ? "webhook" : "apiserver";
+        (void)err_set(&r->err, ERR_UNAVAILABLE, "the %s could not be asked for the right: %s", who, err->msg);
+        r->reason = arena_printf(r->arena, "the %s could not be asked for the right", who);
         return AUTHZ_NO_OPINION;
     }
-    const struct authorization_v1_subject_access_review *s = answer->object;
     enum authz_result result =
         s->status.allowed && !s->status.denied ? AUTHZ_ALLOW : s->status.denied ? AUTHZ_DENY : AUTHZ_NO_OPINION;
     r->reason = arena_str(r->arena, s->status.reason);
@@ -156,11 +162,11 @@ static enum authz_result judge(struct review *v, const struct client_answer *ans
     return result;
 }
 
-static void on_answer(void *data, const struct client_answer *answer)
+static void on_answer(void *data, const void *object, const struct err *err)
 {
     struct review *v = data;
     struct authz_request *r = v->r;
-    enum authz_result result = judge(v, answer);
+    enum authz_result result = judge(v, object, err);
     review_free(v);
     authz_resume(r, result);
 }
@@ -174,6 +180,45 @@ static struct str *copy_strs(struct arena *a, const struct str *src, size_t n)
         dst[i] = src[i];
     }
     return dst;
+}
+
+/* Selectors narrow the question (KEP-4601). */
+static bool fill_fields(struct authz_request *r, struct authorization_v1_resource_attributes *ret)
+{
+    const struct authz_attributes *a = &r->attr;
+    ret->field_selector = arena_new(r->arena, struct authorization_v1_field_selector_attributes);
+    struct meta_v1_field_selector_requirement *list = arena_new_n(r->arena, struct meta_v1_field_selector_requirement, a->n_fields);
+    if (!ret->field_selector || !list) {
+        return false;
+    }
+    for (size_t i = 0; i < a->n_fields; i++) {
+        list[i] = (struct meta_v1_field_selector_requirement){
+            .key = a->fields[i].key, .operator = a->fields[i].op,
+            .values = copy_strs(r->arena, a->fields[i].values, a->fields[i].n_values), .n_values = a->fields[i].n_values,
+        };
+    }
+    ret->field_selector->requirements = list;
+    ret->field_selector->n_requirements = a->n_fields;
+    return true;
+}
+
+static bool fill_labels(struct authz_request *r, struct authorization_v1_resource_attributes *ret)
+{
+    const struct authz_attributes *a = &r->attr;
+    ret->label_selector = arena_new(r->arena, struct authorization_v1_label_selector_attributes);
+    struct meta_v1_label_selector_requirement *list = arena_new_n(r->arena, struct meta_v1_label_selector_requirement, a->n_labels);
+    if (!ret->label_selector || !list) {
+        return false;
+    }
+    for (size_t i = 0; i < a->n_labels; i++) {
+        list[i] = (struct meta_v1_label_selector_requirement){
+            .key = a->labels[i].key, .operator = a->labels[i].op,
+            .values = copy_strs(r->arena, a->labels[i].values, a->labels[i].n_values), .n_values = a->labels[i].n_values,
+        };
+    }
+    ret->label_selector->requirements = list;
+    ret->label_selector->n_requirements = a->n_labels;
+    return true;
 }
 
 /* Fills the body, borrowing from the request and its arena. */
@@ -222,7 +267,8 @@ static bool fill(struct authz_request *r, struct authorization_v1_subject_access
         .subresource = a->subresource,
         .name = a->name,
     };
-    return true;
+    return (a->n_fields == 0 || fill_fields(r, spec->resource_attributes)) &&
+           (a->n_labels == 0 || fill_labels(r, spec->resource_attributes));
 }
 
 static enum authz_result webhook_authorize(struct authz *self, struct authz_request *r)
@@ -243,11 +289,15 @@ static enum authz_result webhook_authorize(struct authz *self, struct authz_requ
     }
     *v = (struct review){ .owner = w, .r = r };
     memcpy(v->digest, digest, sizeof(digest));
+    v->post = review_post_start(&w->target, &s, on_answer, v, &r->err);
+    if (!v->post) {
+        r->err.code = ERR_UNAVAILABLE;
+        free(v);
+        return AUTHZ_NO_OPINION;
+    }
     list_push_back(&w->reviews, &v->link);
     w->n_reviews++;
     r->wait_data = v;
-    struct client_target target = { .resource = w->resource, .timeout_ms = AUTH_REVIEW_TIMEOUT_MS };
-    v->call = client_create(w->client, &target, NULL, &s, on_answer, v);
     return AUTHZ_WAIT;
 }
 

@@ -1,5 +1,5 @@
 /*
- * Authorisation: may this user do that? Modes (AlwaysAllow, AlwaysDeny, Node, RBAC, Webhook, later ABAC) are asked in the order of
+ * Authorisation: may this user do that? Modes (AlwaysAllow, AlwaysDeny, Node, RBAC, ABAC, Webhook) are asked in the order of
  * --authorization-mode; the first that allows or denies decides; if all have no opinion the answer is no.
  *
  * Each mode is one file exporting one 'const struct authz_ops', listed in authz-table.c. Members of system:masters are allowed before
@@ -65,8 +65,12 @@ struct authz_config {
     struct node_graph *node_graph; /* needed by Node */
     /* Needed by Webhook: whom to ask by SubjectAccessReview (the kubelet: its apiserver). Must outlive the chain. */
     struct client *review_client;
+    /* The client is a webhook (--authorization-webhook-config-file): the review is posted to its own URL, in "v1" or "v1beta1". */
+    bool review_webhook;
+    struct str review_version;
+    const char *policy_file;       /* needed by ABAC: --authorization-policy-file */
     uint32_t review_allowed_ttl_s; /* --authorization-webhook-cache-authorized-ttl; 0: five minutes */
-    uint32_t review_denied_ttl_s;  /* --authorization-webhook-cache-unauthorized-ttl; 0: half a minute */
+    uint32_t review_denied_ttl_s;  /* --authorization-webhook-cache-unauthorized-ttl; 0: half a minute; AUTH_TTL_NONE of authn.h: none */
 };
 
 struct authz_ops {

@@ -17,6 +17,13 @@
 #define AUTH_MAX_REVIEWS 256
 /* How long an apiserver may take to answer one: the caller waits meanwhile. */
 #define AUTH_REVIEW_TIMEOUT_MS 10000
+/* A webhook that fails is asked this often in all, half a second apart and doubling: it may be restarting. */
+#define AUTH_WEBHOOK_TRIES 4
+#define AUTH_WEBHOOK_BACKOFF_MS 500u
+/* A review as posted (a token and audiences; a user with thousands of groups), and the answer with its decoded form. Larger: no answer. */
+#define AUTH_WEBHOOK_REVIEW (1u << 20)
+#define AUTH_WEBHOOK_ANSWER (1u << 20)
+#define AUTH_WEBHOOK_ARENA (8u << 20)
 /* Answers remembered: the kubelet's defaults for --authentication-token-webhook-cache-ttl and --authorization-webhook-cache-*. */
 #define AUTH_REVIEW_TTL_S 120
 #define AUTH_REVIEW_ALLOWED_TTL_S 300
@@ -33,6 +40,10 @@
 #define AUTH_CLOCK_LEEWAY_S 60
 /* Extra groups of one bootstrap token; kubeadm gives one. More makes the token useless. */
 #define BOOTSTRAP_MAX_GROUPS 64
+/* --authorization-policy-file: its size, a line (bufio.Scanner of the original takes no more), and its policies, looked at one by one. */
+#define ABAC_MAX_FILE (16u << 20)
+#define ABAC_MAX_LINE (64u << 10)
+#define ABAC_MAX_POLICIES 100000
 /* One RBAC object, copied. The API limits objects to 1.5 MB. */
 #define RBAC_MAX_OBJECT (4u << 20)
 /* Rules looked at when a role is checked for escalation: product of groups, resources, verbs and names. */

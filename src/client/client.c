@@ -744,6 +744,9 @@ struct client_call *client_raw(struct client *c, struct str method, struct str p
     buf_init(&target, 65536);
     buf_append(&target, c->prefix);
     buf_append(&target, path);
+    if (target.len == 0) {
+        buf_append_char(&target, '/');
+    }
     struct client_call *call = call_new(c, method, buf_str(&target), CALL_RAW, done, data);
     buf_deinit(&target);
     call_set_body(call, content_type, body);

@@ -99,8 +99,8 @@ struct client_delete_options {
 struct client_call *client_delete(struct client *c, const struct client_target *t,
                                   const struct client_delete_options *options, client_done_fn *done,
                                   void *data);
-/* A request by method and path with query ("/version"); body absent for none. The answer is not
- * decoded. */
+/* A request by method and path with query ("/version"); body absent for none. An empty path
+ * is the server's own URL (webhooks). The answer is not decoded. */
 struct client_call *client_raw(struct client *c, struct str method, struct str path,
                                struct str content_type, struct str body, client_done_fn *done,
                                void *data);

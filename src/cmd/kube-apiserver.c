@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "apiserver/auth-flags.h"
 #include "apiserver/server.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -22,8 +23,8 @@ struct options {
     struct apiserver_config cfg;
     struct str bind_address, tls_cert_file, tls_private_key_file, cert_dir, etcd_servers_text;
     struct flag_strings listen_fds, etcd_servers, enable_admission, disable_admission;
-    int64_t event_ttl_ms, max_token_ms;
-    bool enable_bootstrap_tokens, allow_privileged;
+    int64_t event_ttl_ms;
+    bool allow_privileged;
     struct str tls_min_version;
 };
 
@@ -47,22 +48,10 @@ static const struct flag store_flags[] = {
     FLAG_DURATION(struct options, event_ttl_ms, "event-ttl", "1h", "How long events are kept"),
 };
 
-static const struct flag auth_flags[] = {
-    FLAG_STRING(struct options, cfg.client_ca_file, "client-ca-file", "", "CAs of client certificates"),
-    FLAG_STRING(struct options, cfg.token_auth_file, "token-auth-file", "", "A file of static tokens"),
-    FLAG_BOOL(struct options, cfg.anonymous_auth, "anonymous-auth", "true", "Requests without credentials are system:anonymous"),
-    FLAG_ARRAY(struct options, cfg.service_account_key_files, "service-account-key-file", "", "Public keys that verify service-account tokens"),
-    FLAG_STRING(struct options, cfg.service_account_signing_key_file, "service-account-signing-key-file", "", "The key that signs service-account tokens"),
-    FLAG_ARRAY(struct options, cfg.service_account_issuers, "service-account-issuer", "https://kubernetes.default.svc.cluster.local", "Issuers of tokens; the first one signs"),
-    FLAG_STRINGS(struct options, cfg.api_audiences, "api-audiences", "", "Audiences of tokens; the issuers when empty"),
-    FLAG_BOOL(struct options, cfg.extend_token_expiration, "service-account-extend-token-expiration", "true", "Tokens of pods live longer than asked for, so that old clients survive"),
-    FLAG_DURATION(struct options, max_token_ms, "service-account-max-token-expiration", "0", "The longest life of an issued token"),
-    FLAG_STRINGS(struct options, cfg.authorization_modes, "authorization-mode", "AlwaysAllow", "Node, RBAC, AlwaysAllow, AlwaysDeny; asked in order"),
+static const struct flag admission_flags[] = {
     FLAG_STRINGS(struct options, enable_admission, "enable-admission-plugins", "", "Plugins besides the default ones"),
     FLAG_STRINGS(struct options, disable_admission, "disable-admission-plugins", "", "Default plugins that are left out"),
-    FLAG_BOOL(struct options, enable_bootstrap_tokens, "enable-bootstrap-token-auth", "false", "Secrets of type bootstrap.kubernetes.io/token authenticate"),
     FLAG_BOOL(struct options, allow_privileged, "allow-privileged", "true", "Privileged containers are allowed"),
-    FLAG_STRING(struct options, cfg.requestheader_client_ca_file, "requestheader-client-ca-file", "", "CAs of front proxies"),
 };
 
 static const struct flag cluster_flags[] = {
@@ -138,6 +127,10 @@ static bool load_tls(struct main_state *m, struct err *err)
         !read_text(o->cfg.client_ca_file, &ca, err)) {
         return false;
     }
+    buf_append_char(&ca, '\n'); /* certificates of both kinds are asked for; who believes which is the authenticators' matter */
+    if (!read_text(o->cfg.auth.requestheader_client_ca_file, &ca, err)) {
+        return false;
+    }
     if (cert.len == 0) {
         if (m->tls) {
             return true; /* a certificate of our own is made once */
@@ -148,7 +141,7 @@ static bool load_tls(struct main_state *m, struct err *err)
         log_warning("apiserver: no --tls-cert-file: serving with a self-signed certificate");
     }
     struct net_tls_server_config cfg = {
-        .identity = { .cert_pem = buf_str(&cert), .key_pem = buf_str(&key) }, .client_ca_pem = buf_str(&ca),
+        .identity = { .cert_pem = buf_str(&cert), .key_pem = buf_str(&key) }, .client_ca_pem = str_trim(buf_str(&ca)),
         .alpn = NET_ALPN_H1 | NET_ALPN_H2,
     };
     if (str_to_cstr(o->tls_min_version, min_version, sizeof(min_version)) && min_version[0]) {
@@ -265,8 +258,8 @@ static bool complete(struct options *o, struct err *err)
     if (o->etcd_servers.n > 0) {
         return err_set(err, ERR_INVALID, "--etcd-servers: this build keeps its objects in --store=sqlite or memory; it has no etcd back end");
     }
-    if (o->enable_bootstrap_tokens) {
-        log_warning("apiserver: --enable-bootstrap-token-auth: there is no bootstrap token authenticator here, such tokens are refused");
+    if (!apiserver_auth_validate(&o->cfg, err)) {
+        return false;
     }
     if (str_empty(o->cfg.advertise_address)) {
         bool any = str_eq_c(o->bind_address, "0.0.0.0") || str_eq_c(o->bind_address, "::");
@@ -275,7 +268,6 @@ static bool complete(struct options *o, struct err *err)
     o->cfg.enable_admission_plugins = joined(&o->enable_admission);
     o->cfg.disable_admission_plugins = joined(&o->disable_admission);
     o->cfg.event_ttl_s = o->event_ttl_ms / 1000;
-    o->cfg.max_token_expiration_s = o->max_token_ms / 1000;
     return true;
 }
 
@@ -343,7 +335,9 @@ int kube_apiserver_main(int argc, char **argv)
     const struct flag_section sections[] = {
         { "Secure serving", serving_flags, ARRAY_SIZE(serving_flags), &opt },
         { "Store", store_flags, ARRAY_SIZE(store_flags), &opt },
-        { "Authentication, authorization, admission", auth_flags, ARRAY_SIZE(auth_flags), &opt },
+        { "Authentication", apiserver_authentication_flags, apiserver_n_authentication_flags, &opt.cfg },
+        { "Authorization", apiserver_authorization_flags, apiserver_n_authorization_flags, &opt.cfg },
+        { "Admission", admission_flags, ARRAY_SIZE(admission_flags), &opt },
         { "Cluster", cluster_flags, ARRAY_SIZE(cluster_flags), &opt },
     };
     struct flag_program program = { "kube-apiserver", "Serves the Kubernetes API.", sections, ARRAY_SIZE(sections) };

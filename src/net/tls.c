@@ -2,6 +2,7 @@
 
 #include <limits.h>
 #include <openssl/err.h>
+#include <openssl/sha.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
@@ -145,6 +146,11 @@ static struct net_peer *peer_new(enum net_peer_state state, const char *reason, 
         }
         der[p->n_chain++] = str_n((const char *)bytes, (size_t)len);
     }
+    uint8_t parts[NET_MAX_CHAIN * SHA256_DIGEST_LENGTH];
+    for (size_t i = 0; i < p->n_chain; i++) {
+        SHA256((const unsigned char *)der[i].ptr, der[i].len, parts + i * SHA256_DIGEST_LENGTH);
+    }
+    SHA256(parts, p->n_chain * SHA256_DIGEST_LENGTH, p->digest);
     return p;
 }
 

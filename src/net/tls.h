@@ -30,6 +30,7 @@ struct net_peer {
     size_t n_chain;       /* leaf first. VERIFIED: the verified chain with its root; BAD: what was sent */
     struct str *chain;    /* DER */
     int64_t not_after;    /* leaf's expiry, seconds since 1970; 0 when unreadable */
+    uint8_t digest[32];   /* SHA-256 over the certificates' own digests: what was found out about the chain is remembered by it */
 };
 
 /* A certificate chain (leaf first) and its key, PEM, plus the server names it is for. */
