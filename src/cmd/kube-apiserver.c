@@ -182,7 +182,7 @@ static void watch_files(struct main_state *m)
 {
     const struct apiserver_config *c = &m->opt->cfg;
     const struct str files[] = { m->opt->tls_cert_file, m->opt->tls_private_key_file, c->client_ca_file, c->token_auth_file,
-                                 c->requestheader_client_ca_file, c->kubelet_client_certificate, c->kubelet_client_key,
+                                 c->auth.requestheader_client_ca_file, c->kubelet_client_certificate, c->kubelet_client_key,
                                  c->kubelet_certificate_authority };
     m->files = file_watch_new(m->loop, on_files, m);
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
