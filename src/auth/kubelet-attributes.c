@@ -32,6 +32,7 @@ size_t kubelet_attributes(const struct auth_user *user, struct str method, struc
     } paths[] = {
         { STR_INIT("/stats"), STR_INIT("stats"), false },
         { STR_INIT("/metrics"), STR_INIT("metrics"), false },
+        { STR_INIT("/paths"), STR_INIT("metrics"), false }, /* of ours: who is connected to whom */
         { STR_INIT("/logs"), STR_INIT("log"), false },
         { STR_INIT("/spec"), STR_INIT("spec"), false },
         { STR_INIT("/checkpoint"), STR_INIT("checkpoint"), false },

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/time-floor.h"
 #include "client/limits.h"
+#include "client/path-report.h"
 #include "net/file-watch.h"
 #include "net/http-client.h"
 #include "net/tls.h"
@@ -268,8 +269,22 @@ static bool connect_http(struct client *c, const struct client_config *config, s
         }
         learn_time(config->client_cert_pem);
     }
-    struct http_client_config h = { .host = host, .port = port, .tls = tls };
+    struct str address =
+        arena_printf(&c->strings, str_find_char(host, ':') >= 0 ? "[%.*s]:%u" : "%.*s:%u", STR_ARG(host), port);
+    struct net_path_spec what = {
+        .outgoing = true,
+        .peer = STR("kube-apiserver"),
+        .purpose = STR(PATH_PURPOSE_API),
+        .address = address,
+        .authn = config->client_cert_pem.len                     ? "client certificate"
+                 : config->token.len || config->token_file.len ? "token"
+                 : config->username.len                          ? "password"
+                                                                 : "nothing of its own",
+    };
+    struct net_path *path = net_path_get(c->loop, &what);
+    struct http_client_config h = { .host = host, .port = port, .tls = tls, .path = path };
     struct http_client *http = http_client_new(c->loop, &h, err);
+    net_path_unref(path);
     if (!http) {
         net_tls_client_unref(tls);
         return false;

@@ -215,6 +215,7 @@ static bool serve_health(struct component *c, struct err *err)
         .tls_private_key_file = c->options.tls_private_key_file,
         .client_ca_file = c->options.client_ca_file,
         .hostname = c->hostname,
+        .process = c->spec->name,
     };
     c->health = health_server_new(c->loop, &config, err);
     if (!c->health) {

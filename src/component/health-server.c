@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/time-floor.h"
+#include "client/path-report.h"
 #include "net/file-watch.h"
 #include "net/http-server.h"
 #include "pki/cert.h"
@@ -19,6 +20,8 @@
 #define SELF_SIGNED_AGAIN_MS ((uint64_t)SELF_SIGNED_DAYS * 86400000 * 2 / 3)
 
 struct health_server {
+    struct loop *loop;
+    const char *process;
     struct http_server *http;
     struct net_tls_server *tls;         /* NULL: plain */
     struct health_server_config config; /* texts are the caller's */
@@ -102,21 +105,36 @@ static bool peer_is_master(const struct http_request *r)
     return yes;
 }
 
-static void reply_metrics(struct http_stream *s)
+/* What is said to members of system:masters alone. */
+static bool master_asks(struct http_stream *s)
 {
     const struct http_request *r = http_stream_request(s);
     if (!r->peer || r->peer->state != NET_PEER_VERIFIED) {
         reply_line(s, 401, "a client certificate of the cluster's CA is needed\n");
-        return;
+        return false;
     }
     if (!peer_is_master(r)) {
-        reply_line(s, 403, "metrics are for members of system:masters\n");
-        return;
+        reply_line(s, 403, "this is for members of system:masters\n");
+        return false;
     }
+    return true;
+}
+
+static void reply_metrics(struct http_stream *s)
+{
     struct buf b;
     buf_init(&b, 16u << 20);
     metrics_write(&b);
     reply_text(s, 200, METRIC_CONTENT_TYPE, &b);
+    buf_deinit(&b);
+}
+
+static void reply_paths(const struct health_server *h, struct http_stream *s)
+{
+    struct buf b;
+    buf_init(&b, 4u << 20);
+    path_report_answer(h->loop, h->process, STR_NULL, STR_NULL, &b);
+    reply_text(s, 200, "application/json", &b);
     buf_deinit(&b);
 }
 
@@ -134,7 +152,13 @@ static void on_request(struct http_stream *s, void *arg)
                str_eq(t.path, STR("/readyz"))) {
         reply_health(h, s, &t);
     } else if (str_eq(t.path, STR("/metrics"))) {
-        reply_metrics(s);
+        if (master_asks(s)) {
+            reply_metrics(s);
+        }
+    } else if (str_eq(t.path, STR("/paths")) && h->process) {
+        if (master_asks(s)) {
+            reply_paths(h, s);
+        }
     } else {
         reply_line(s, 404, "404 page not found\n");
     }
@@ -254,6 +278,8 @@ struct health_server *health_server_new(struct loop *l, const struct health_serv
         abort();
     }
     h->config = *config;
+    h->loop = l;
+    h->process = config->process;
     struct http_server_config http = { .on_request = on_request, .arg = h };
     if (!net_addr_parse_ip(config->bind_address, config->port, &addr)) {
         err_set(err, ERR_BAD_REQUEST, "bind address \"%.*s\" is no IP address",
@@ -271,6 +297,10 @@ struct health_server *health_server_new(struct loop *l, const struct health_serv
     }
     if (fd >= 0 && h->tls) {
         watch_files(h, l);
+    }
+    if (fd >= 0) {
+        http_server_describe(h->http, fd, PATH_PURPOSE_HEALTH, config->client_ca_file.len ? "x509 for more than health" : "nobody",
+                             config->client_ca_file.len ? "system:masters for more than health" : "health only");
     }
     return fd < 0 ? health_server_free(h) : h;
 }

@@ -25,6 +25,7 @@ struct health_server_config {
         tls_private_key_file;  /* empty: a self-signed certificate made for this process */
     struct str client_ca_file; /* empty: nobody is authenticated */
     const char *hostname;
+    const char *process; /* "kube-scheduler": its name in /paths; NULL: /paths is not served */
 };
 
 MUST_CHECK struct health_server *

@@ -6,6 +6,7 @@
 #include "api/decode-pb.h"
 #include "api/encode-pb.h"
 #include "base/arena.h"
+#include "client/path-report.h"
 #include "kubelet/limits.h"
 #include "net/grpc.h"
 
@@ -118,10 +119,14 @@ struct runtime *runtime_cri_new(struct loop *l, struct str endpoint, struct err 
     if (!cri) {
         abort();
     }
-    const struct grpc_config config = { .unix_path = path };
+    const struct net_path_spec what = { .outgoing = true, .peer = STR("container runtime"), .purpose = STR(PATH_PURPOSE_CRI), .address = str_c(path),
+                                        .authn = "file permissions", .authz = "file permissions" };
+    struct net_path *net_path = net_path_get(l, &what);
+    const struct grpc_config config = { .unix_path = path, .path = net_path };
     cri->base.ops = &ops;
     cri->loop = l;
     list_init(&cri->calls);
     cri->grpc = grpc_client_new(l, &config);
+    net_path_unref(net_path);
     return &cri->base;
 }

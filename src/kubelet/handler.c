@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "client/path-report.h"
 #include "net/dial.h"
 #include "net/http-client.h"
 
@@ -207,13 +208,17 @@ static const struct http_call_ops http_ops = { .on_response = on_response, .on_b
 static bool open_client(struct handler *h, struct str host, uint16_t port, bool tls, enum http_client_protocol protocol)
 {
     struct err err = { 0 };
-    struct http_client_config config = { .host = host, .port = port, .protocol = protocol };
+    struct loop *loop = h->c->pod->k->loop;
+    const struct net_path_spec what = { .outgoing = true, .peer = STR("pods"), .purpose = STR(PATH_PURPOSE_PROBE) };
+    struct net_path *path = net_path_get(loop, &what);
+    struct http_client_config config = { .host = host, .port = port, .protocol = protocol, .path = path };
     if (tls) {
         /* Probes do not verify the container's certificate (API documentation of httpGet.scheme). */
         const struct net_tls_client_config t = { .insecure_skip_verify = true, .alpn = NET_ALPN_H1 | NET_ALPN_H2 };
         config.tls = net_tls_client_new(&t, &err);
     }
-    h->http = tls && !config.tls ? NULL : http_client_new(h->c->pod->k->loop, &config, &err);
+    h->http = tls && !config.tls ? NULL : http_client_new(loop, &config, &err);
+    net_path_unref(path);
     net_tls_client_unref(config.tls);
     if (!h->http) {
         say(h, str_c(err.msg));

@@ -51,6 +51,9 @@ void core_request_free(struct core_request *r)
         authz_cancel(&r->authz);
     }
     runtime_cancel(r->k->rt, r->call);
+    (void)http_call_cancel(r->proxy_call);
+    http_client_free(r->proxy);
+    buf_deinit(&r->proxy_report);
     arena_deinit(&r->a);
     free(r);
 }
@@ -481,6 +484,8 @@ static void dispatch(struct core_request *r)
         do_pods(r, true);
     } else if (str_eq_c(first, "healthz") && get) {
         do_healthz(r);
+    } else if (str_eq_c(first, "paths") && t->n_segments == 1 && get) {
+        paths_report(r);
     } else if (str_eq_c(first, "configz") && get) {
         do_configz(r);
     } else if (str_eq_c(first, "stats") && t->n_segments == 2 && str_eq_c(t->segments[1], "summary") && get) {
@@ -721,6 +726,21 @@ static void on_reload(void *arg)
     loop_timer_start(&s->reload, 60000);
 }
 
+/* For `coracle paths`. Live as long as the process. */
+static const char *core_authn_words(const struct kubelet *k)
+{
+    static char words[64];
+    snprintf(words, sizeof(words), "%s%s%s", k->cfg->client_ca_file.len ? "x509 " : "", k->cfg->token_webhook ? "tokens " : "",
+             k->cfg->anonymous_auth ? "anonymous " : "");
+    words[strlen(words) - (words[0] ? 1 : 0)] = 0;
+    return words[0] ? words : "nobody";
+}
+
+static const char *core_authz_words(const struct kubelet *k)
+{
+    return str_eq_c(k->cfg->authorization_mode, "Webhook") ? "Webhook" : "AlwaysAllow";
+}
+
 bool server_fork(struct kubelet *k, struct err *err)
 {
     int pair[2];
@@ -749,7 +769,8 @@ bool server_fork(struct kubelet *k, struct err *err)
             _exit(1);
         }
         const struct server_fork_config config = { .socket = pair[1], .uid = (uint32_t)uid, .address = k->cfg->address, .port = (uint16_t)k->cfg->port,
-                                                   .idle_ms = (uint64_t)k->cfg->streaming_idle_ms };
+                                                   .idle_ms = (uint64_t)k->cfg->streaming_idle_ms, .authn = core_authn_words(k),
+                                                   .authz = core_authz_words(k) };
         _exit(server_main(&config));
     }
     close(pair[1]);

@@ -6,7 +6,7 @@
 #include "auth/authz.h"
 #include "auth/kubelet-attributes.h"
 #include "kubelet/kubelet-private.h"
-#include "net/http.h"
+#include "net/http-client.h"
 
 struct core_request {
     struct list link;
@@ -22,6 +22,9 @@ struct core_request {
     struct authz_attributes attributes[KUBELET_ATTRIBUTES_MAX];
     size_t n_attributes, asked;
     struct runtime_call *call;
+    struct http_client *proxy;     /* paths.c: kube-proxy is asked */
+    struct http_call *proxy_call;
+    struct buf proxy_report;
     unsigned channels;
     bool port_forward;
 };
@@ -33,6 +36,9 @@ void core_request_free(struct core_request *r);
 /* NULL after having answered 404. */
 struct pod *core_request_pod(struct core_request *r, struct str ns, struct str name);
 struct pod_container *core_request_container(struct core_request *r, struct pod *p, struct str name);
+
+/* paths.c */
+void paths_report(struct core_request *r);
 
 /* stats.c */
 void stats_summary(struct core_request *r);

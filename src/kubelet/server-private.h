@@ -14,6 +14,7 @@ struct server_fork_config {
     struct str address;
     uint16_t port;
     uint64_t idle_ms;
+    const char *authn, *authz; /* who checks those who come, in words; for `coracle paths` */
 };
 
 /* The server's process: never returns but with its exit status. */

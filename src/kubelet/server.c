@@ -15,6 +15,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "kubelet/server-confine.h"
+#include "client/path-report.h"
 #include "kubelet/limits.h"
 #include "net/upgrade-proxy.h"
 
@@ -167,12 +168,15 @@ static void upgrade(struct exchange *e, const struct wire_message *m)
 {
     struct err err = { 0 };
     uint64_t channels = 0;
-    const struct http_client_config backend = { .host = STR("127.0.0.1"), .port = (uint16_t)m->number, .protocol = HTTP_CLIENT_H1_ONLY };
+    const struct net_path_spec what = { .outgoing = true, .peer = STR("container runtime"), .purpose = STR(PATH_PURPOSE_STREAM) };
+    struct net_path *path = net_path_get(e->srv->loop, &what);
+    const struct http_client_config backend = { .host = STR("127.0.0.1"), .port = (uint16_t)m->number, .protocol = HTTP_CLIENT_H1_ONLY, .path = path };
     struct upgrade_proxy_config config = { .target = m->strings[0], .idle_ms = e->srv->config->idle_ms };
     config.kind = str_eq_c(m->strings[1], "portforward") ? UPGRADE_PORT_FORWARD : UPGRADE_REMOTE_COMMAND;
     (void)!str_to_u64(m->strings[2], &channels);
     config.channels = (unsigned)channels;
     e->backend = http_client_new(e->srv->loop, &backend, &err);
+    net_path_unref(path);
     if (!e->backend) {
         reply_text(e->s, 502, STR("text/plain"), net_chunk_copy(str_c(err.msg)));
         exchange_free(e);
@@ -193,6 +197,22 @@ static struct net_chunk chunk_of_file(int fd)
     return net_chunk_take_buf(&b);
 }
 
+/* The core's answer to /paths is {"parts":[…]}: ours is added. */
+static void reply_paths(struct exchange *e, struct net_chunk core)
+{
+    struct buf b;
+    struct str text = core.bytes;
+    buf_init(&b, 16u << 20);
+    if (str_ends(text, STR("]}"))) {
+        buf_append(&b, str_sub(text, 0, text.len - 2));
+        buf_append_char(&b, ',');
+        path_report_write(e->srv->loop, "kubelet server", STR_NULL, &b);
+        buf_append_c(&b, "]}");
+    }
+    net_chunk_unref(core);
+    reply_text(e->s, buf_failed(&b) || !b.len ? 500 : 200, STR("application/json"), net_chunk_take_buf(&b));
+}
+
 static void on_answer(void *arg, const struct wire_message *m)
 {
     struct exchange *e = arg;
@@ -208,6 +228,12 @@ static void on_answer(void *arg, const struct wire_message *m)
         upgrade(e, m);
     } else {
         bool good = m->what == WIRE_BODY && m->n_strings >= 2;
+        if (good && m->number == 200 && e->target.n_segments == 1 && str_eq_c(e->target.segments[0], "paths")) {
+            reply_paths(e, fd >= 0 ? chunk_of_file(fd) : net_chunk_copy(m->strings[1]));
+            exchange_free(e);
+            fs_closep(&fd);
+            return;
+        }
         reply_text(e->s, good ? (int)m->number : 500, good ? m->strings[0] : STR("text/plain"),
                    !good ? net_chunk_static(STR("the core's answer makes no sense\n")) : fd >= 0 ? chunk_of_file(fd) : net_chunk_copy(m->strings[1]));
         exchange_free(e);
@@ -297,7 +323,9 @@ static void on_tls(void *arg, const struct wire_message *m)
     if (!s->tls || !http_server_listen(s->http, s->listen_fd, s->tls, NULL, &err)) {
         log_error("cannot serve: %s", err.msg);
         loop_stop(s->loop);
+        return;
     }
+    http_server_describe(s->http, s->listen_fd, PATH_PURPOSE_KUBELET, s->config->authn, s->config->authz);
 }
 
 static void on_reload(void *arg)

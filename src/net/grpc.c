@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "net/grpc-session.h"
+#include "net/path.h"
 #include "net/stream-limits.h"
 
 /* How long a connection attempt may take before its calls fail. */
@@ -23,6 +24,7 @@ enum state {
 struct grpc_client {
     struct loop *loop;
     struct grpc_config config;
+    struct net_path *net_path;
     char *path;
 
     enum state state;
@@ -96,6 +98,7 @@ static void client_destroy(struct grpc_client *c)
     loop_task_cancel(&c->work);
     loop_timer_stop(&c->timer);
     grpc_session_free(c->session);
+    net_path_unref(c->net_path);
     free(c->path);
     free(c);
 }
@@ -118,6 +121,9 @@ static void disconnect(struct grpc_client *c)
         (void)close(c->fd);
         c->fd = -1;
     }
+    if (c->state == CONNECTED) {
+        net_path_count(c->net_path, -1, 0, 0);
+    }
     c->out = STR_EMPTY;
     c->state = IDLE;
 }
@@ -130,6 +136,7 @@ static void connection_failed(struct grpc_client *c, const struct err *why)
     struct list failed;
     assert(c->in_callback == 0);
     c->last_err = *why;
+    net_path_failed(c->net_path, why->msg);
     disconnect(c);
     c->session = grpc_session_free(c->session);
     if (was_connected) {
@@ -197,6 +204,7 @@ static bool client_send(struct grpc_client *c, struct err *err)
         if (n < 0) {
             return err_set_errno(err, errno, "cannot send to %s", c->path);
         }
+        net_path_count(c->net_path, 0, 0, (uint64_t)n);
         c->out = str_sub(c->out, (size_t)n, SIZE_MAX);
     }
 }
@@ -219,6 +227,7 @@ static bool client_receive(struct grpc_client *c, struct err *err)
         if (n == 0) {
             return err_set(err, ERR_UNAVAILABLE, "%s closed the connection", c->path);
         }
+        net_path_count(c->net_path, 0, (uint64_t)n, 0);
         c->in_callback++;
         bool ok = grpc_session_recv(c->session, str_n(chunk, (size_t)n), err);
         c->in_callback--;
@@ -236,6 +245,7 @@ static void on_connected(struct grpc_client *c)
 {
     loop_timer_stop(&c->timer);
     c->state = CONNECTED;
+    net_path_count(c->net_path, 1, 0, 0);
     c->session = grpc_session_new(&session_events, c);
     c->out = STR_EMPTY;
     (void)loop_io_set(&c->io, LOOP_READ);
@@ -430,6 +440,7 @@ struct grpc_client *grpc_client_new(struct loop *l, const struct grpc_config *co
     c->config.max_message = config->max_message ? config->max_message : GRPC_MAX_MESSAGE;
     c->config.backoff_min_ms = config->backoff_min_ms ? config->backoff_min_ms : 50;
     c->config.backoff_max_ms = config->backoff_max_ms ? config->backoff_max_ms : 3000;
+    c->net_path = net_path_ref(config->path);
     c->fd = -1;
     list_init(&c->waiting);
     list_init(&c->active);

@@ -16,6 +16,7 @@
 
 struct grpc_client;
 struct grpc_call;
+struct net_path;
 
 /* The codes of the gRPC specification. */
 enum grpc_code {
@@ -58,6 +59,7 @@ struct grpc_config {
     size_t max_message;        /* bytes of one received message; 0: GRPC_MAX_MESSAGE */
     uint32_t backoff_min_ms;   /* 0: 50 */
     uint32_t backoff_max_ms;   /* 0: 3000 */
+    struct net_path *path;     /* what it is for (path.h), a reference is taken; may be NULL */
 };
 
 /* Never fails; whether the socket is there shows with the first call. */

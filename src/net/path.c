@@ -13,7 +13,7 @@ struct facts {
     enum net_alpn alpn;
     enum net_peer_state peer_state;
     const char *peer_reason;
-    int64_t peer_not_after, own_not_after;
+    int64_t peer_not_before, peer_not_after, own_not_before, own_not_after;
     char *peer_subject, *own_subject;
     char address[NET_ADDR_TEXT_SIZE]; /* local, of connections that came to us */
     char remote[NET_ADDR_TEXT_SIZE];
@@ -88,23 +88,24 @@ static void subject_of(const X509 *cert, char dst[NET_PATH_SUBJECT_SIZE])
     BIO_free(bio);
 }
 
-static int64_t ends_at(const X509 *cert)
+static void span_of(const X509 *cert, int64_t *ret_not_before, int64_t *ret_not_after)
 {
     struct tm tm;
-    return ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) ? (int64_t)timegm(&tm) : 0;
+    *ret_not_before = ASN1_TIME_to_tm(X509_get0_notBefore(cert), &tm) ? (int64_t)timegm(&tm) : 0;
+    *ret_not_after = ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) ? (int64_t)timegm(&tm) : 0;
 }
 
-bool net_certificate_facts(struct str der, char subject[NET_PATH_SUBJECT_SIZE], int64_t *ret_not_after)
+bool net_certificate_facts(struct str der, char subject[NET_PATH_SUBJECT_SIZE], int64_t *ret_not_before, int64_t *ret_not_after)
 {
     const unsigned char *p = (const unsigned char *)der.ptr;
     X509 *cert = der.len && der.len < LONG_MAX ? d2i_X509(NULL, &p, (long)der.len) : NULL;
     if (!cert) {
         subject[0] = 0;
-        *ret_not_after = 0;
+        *ret_not_before = *ret_not_after = 0;
         return false;
     }
     subject_of(cert, subject);
-    *ret_not_after = ends_at(cert);
+    span_of(cert, ret_not_before, ret_not_after);
     X509_free(cert);
     return true;
 }
@@ -287,27 +288,28 @@ static enum net_transport transport_of(const struct net_conn *c)
 static void learn(struct facts *f, const struct net_conn *c)
 {
     char subject[NET_PATH_SUBJECT_SIZE];
-    int64_t end;
+    int64_t begin, end;
     f->transport = transport_of(c);
     f->tls_version = c->tls_version;
     f->cipher = c->cipher;
     f->alpn = c->encrypted && c->session ? net_tls_alpn(c->session) : (enum net_alpn)0;
     f->peer_state = c->peer ? c->peer->state : NET_PEER_NONE;
     f->peer_reason = c->peer ? c->peer->reason : NULL;
-    f->peer_not_after = 0;
+    f->peer_not_before = f->peer_not_after = 0;
     free(f->peer_subject);
     free(f->own_subject);
     f->peer_subject = f->own_subject = NULL;
-    if (c->peer && c->peer->n_chain && net_certificate_facts(c->peer->chain[0], subject, &end)) {
+    if (c->peer && c->peer->n_chain && net_certificate_facts(c->peer->chain[0], subject, &begin, &end)) {
         f->peer_subject = copy(str_c(subject));
+        f->peer_not_before = begin;
         f->peer_not_after = end;
     }
     const X509 *own = c->session ? SSL_get_certificate(c->session) : NULL;
-    f->own_not_after = 0;
+    f->own_not_before = f->own_not_after = 0;
     if (own) {
         subject_of(own, subject);
         f->own_subject = copy(str_c(subject));
-        f->own_not_after = ends_at(own);
+        span_of(own, &f->own_not_before, &f->own_not_after);
     }
     if (!c->outgoing) {
         (void)net_addr_text(&c->local, f->address);
@@ -423,8 +425,10 @@ static void fill(struct net_path_info *i, const struct facts *f)
     i->peer_state = f->peer_state;
     i->peer_reason = f->peer_reason;
     i->peer_subject = str_c(f->peer_subject);
+    i->peer_not_before = f->peer_not_before;
     i->peer_not_after = f->peer_not_after;
     i->own_subject = str_c(f->own_subject);
+    i->own_not_before = f->own_not_before;
     i->own_not_after = f->own_not_after;
     i->remote = str_c(f->remote);
     if (str_empty(i->address)) {
@@ -455,11 +459,14 @@ static void tell(struct net_path *p, void (*fn)(const struct net_path_info *i, v
     } else if (p->last) {
         fill(&i, p->last);
     }
+    if (i.transport == NET_TRANSPORT_UNKNOWN && i.outgoing && i.address.len && (i.address.ptr[0] == '/' || i.address.ptr[0] == '@')) {
+        i.transport = NET_TRANSPORT_UNIX;
+    }
     if (n) {
         bool unix_socket = str_starts(str_c(n->address), STR("unix:"));
         i.purpose = n->purpose ? str_c(n->purpose) : STR_EMPTY;
         i.transport = n->tls ? NET_TRANSPORT_TLS : unix_socket ? NET_TRANSPORT_UNIX : NET_TRANSPORT_PLAIN;
-        if (n->tls && net_tls_server_facts(n->tls, own, &i.own_not_after, &i.asks_certificates)) {
+        if (n->tls && net_tls_server_facts(n->tls, own, &i.own_not_before, &i.own_not_after, &i.asks_certificates)) {
             i.own_subject = str_c(own);
         }
     }
@@ -487,7 +494,7 @@ void net_path_each(struct loop *l, void (*fn)(const struct net_path_info *i, voi
     }
 }
 
-bool net_tls_server_facts(const struct net_tls_server *t, char *subject, int64_t *ret_not_after, bool *ret_asks)
+bool net_tls_server_facts(const struct net_tls_server *t, char *subject, int64_t *ret_not_before, int64_t *ret_not_after, bool *ret_asks)
 {
     const SSL_CTX *ctx = net_tls_server_context(t);
     const X509 *own = SSL_CTX_get0_certificate(ctx);
@@ -496,6 +503,6 @@ bool net_tls_server_facts(const struct net_tls_server *t, char *subject, int64_t
         return false;
     }
     subject_of(own, subject);
-    *ret_not_after = ends_at(own);
+    span_of(own, ret_not_before, ret_not_after);
     return true;
 }

@@ -65,9 +65,9 @@ struct net_path_info {
     enum net_peer_state peer_state;    /* the certificate of the other side; of several the one that ends first */
     const char *peer_reason;
     struct str peer_subject;
-    int64_t peer_not_after;
+    int64_t peer_not_before, peer_not_after; /* seconds since 1970; 0: no certificate */
     struct str own_subject;            /* our certificate */
-    int64_t own_not_after;
+    int64_t own_not_before, own_not_after;
     bool asks_certificates;            /* a listener that asks for client certificates */
     uint64_t bytes_in, bytes_out;
     uint64_t opened, failed;           /* connections in all; attempts that failed */
@@ -78,8 +78,8 @@ struct net_path_info {
 /* Calls 'fn' for every path, listeners first; 'fn' must not open or close connections. Strings are valid during the call. */
 void net_path_each(struct loop *l, void (*fn)(const struct net_path_info *i, void *arg), void *arg);
 
-/* "CN=x,O=y" of a DER certificate (RFC 2253 order turned around as Go prints it), and its end; false when it cannot be read. */
-bool net_certificate_facts(struct str der, char subject[NET_PATH_SUBJECT_SIZE], int64_t *ret_not_after);
+/* "CN=x,O=y" of a DER certificate (as Go prints it), its beginning and end; false when it cannot be read. */
+bool net_certificate_facts(struct str der, char subject[NET_PATH_SUBJECT_SIZE], int64_t *ret_not_before, int64_t *ret_not_after);
 
 /* ---- for streams ---- */
 void net_path_opened(struct net_path *p, struct net_conn *c);

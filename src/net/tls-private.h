@@ -18,7 +18,7 @@ enum net_alpn net_tls_alpn(const SSL *ssl);
 /* The default certificate's context that is in force now. Borrowed. */
 const SSL_CTX *net_tls_server_context(const struct net_tls_server *t);
 /* In path.c: our default certificate's subject and end, and whether client certificates are asked for. */
-bool net_tls_server_facts(const struct net_tls_server *t, char *subject, int64_t *ret_not_after, bool *ret_asks);
+bool net_tls_server_facts(const struct net_tls_server *t, char *subject, int64_t *ret_not_before, int64_t *ret_not_after, bool *ret_asks);
 /* Appends OpenSSL's queued reasons, or for a refused certificate why. */
 void net_tls_reason(SSL *ssl, char *dst, size_t size);
 

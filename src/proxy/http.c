@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/metrics.h"
+#include "client/path-report.h"
 #include "net/addr.h"
 #include "net/http-server.h"
 
@@ -101,6 +102,12 @@ static void on_request(struct http_stream *s, void *arg)
         reply(s, 200, METRIC_CONTENT_TYPE, &b);
     } else if (p->kind == PORT_METRICS && str_eq(t.path, STR("/proxyMode"))) {
         reply_text(s, 200, "nftables");
+    } else if (p->kind == PORT_METRICS && str_eq(t.path, STR("/paths")) && net_addr_is_local(r->remote)) {
+        /* For the kubelet of this node, which asks over loopback. */
+        struct buf b;
+        buf_init(&b, 256u << 10);
+        path_report_answer(p->h->loop, "kube-proxy", STR_NULL, STR_NULL, &b);
+        reply(s, 200, "application/json", &b);
     } else {
         reply_text(s, 404, "404 page not found\n");
     }
@@ -113,6 +120,10 @@ static bool open_port(struct port *p, struct loop *l, const struct net_addr *add
     int fd = net_listen(addr, 0600, err);
     p->http = fd < 0 ? NULL : http_server_new(l, &config, err);
     if (p->http && http_server_listen(p->http, fd, NULL, p, err)) {
+        http_server_describe(p->http, fd, p->kind == PORT_HEALTHZ   ? PATH_PURPOSE_HEALTH
+                                          : p->kind == PORT_METRICS ? PATH_PURPOSE_METRICS
+                                                                    : PATH_PURPOSE_NODE_CHECK,
+                             "nobody", "health and figures only");
         return true;
     }
     if (fd >= 0) {
