@@ -181,3 +181,20 @@ bool percent_decode(struct arena *a, struct str s, bool plus, struct str *ret)
     *ret = str_n(dst, out);
     return true;
 }
+
+void json_text_append(struct buf *b, struct str text)
+{
+    buf_append_char(b, '"');
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (c == '"' || c == '\\') {
+            buf_append_char(b, '\\');
+        }
+        if ((unsigned char)c < 0x20) {
+            buf_printf(b, "\\u%04x", (unsigned)c);
+        } else {
+            buf_append_char(b, c);
+        }
+    }
+    buf_append_char(b, '"');
+}

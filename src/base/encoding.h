@@ -21,4 +21,7 @@ void percent_encode(struct buf *b, struct str s, const char *keep);
 /* Decodes %XX; with 'plus' also '+' to a space (query strings). False on a bad escape. */
 MUST_CHECK bool percent_decode(struct arena *a, struct str s, bool plus, struct str *ret);
 
+/* "text" in double quotes, as a JSON string: quotes, backslashes and control characters escaped, the rest as it is. */
+void json_text_append(struct buf *b, struct str text);
+
 #endif

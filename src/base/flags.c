@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/encoding.h"
 #include "base/log.h"
 #include "base/unsafe.h"
 #include "base/version.h"
@@ -496,6 +497,24 @@ void flags_value(const struct flag_result *r, const char *name, struct buf *b)
         break;
     }
     }
+}
+
+void flags_write_json(const struct flag_result *r, struct buf *b)
+{
+    const struct flag_program *program = r->program;
+    struct buf value;
+    buf_init(&value, BUF_NO_MAX);
+    buf_printf(b, "{\"%s\":{\"flag-defaults\":\"%s\"", program->name, r->secure ? "secure" : "document");
+    for (size_t i = 0; i < program->n_sections; i++) {
+        for (size_t j = 0; j < program->sections[i].n_flags; j++) {
+            buf_clear(&value);
+            flags_value(r, program->sections[i].flags[j].name, &value);
+            buf_printf(b, ",\"%s\":", program->sections[i].flags[j].name);
+            json_text_append(b, buf_str(&value));
+        }
+    }
+    buf_append_c(b, "}}");
+    buf_deinit(&value);
 }
 
 static bool says_something(const struct flag_result *r, const char *name)

@@ -135,6 +135,8 @@ MUST_CHECK bool flags_together(const struct flag_result *r, const char *a, const
 void flags_note_unsafe(const struct flag_result *r, const char *name);
 /* What the flag is now, as it would be typed. */
 void flags_value(const struct flag_result *r, const char *name, struct buf *b);
+/* All flags and their values as one JSON object, the program's name above: {"kubelet":{"port":"10250",…}}. */
+void flags_write_json(const struct flag_result *r, struct buf *b);
 /* The text of --help. */
 void flags_help(const struct flag_program *program, FILE *out);
 /*

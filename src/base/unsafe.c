@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/encoding.h"
 #include "base/log.h"
 #include "base/metrics.h"
 
@@ -41,33 +42,17 @@ const struct unsafe_flag *unsafe_at(size_t i)
     return &entries[i];
 }
 
-static void write_text(struct buf *b, const char *text)
-{
-    buf_append_char(b, '"');
-    for (const char *c = text; *c; c++) {
-        if (*c == '"' || *c == '\\') {
-            buf_append_char(b, '\\');
-        }
-        if ((unsigned char)*c < 0x20) {
-            buf_printf(b, "\\u%04x", (unsigned)*c);
-        } else {
-            buf_append_char(b, *c);
-        }
-    }
-    buf_append_char(b, '"');
-}
-
 void unsafe_write_json(struct buf *b)
 {
     buf_append_char(b, '[');
     for (size_t i = 0; i < n_entries; i++) {
         const struct unsafe_flag *f = &entries[i];
         buf_printf(b, "%s{\"program\":\"%s\",\"flag\":\"--%s\",\"value\":", i ? "," : "", f->program, f->flag);
-        write_text(b, f->value);
+        json_text_append(b, str_c(f->value));
         buf_printf(b, ",\"given\":%s,\"why\":", f->given ? "true" : "false");
-        write_text(b, f->why);
+        json_text_append(b, str_c(f->why));
         buf_append_c(b, ",\"mend\":");
-        write_text(b, f->mend);
+        json_text_append(b, str_c(f->mend));
         buf_append_char(b, '}');
     }
     buf_append_char(b, ']');

@@ -91,6 +91,8 @@ static void controller_manager(const struct maker *m, struct role *r)
     word(r, m->a, "--flag-defaults=secure");
     word(r, m->a, "--bind-address=127.0.0.1");
     word(r, m->a, "--kubeconfig=%s/kube/controller-manager/kubeconfig", m->state);
+    word(r, m->a, "--authentication-kubeconfig=%s/kube/controller-manager/kubeconfig", m->state);
+    word(r, m->a, "--authorization-kubeconfig=%s/kube/controller-manager/kubeconfig", m->state);
     word(r, m->a, "--client-ca-file=%s/kube/controller-manager/ca.crt", m->state);
     word(r, m->a, "--root-ca-file=%s/kube/controller-manager/ca.crt", m->state);
     word(r, m->a, "--cluster-signing-cert-file=%s/kube/controller-manager/ca.crt", m->state);
@@ -117,6 +119,8 @@ static void scheduler(const struct maker *m, struct role *r)
     word(r, m->a, "--flag-defaults=secure");
     word(r, m->a, "--bind-address=127.0.0.1");
     word(r, m->a, "--kubeconfig=%s/kube/scheduler/kubeconfig", m->state);
+    word(r, m->a, "--authentication-kubeconfig=%s/kube/scheduler/kubeconfig", m->state);
+    word(r, m->a, "--authorization-kubeconfig=%s/kube/scheduler/kubeconfig", m->state);
     word(r, m->a, "--client-ca-file=%s/kube/scheduler/ca.crt", m->state);
     word(r, m->a, "--leader-elect=false");
 }

@@ -59,6 +59,8 @@ static const struct flag flags[] = {
               "false", "Give each controller the rights of its own service account in kube-system"),
 };
 
+static const struct flag port_flags[] = { COMPONENT_PORT_FLAGS("0.0.0.0", "10252", "10257") };
+
 struct state {
     struct options options;
     struct arena arena;       /* of the files */
@@ -245,11 +247,13 @@ int kube_controller_manager_main(int argc, char **argv)
     static struct state state;
     static struct component_options options;
     static const struct component_spec spec = { .name = "kube-controller-manager",
-                                                .secure_port = 10257,
                                                 .leader_name = "kube-controller-manager" };
     const struct flag_section sections[] = { { "Controllers", flags, ARRAY_SIZE(flags),
                                                &state.options },
-                                             component_flag_section(&options) };
+                                             component_flag_section(&options),
+                                             component_leader_section(&options),
+                                             { "Ports", port_flags, ARRAY_SIZE(port_flags), &options },
+                                             component_serving_section(&options) };
     struct flag_program program = {
         "kube-controller-manager",
         "Runs the control loops that bring the cluster to the state its objects tell.", sections,

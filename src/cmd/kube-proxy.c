@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "cmd/absent-flags.h"
+#include "net/addr.h"
 #include "proxy/proxier.h"
 
 #define CONFIG_MAX (1u << 20)
@@ -21,17 +22,10 @@ struct options {
     bool masquerade_all, cleanup;
     int32_t masquerade_bit;
     int64_t sync_ms;
-    struct str detect_local_mode, without_effect;
+    struct str detect_local_mode, bind_address, port_range;
+    bool bind_hard_fail;
+    int32_t healthz_port;
 };
-
-/* Flags that deployments pass, about what does not exist here: other modes, the pace of
- * comparisons, the kernel's limits. */
-#define WITHOUT_EFFECT(name)                                                                       \
-    FLAG_STRING(struct options, without_effect, name, "", "Accepted, without effect",              \
-                .hidden = true)
-#define SWITCH_WITHOUT_EFFECT(name)                                                                \
-    FLAG_STRING(struct options, without_effect, name, "", "Accepted, without effect",              \
-                .hidden = true, .no_value = "true")
 
 static const struct flag flags[] = {
     FLAG_STRING(struct options, config, "config", "",
@@ -53,41 +47,27 @@ static const struct flag flags[] = {
               "Remove everything that kube-proxy made, and end"),
     FLAG_DURATION(struct options, sync_ms, "nftables-sync-period", "30s",
                   "How often it is looked whether the table is still there"),
-    FLAG_STRING(struct options, healthz_address, "healthz-bind-address", "0.0.0.0:10256",
-                "Address and port of /healthz and /livez; empty serves none"),
+    FLAG_STRING(struct options, bind_address, "bind-address", "0.0.0.0",
+                "The node's address for others, which health checks of Services are served on; 0.0.0.0 or ::: all"),
+    FLAG_STRING(struct options, healthz_address, "healthz-bind-address", "0.0.0.0",
+                "Address of /healthz and /livez, with a port or with --healthz-port's; empty serves none", .secure = "127.0.0.1",
+                .unsafe = "whoever reaches it learns over HTTP, without authentication, that the proxy runs and whether the node is going",
+                .mend = "--healthz-bind-address=127.0.0.1"),
+    FLAG_INT32(struct options, healthz_port, "healthz-port", "10256", "The port of /healthz; 0 serves none"),
     FLAG_STRING(struct options, metrics_address, "metrics-bind-address", "127.0.0.1:10249",
-                "Address and port of /metrics and /proxyMode; empty serves none"),
+                "Address and port of /metrics and /proxyMode over HTTP, without authentication; empty or port 0 serves none",
+                .unsafe = "it shows metrics to everybody who reaches it, in the clear", .mend = "--metrics-bind-address=127.0.0.1:10249"),
+    FLAG_BOOL(struct options, bind_hard_fail, "bind-address-hard-fail", "false",
+              "A health or metrics port that cannot be listened on ends the program; otherwise it is logged and done without"),
     FLAG_STRING(struct options, detect_local_mode, "detect-local-mode", "ClusterCIDR",
                 "How pods of this node are told from others: only ClusterCIDR"),
-    SWITCH_WITHOUT_EFFECT("bind-address-hard-fail"),
-    WITHOUT_EFFECT("config-sync-period"),
-    WITHOUT_EFFECT("conntrack-max-per-core"),
-    WITHOUT_EFFECT("conntrack-min"),
-    SWITCH_WITHOUT_EFFECT("conntrack-tcp-be-liberal"),
-    WITHOUT_EFFECT("conntrack-tcp-timeout-close-wait"),
-    WITHOUT_EFFECT("conntrack-tcp-timeout-established"),
-    WITHOUT_EFFECT("conntrack-udp-timeout"),
-    WITHOUT_EFFECT("conntrack-udp-timeout-stream"),
-    SWITCH_WITHOUT_EFFECT("iptables-localhost-nodeports"),
-    WITHOUT_EFFECT("iptables-min-sync-period"),
-    WITHOUT_EFFECT("iptables-sync-period"),
-    WITHOUT_EFFECT("ipvs-exclude-cidrs"),
-    WITHOUT_EFFECT("ipvs-min-sync-period"),
-    WITHOUT_EFFECT("ipvs-scheduler"),
-    SWITCH_WITHOUT_EFFECT("ipvs-strict-arp"),
-    WITHOUT_EFFECT("ipvs-sync-period"),
-    WITHOUT_EFFECT("ipvs-tcp-timeout"),
-    WITHOUT_EFFECT("ipvs-tcpfin-timeout"),
-    WITHOUT_EFFECT("ipvs-udp-timeout"),
-    WITHOUT_EFFECT("nftables-min-sync-period"),
-    WITHOUT_EFFECT("oom-score-adj"),
-    SWITCH_WITHOUT_EFFECT("profiling"),
-    WITHOUT_EFFECT("proxy-port-range"),
-    WITHOUT_EFFECT("show-hidden-metrics-for-version"),
+    FLAG_STRING(struct options, port_range, "proxy-port-range", "0-0",
+                "Ports of the host that the userspace mode may take, first-last; 0-0 takes any. That mode alone has such ports"),
 };
 
 struct state {
     struct options options;
+    const struct flag_result *flags;
     struct proxy_cidr *nodeport_addresses;
     struct proxier *proxier;
 };
@@ -116,26 +96,15 @@ static const struct setting settings[] = {
       offsetof(struct options, healthz_address) },
     { "metricsBindAddress", "metrics-bind-address", SET_STRING,
       offsetof(struct options, metrics_address) },
+    { "bindAddressHardFail", "bind-address-hard-fail", SET_BOOL, offsetof(struct options, bind_hard_fail) },
+    { "bindAddress", "bind-address", SET_STRING, offsetof(struct options, bind_address) },
+    { "portRange", "proxy-port-range", SET_STRING, offsetof(struct options, port_range) },
+    { "detectLocalMode", "detect-local-mode", SET_STRING, offsetof(struct options, detect_local_mode) },
 };
 
-/* Fields that say nothing to us: how the other modes are tuned, and what has no meaning with one
- * process for all. */
-static const char *const ignored[] = { "apiVersion",
-                                       "kind",
-                                       "iptables",
-                                       "ipvs",
-                                       "winkernel",
-                                       "conntrack",
-                                       "bindAddress",
-                                       "configSyncPeriod",
-                                       "enableProfiling",
-                                       "logging",
-                                       "oomScoreAdj",
-                                       "portRange",
-                                       "featureGates",
-                                       "udpIdleTimeout",
-                                       "showHiddenMetricsForVersion",
-                                       "bindAddressHardFail" };
+/* Sections that tune other modes and what is left alone: a complete file as kubeadm writes it names them, and they say nothing while
+ * the mode is ours. Anything else is an error. */
+static const char *const ignored[] = { "apiVersion", "kind", "iptables", "ipvs", "winkernel" };
 
 static bool is_unset(const struct val *v)
 {
@@ -207,6 +176,22 @@ static bool is_ignored(struct str key)
     return false;
 }
 
+/* featureGates: as the flag says it. They live as long as the process. */
+static void read_gates(const struct val *v, struct component_options *component)
+{
+    struct flag_strings list = { .items = calloc(MAX(v->n, (uint32_t)1), sizeof(struct str)) };
+    for (size_t i = 0; list.items && i < v->n; i++) {
+        const struct val *on = &v->members[i].value;
+        char *text = NULL;
+        int n = asprintf(&text, "%.*s=%s", STR_ARG(v->members[i].key), on->kind != VAL_BOOL ? "?" : on->b ? "true" : "false");
+        if (n < 0) {
+            abort();
+        }
+        list.items[list.n++] = str_n(text, (size_t)n);
+    }
+    component->feature_gates = list;
+}
+
 /* clientConnection: where the apiserver is. */
 static bool read_client_connection(const struct val *v, const struct flag_result *given,
                                    struct component_options *component, struct err *err)
@@ -248,6 +233,10 @@ static bool read_object(const struct val *v, struct str section, const struct fl
             if (!read_client_connection(&m->value, given, component, err)) {
                 return false;
             }
+        } else if (!section.len && str_eq(m->key, STR("featureGates")) && m->value.kind == VAL_OBJECT) {
+            if (!flags_changed(given, "feature-gates")) {
+                read_gates(&m->value, component);
+            }
         } else if (!section.len && str_eq(m->key, STR("nftables")) && m->value.kind == VAL_OBJECT) {
             if (!read_object(&m->value, m->key, given, o, component, err)) {
                 return false;
@@ -257,9 +246,9 @@ static bool read_object(const struct val *v, struct str section, const struct fl
             o->masquerade_bit = (int32_t)m->value.i;
         } else if (!is_unset(&m->value) &&
                    (section.len ? !str_eq(m->key, STR("minSyncPeriod")) : !is_ignored(m->key)) &&
-                   !(str_eq(m->key, STR("detectLocalMode")) &&
-                     str_eq(val_as_str(&m->value), STR("ClusterCIDR")))) {
-            return err_set(err, ERR_BAD_REQUEST, "--config: the field %.*s%s%.*s is not supported",
+                   !(str_eq(m->key, STR("configSyncPeriod")) && str_eq(val_as_str(&m->value), STR("15m0s"))) &&
+                   !(section.len && !str_eq(section, STR("nftables")))) {
+            return err_set(err, ERR_BAD_REQUEST, "--config: unknown field \"%.*s%s%.*s\": this kube-proxy does not honour it",
                            STR_ARG(section), section.len ? "." : "", STR_ARG(m->key));
         }
     }
@@ -348,6 +337,83 @@ static bool confine(struct err *err)
            err_set_errno(err, errno, "cannot give up capabilities");
 }
 
+/* "IP", "IP:PORT", or empty: to "IP:PORT", or empty when nothing is to be served. '*ret' may be in 'dst'. */
+static bool address_of(struct str text, int32_t port, bool port_given, const char *flag, const char *port_flag, char dst[NET_ADDR_TEXT_SIZE],
+                       struct str *ret, struct err *err)
+{
+    struct net_addr addr;
+    *ret = STR_EMPTY;
+    if (port < 0 || port > 65535) {
+        return err_set(err, ERR_BAD_REQUEST, "--%s=%d is no port", port_flag, port);
+    }
+    if (!text.len) {
+        return true;
+    }
+    if (net_addr_parse(text, &addr) && addr.sa.sa_family != AF_UNIX) {
+        if (port_given && port && net_addr_port(&addr) != port) {
+            return err_set(err, ERR_BAD_REQUEST, "--%s=%.*s and --%s=%d contradict each other", flag, STR_ARG(text), port_flag, port);
+        }
+        if (port_given && !port) {
+            return true;
+        }
+    } else if (!net_addr_parse_ip(text, (uint16_t)port, &addr)) {
+        return err_set(err, ERR_BAD_REQUEST, "--%s: \"%.*s\" is no IP address, with or without a port", flag, STR_ARG(text));
+    }
+    *ret = net_addr_port(&addr) ? net_addr_text(&addr, dst) : STR_EMPTY;
+    return true;
+}
+
+/* What is accepted is done: values that are not implemented are refused, and so are contradictions. */
+static bool check_options(struct state *s, struct err *err)
+{
+    static char healthz[NET_ADDR_TEXT_SIZE], metrics[NET_ADDR_TEXT_SIZE];
+    struct options *o = &s->options;
+    struct net_addr addr;
+    struct str first, last;
+    int32_t from, to;
+    if (o->mode.len && !str_eq(o->mode, STR("nftables"))) {
+        return err_set(err, ERR_BAD_REQUEST, "--proxy-mode=%.*s is not supported: only nftables",
+                       STR_ARG(o->mode));
+    }
+    if (o->detect_local_mode.len && !str_eq(o->detect_local_mode, STR("ClusterCIDR"))) {
+        return err_set(err, ERR_BAD_REQUEST,
+                       "--detect-local-mode=%.*s is not supported: only ClusterCIDR",
+                       STR_ARG(o->detect_local_mode));
+    }
+    if (o->masquerade_bit != 14) {
+        return err_set(err, ERR_BAD_REQUEST, "the masquerade bit is 14 and cannot be changed");
+    }
+    if (!str_cut(o->port_range, '-', &first, &last) || !str_to_i32(first, &from) || !str_to_i32(last, &to) || from < 0 || to < from || to > 65535) {
+        return err_set(err, ERR_BAD_REQUEST, "--proxy-port-range: \"%.*s\" is no range first-last of ports", STR_ARG(o->port_range));
+    }
+    if (to) {
+        return err_set(err, ERR_BAD_REQUEST, "--proxy-port-range=%.*s and --proxy-mode=nftables contradict each other: only the userspace mode takes ports of the host",
+                       STR_ARG(o->port_range));
+    }
+    if (!net_addr_parse_ip(o->bind_address, 1, &addr)) {
+        return err_set(err, ERR_BAD_REQUEST, "--bind-address: \"%.*s\" is no IP address", STR_ARG(o->bind_address));
+    }
+    return address_of(o->healthz_address, o->healthz_port, flags_changed(s->flags, "healthz-port"), "healthz-bind-address", "healthz-port", healthz,
+                      &o->healthz_address, err) &&
+           address_of(o->metrics_address, 10249, false, "metrics-bind-address", "metrics-bind-address", metrics, &o->metrics_address, err);
+}
+
+static bool is_remote(struct str address)
+{
+    struct net_addr addr;
+    return address.len && net_addr_parse(address, &addr) && !net_addr_is_local(&addr);
+}
+
+static void note_unsafe(const struct state *s)
+{
+    if (is_remote(s->options.healthz_address)) {
+        flags_note_unsafe(s->flags, "healthz-bind-address");
+    }
+    if (is_remote(s->options.metrics_address)) {
+        flags_note_unsafe(s->flags, "metrics-bind-address");
+    }
+}
+
 static void on_synced(void *data)
 {
     proxier_synced(((struct state *)data)->proxier);
@@ -362,20 +428,10 @@ static bool start(struct component *c, void *data, struct err *err)
                      .table = { .masquerade_all = o->masquerade_all } },
         .healthz_address = o->healthz_address,
         .metrics_address = o->metrics_address,
+        .check_address = o->bind_address,
+        .soft_bind = !o->bind_hard_fail,
         .check_ms = (uint64_t)MAX(o->sync_ms, (int64_t)0),
     };
-    if (o->mode.len && !str_eq(o->mode, STR("nftables"))) {
-        return err_set(err, ERR_BAD_REQUEST, "--proxy-mode=%.*s is not supported: only nftables",
-                       STR_ARG(o->mode));
-    }
-    if (o->detect_local_mode.len && !str_eq(o->detect_local_mode, STR("ClusterCIDR"))) {
-        return err_set(err, ERR_BAD_REQUEST,
-                       "--detect-local-mode=%.*s is not supported: only ClusterCIDR",
-                       STR_ARG(o->detect_local_mode));
-    }
-    if (o->masquerade_bit != 14) {
-        return err_set(err, ERR_BAD_REQUEST, "the masquerade bit is 14 and cannot be changed");
-    }
     if (!parse_cluster_cidr(o->cluster_cidr, &config.ruleset.table, err) ||
         !parse_nodeport_addresses(s, &config.ruleset.table, err) ||
         !(s->proxier = proxier_new(c, &config, err)) || !confine(err)) {
@@ -420,12 +476,14 @@ int kube_proxy_main(int argc, char **argv)
         }
         return 0;
     }
-    struct component *c = read_config(&result, &state.options, &options, &err)
+    state.flags = &result;
+    struct component *c = read_config(&result, &state.options, &options, &err) && check_options(&state, &err)
                               ? component_new(&spec, &options, &result, &err)
                               : NULL;
     if (!c) {
         log_error("%s", err.msg);
         return 1;
     }
+    note_unsafe(&state);
     return component_run(c, start, stop, &state);
 }

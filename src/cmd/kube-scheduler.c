@@ -17,6 +17,8 @@ static const struct flag flags[] = {
                "to the size"),
 };
 
+static const struct flag port_flags[] = { COMPONENT_PORT_FLAGS("", "10251", "10259") };
+
 struct state {
     struct options options;
     struct scheduler *scheduler;
@@ -50,10 +52,13 @@ int kube_scheduler_main(int argc, char **argv)
     static struct state state;
     static struct component_options options;
     static const struct component_spec spec = { .name = "kube-scheduler",
-                                                .secure_port = 10259,
                                                 .leader_name = "kube-scheduler" };
     const struct flag_section sections[] = {
-        { "Scheduling", flags, ARRAY_SIZE(flags), &state.options }, component_flag_section(&options)
+        { "Scheduling", flags, ARRAY_SIZE(flags), &state.options },
+        component_flag_section(&options),
+        component_leader_section(&options),
+        { "Ports", port_flags, ARRAY_SIZE(port_flags), &options },
+        component_serving_section(&options),
     };
     struct flag_program program = { "kube-scheduler",
                                           "Chooses a node for each pod that has none.", sections,

@@ -22,17 +22,6 @@ int kubelet_main(int argc, char **argv)
         return 1;
     }
     config.secure = flags.secure;
-    if (flags.secure) {
-        /* What is safe on an untrusted network, where nothing else was said. */
-        if (!flags_changed(&flags, "anonymous-auth")) {
-            config.anonymous_auth = false;
-        }
-        if (!flags_changed(&flags, "authentication-token-webhook")) {
-            config.token_webhook = true;
-        }
-        if (!flags_changed(&flags, "authorization-mode")) {
-            config.authorization_mode = STR("Webhook");
-        }
-    }
+    config.flags = &flags;
     return kubelet_run(&config);
 }

@@ -5,9 +5,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "base/unsafe.h"
+#include "component/delegated.h"
+#include "component/gates.h"
 #include "component/health-server.h"
+#include "net/addr.h"
 #include "net/loop.h"
 
 #define HOSTNAME_SIZE 256
@@ -20,7 +25,9 @@ struct component {
     struct event_recorder *events;
     struct informers *informers;
     struct leader *leader;
-    struct health_server *health;
+    const struct flag_result *flags;
+    struct delegated *delegated;
+    struct health_server *health, *plain;
     struct health_check checks[HEALTH_CHECKS_MAX];
     size_t n_checks;
     struct loop_signal on_term, on_int;
@@ -36,14 +43,20 @@ struct component {
 };
 
 static const struct flag component_flags[] = {
-    FLAG_STRING(struct component_options, kubeconfig, "kubeconfig", "",
-                "Path to a kubeconfig file with the apiserver's address and our credentials"),
+    FLAG_STRING(struct component_options, kubeconfig, "kubeconfig", COMPONENT_KUBECONFIG,
+                "Path to a kubeconfig file with the apiserver's address and our credentials; the default file need not be there: "
+                "then --master alone, or the pod's service account, says where the apiserver is"),
     FLAG_STRING(struct component_options, master, "master", "",
                 "The apiserver's address; overrides the one in the kubeconfig"),
     FLAG_FLOAT(struct component_options, kube_api_qps, "kube-api-qps", "0",
                "Requests a second to the apiserver; 0 takes the component's default"),
     FLAG_INT32(struct component_options, kube_api_burst, "kube-api-burst", "0",
                "Requests at once beyond --kube-api-qps; 0 takes the component's default"),
+    FLAG_MAP(struct component_options, feature_gates, "feature-gates", "",
+             "Feature gates, Name=true,…: accepted where they say what is the case here"),
+};
+
+static const struct flag leader_flags[] = {
     FLAG_BOOL(struct component_options, leader_elect, "leader-elect", "true",
               "Work only while holding the component's Lease"),
     FLAG_DURATION(struct component_options, lease_ms, "leader-elect-lease-duration", "15s",
@@ -56,11 +69,11 @@ static const struct flag component_flags[] = {
                 "Name of the Lease; empty takes the component's own"),
     FLAG_STRING(struct component_options, lease_namespace, "leader-elect-resource-namespace",
                 "kube-system", "Namespace of the Lease"),
+};
+
+static const struct flag serving_flags[] = {
     FLAG_STRING(struct component_options, bind_address, "bind-address", "0.0.0.0",
                 "The address on which --secure-port is served"),
-    FLAG_INT32(struct component_options, secure_port, "secure-port", "-1",
-               "The port for health and metrics over HTTPS; 0 serves nothing, -1 takes the "
-               "component's default"),
     FLAG_STRING(
         struct component_options, tls_cert_file, "tls-cert-file", "",
         "Certificate of the secure port (PEM, with intermediates); empty makes a self-signed one"),
@@ -68,12 +81,36 @@ static const struct flag component_flags[] = {
                 "Private key of --tls-cert-file"),
     FLAG_STRING(struct component_options, client_ca_file, "client-ca-file", "",
                 "CA bundle that client certificates on the secure port are verified against"),
+    FLAG_STRING(struct component_options, authentication_kubeconfig, "authentication-kubeconfig", "",
+                "How to ask the apiserver who a bearer token is (TokenReview); empty: tokens are not known"),
+    FLAG_STRING(struct component_options, authorization_kubeconfig, "authorization-kubeconfig", "",
+                "How to ask the apiserver what somebody may do (SubjectAccessReview); empty: only system:masters may"),
+    FLAG_STRINGS(struct component_options, always_allow_paths, "authorization-always-allow-paths", "/healthz,/readyz,/livez",
+                 "Paths of the secure port that everybody may get; one may end in *"),
 };
 
 struct flag_section component_flag_section(struct component_options *options)
 {
     return (struct flag_section){ "Component", component_flags, ARRAY_SIZE(component_flags),
                                   options };
+}
+
+struct flag_section component_leader_section(struct component_options *options)
+{
+    return (struct flag_section){ "Leader election", leader_flags, ARRAY_SIZE(leader_flags), options };
+}
+
+struct flag_section component_serving_section(struct component_options *options)
+{
+    return (struct flag_section){ "Secure serving", serving_flags, ARRAY_SIZE(serving_flags), options };
+}
+
+/* Is there a kubeconfig to read? The default one may be missing. */
+static bool has_kubeconfig(const struct component *c)
+{
+    struct str path = c->options.kubeconfig;
+    return path.len && (!str_eq_c(path, COMPONENT_KUBECONFIG) || flags_changed(c->flags, "kubeconfig") ||
+                        access(COMPONENT_KUBECONFIG, F_OK) == 0);
 }
 
 /* A client with the configured credentials, or with none. */
@@ -85,12 +122,13 @@ static struct client *make_client(struct component *c, bool anonymous, struct er
     char user_agent[128];
     arena_init(&a, 8u << 20);
     bool ok = true;
-    if (c->options.kubeconfig.len) {
+    if (has_kubeconfig(c)) {
         ok = kubeconfig_read(&a, arena_cstr(&a, c->options.kubeconfig), STR_NULL, &config, err);
     } else if (c->options.master.len) {
         config = (struct client_config){ .server = c->options.master };
     } else {
-        ok = kubeconfig_in_cluster(&a, &config, err);
+        ok = kubeconfig_in_cluster(&a, &config, err) ||
+             err_wrap(err, "neither --master nor " COMPONENT_KUBECONFIG " (--kubeconfig) says where the apiserver is");
     }
     if (ok) {
         if (c->options.master.len) {
@@ -129,6 +167,8 @@ static void component_free(struct component *c)
     loop_signal_stop(&c->on_term);
     loop_signal_stop(&c->on_int);
     health_server_free(c->health);
+    health_server_free(c->plain);
+    delegated_free(c->delegated);
     leader_free(c->leader);
     event_recorder_free(c->events);
     informers_free(c->informers);
@@ -144,9 +184,48 @@ static void on_signal(void *arg)
     component_exit(c, 0);
 }
 
+static bool check_options(const struct component *c, struct err *err)
+{
+    const struct component_options *o = &c->options;
+    if (o->port < 0 || o->port > 65535) {
+        return err_set(err, ERR_BAD_REQUEST, "--port %d is no port", o->port);
+    }
+    if (o->secure_port < 0 || o->secure_port > 65535) {
+        return err_set(err, ERR_BAD_REQUEST, "--secure-port %d is no port", o->secure_port);
+    }
+    if (o->port && o->port == o->secure_port) {
+        return err_set(err, ERR_BAD_REQUEST, "--port and --secure-port are both %d", o->port);
+    }
+    if (o->leader_elect && c->spec->leader_name && (o->renew_deadline_ms >= o->lease_ms || o->retry_ms >= o->renew_deadline_ms)) {
+        return err_set(err, ERR_BAD_REQUEST, "--leader-elect-lease-duration must be longer than --leader-elect-renew-deadline, and that "
+                       "longer than --leader-elect-retry-period");
+    }
+    return flags_together(c->flags, "tls-cert-file", "tls-private-key-file", err) && gates_check(&o->feature_gates, err);
+}
+
+/* The address of --port: empty means all interfaces. */
+static struct str plain_address(const struct component *c)
+{
+    return c->options.address.len ? c->options.address : STR("0.0.0.0");
+}
+
+static void note_unsafe(const struct component *c)
+{
+    struct net_addr addr;
+    struct str master = c->options.master;
+    if (c->options.port && net_addr_parse_ip(plain_address(c), 1, &addr) && !net_addr_is_local(&addr)) {
+        flags_note_unsafe(c->flags, "port");
+    }
+    if (str_starts(master, STR("http://")) && !str_starts(master, STR("http://127.")) && !str_starts(master, STR("http://[::1]")) &&
+        !str_starts(master, STR("http://localhost"))) {
+        unsafe_note(c->spec->name, "master", master, true, "the apiserver is spoken to in the clear, without credentials",
+                    "an https:// address and --kubeconfig");
+    }
+}
+
 struct component *component_new(const struct component_spec *spec,
                                 const struct component_options *options,
-                                const struct flag_result *flags UNUSED, struct err *err)
+                                const struct flag_result *flags, struct err *err)
 {
     struct component *c = calloc(1, sizeof(*c));
     char uuid[RAND_UUID_SIZE];
@@ -155,11 +234,17 @@ struct component *component_new(const struct component_spec *spec,
     }
     c->spec = spec;
     c->options = *options;
+    c->flags = flags;
     if (gethostname(c->hostname, sizeof(c->hostname) - 1) < 0) {
         snprintf(c->hostname, sizeof(c->hostname), "localhost");
     }
     rand_uuid(uuid);
     snprintf(c->identity, sizeof(c->identity), "%s_%s", c->hostname, uuid);
+    if (!check_options(c, err)) {
+        component_free(c);
+        return NULL;
+    }
+    note_unsafe(c);
     c->loop = loop_new(err);
     if (!c->loop || !(c->client = make_client(c, false, err))) {
         component_free(c);
@@ -199,32 +284,56 @@ static void on_leader_lost(void *arg)
     component_exit(arg, 1);
 }
 
-static bool serve_health(struct component *c, struct err *err)
+static bool open_port(struct component *c, const struct health_server_config *config, const char *flag, struct health_server **ret,
+                      struct err *err)
 {
-    int32_t port = c->options.secure_port < 0 ? c->spec->secure_port : c->options.secure_port;
-    if (port == 0) {
-        return true;
-    }
-    if (port > 65535) {
-        return err_set(err, ERR_BAD_REQUEST, "--secure-port %d is no port", port);
-    }
-    struct health_server_config config = {
-        .bind_address = c->options.bind_address,
-        .port = (uint16_t)port,
-        .tls_cert_file = c->options.tls_cert_file,
-        .tls_private_key_file = c->options.tls_private_key_file,
-        .client_ca_file = c->options.client_ca_file,
-        .hostname = c->hostname,
-        .process = c->spec->name,
-    };
-    c->health = health_server_new(c->loop, &config, err);
-    if (!c->health) {
-        return err_wrap(err, "--secure-port %d", port);
+    *ret = health_server_new(c->loop, config, err);
+    if (!*ret) {
+        return err_wrap(err, "--%s %u", flag, config->port);
     }
     for (size_t i = 0; i < c->n_checks; i++) {
-        health_server_add(c->health, &c->checks[i]);
+        health_server_add(*ret, &c->checks[i]);
     }
     return true;
+}
+
+static bool serve_health(struct component *c, struct err *err)
+{
+    const struct component_options *o = &c->options;
+    const struct health_server_config plain = {
+        .bind_address = plain_address(c),
+        .port = (uint16_t)o->port,
+        .plain = true,
+        .open = true,
+        .hostname = c->hostname,
+        .flags = c->flags,
+    };
+    const struct delegated_config who = {
+        .name = c->spec->name,
+        .authentication_kubeconfig = o->authentication_kubeconfig,
+        .authorization_kubeconfig = o->authorization_kubeconfig,
+        .client_ca_file = o->client_ca_file,
+    };
+    if (o->port && !open_port(c, &plain, "port", &c->plain, err)) {
+        return false;
+    }
+    if (!o->secure_port) {
+        return true;
+    }
+    c->delegated = delegated_new(c->loop, &who, err);
+    const struct health_server_config secure = {
+        .bind_address = o->bind_address,
+        .port = (uint16_t)o->secure_port,
+        .tls_cert_file = o->tls_cert_file,
+        .tls_private_key_file = o->tls_private_key_file,
+        .client_ca_file = o->client_ca_file,
+        .hostname = c->hostname,
+        .process = c->spec->name,
+        .auth = c->delegated,
+        .always_allow = &c->options.always_allow_paths,
+        .flags = c->flags,
+    };
+    return c->delegated && open_port(c, &secure, "secure-port", &c->health, err);
 }
 
 int component_run(struct component *c,
@@ -310,5 +419,8 @@ void component_add_check(struct component *c, const char *name,
     c->checks[c->n_checks++] = check_of;
     if (c->health) {
         health_server_add(c->health, &check_of);
+    }
+    if (c->plain) {
+        health_server_add(c->plain, &check_of);
     }
 }

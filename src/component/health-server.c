@@ -7,9 +7,11 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/list.h"
 #include "base/metrics.h"
 #include "base/time-floor.h"
 #include "client/path-report.h"
+#include "component/delegated.h"
 #include "net/file-watch.h"
 #include "net/http-server.h"
 #include "pki/cert.h"
@@ -19,6 +21,9 @@
 /* When the certificate of our own is made anew: after two thirds of its life. */
 #define SELF_SIGNED_AGAIN_MS ((uint64_t)SELF_SIGNED_DAYS * 86400000 * 2 / 3)
 
+/* Requests at once that wait for the apiserver's word; a component is asked by a scraper or two. Beyond: 429. */
+#define MAX_WAITING 64
+
 struct health_server {
     struct loop *loop;
     const char *process;
@@ -27,6 +32,8 @@ struct health_server {
     struct health_server_config config; /* texts are the caller's */
     struct file_watch *files;
     struct loop_timer again;
+    struct list exchanges;
+    size_t n_exchanges;
     struct health_check checks[HEALTH_CHECKS_MAX];
     size_t n_checks;
 };
@@ -84,42 +91,6 @@ static void reply_health(struct health_server *h, struct http_stream *s,
     buf_deinit(&b);
 }
 
-/* Is the peer's verified certificate one of group system:masters? */
-static bool peer_is_master(const struct http_request *r)
-{
-    struct arena a;
-    struct pki_cert_info info;
-    bool yes = false;
-    if (!r->peer || r->peer->state != NET_PEER_VERIFIED || !r->peer->n_chain) {
-        return false;
-    }
-    arena_init(&a, PEM_MAX);
-    struct pki_cert *cert = pki_cert_of_der(r->peer->chain[0], NULL);
-    if (cert && pki_cert_inspect(cert, &a, &info, NULL)) {
-        for (size_t i = 0; i < info.names.n_orgs; i++) {
-            yes = yes || str_eq(info.names.orgs[i], STR("system:masters"));
-        }
-    }
-    pki_cert_unref(cert);
-    arena_deinit(&a);
-    return yes;
-}
-
-/* What is said to members of system:masters alone. */
-static bool master_asks(struct http_stream *s)
-{
-    const struct http_request *r = http_stream_request(s);
-    if (!r->peer || r->peer->state != NET_PEER_VERIFIED) {
-        reply_line(s, 401, "a client certificate of the cluster's CA is needed\n");
-        return false;
-    }
-    if (!peer_is_master(r)) {
-        reply_line(s, 403, "this is for members of system:masters\n");
-        return false;
-    }
-    return true;
-}
-
 static void reply_metrics(struct http_stream *s)
 {
     struct buf b;
@@ -138,6 +109,175 @@ static void reply_paths(const struct health_server *h, struct http_stream *s)
     buf_deinit(&b);
 }
 
+/* What the process was told: every flag and its value. Flags name files; they hold no secrets. */
+static void reply_config(struct health_server *h, struct http_stream *s)
+{
+    struct buf b;
+    buf_init(&b, 1u << 20);
+    flags_write_json(h->config.flags, &b);
+    reply_text(s, 200, "application/json", &b);
+    buf_deinit(&b);
+}
+
+static bool is_health(struct str path)
+{
+    return str_eq(path, STR("/healthz")) || str_eq(path, STR("/livez")) || str_eq(path, STR("/readyz"));
+}
+
+static void reply_path(struct health_server *h, struct http_stream *s, const struct http_target *t)
+{
+    if (is_health(t->path)) {
+        reply_health(h, s, t);
+    } else if (str_eq(t->path, STR("/metrics")) && (!h->config.plain || h->config.open)) {
+        reply_metrics(s);
+    } else if (str_eq(t->path, STR("/paths")) && h->process) {
+        reply_paths(h, s);
+    } else if (str_eq(t->path, STR("/configz")) && h->config.flags && (!h->config.plain || h->config.open)) {
+        reply_config(h, s);
+    } else {
+        reply_line(s, 404, "404 page not found\n");
+    }
+}
+
+/* ---- who may ---- */
+
+/* A request whose sender is being looked at. */
+struct exchange {
+    struct list link;
+    struct health_server *h;
+    struct http_stream *s;
+    struct http_target target;
+    struct arena a;
+    struct authn_request authn;
+    struct authz_request authz;
+    bool authenticating, authorizing;
+};
+
+static void exchange_free(struct exchange *e)
+{
+    if (e->authenticating) {
+        authn_cancel(&e->authn);
+    }
+    if (e->authorizing) {
+        authz_cancel(&e->authz);
+    }
+    list_remove(&e->link);
+    e->h->n_exchanges--;
+    http_stream_release(e->s);
+    arena_deinit(&e->a);
+    free(e);
+}
+
+static void authorized(struct exchange *e, enum authz_result result)
+{
+    if (result == AUTHZ_ALLOW) {
+        reply_path(e->h, e->s, &e->target);
+    } else {
+        struct buf b;
+        buf_init(&b, 8192);
+        authz_forbidden_message(&e->authz.attr, e->authz.reason, &b);
+        buf_append_char(&b, '\n');
+        reply_text(e->s, 403, "text/plain; charset=utf-8", &b);
+        buf_deinit(&b);
+    }
+    exchange_free(e);
+}
+
+static void on_authorized(struct authz_request *q, enum authz_result result)
+{
+    struct exchange *e = q->owner;
+    e->authorizing = false;
+    authorized(e, result);
+}
+
+static void authenticated(struct exchange *e, enum authn_result result)
+{
+    if (result != AUTHN_OK) {
+        log_info("a request to the metrics' port was not authenticated: %s", e->authn.err.msg);
+        reply_line(e->s, 401, "Unauthorized\n");
+        exchange_free(e);
+        return;
+    }
+    e->authz = (struct authz_request){
+        .attr = { .user = &e->authn.user, .verb = STR("get"), .path = e->target.path },
+        .arena = &e->a,
+        .done = on_authorized,
+        .owner = e,
+    };
+    enum authz_result answer = authz_start(delegated_authz(e->h->config.auth), &e->authz);
+    if (answer == AUTHZ_WAIT) {
+        e->authorizing = true;
+    } else {
+        authorized(e, answer);
+    }
+}
+
+static void on_authenticated(struct authn_request *q, enum authn_result result)
+{
+    struct exchange *e = q->owner;
+    e->authenticating = false;
+    authenticated(e, result);
+}
+
+static void on_cancel(struct http_stream *s UNUSED, void *arg)
+{
+    exchange_free(arg);
+}
+
+static bool is_always_allowed(const struct health_server *h, struct str path)
+{
+    const struct flag_strings *list = h->config.always_allow;
+    if (h->config.plain || (!list && is_health(path))) {
+        return true;
+    }
+    for (size_t i = 0; list && i < list->n; i++) {
+        struct str one = list->items[i];
+        if (str_eq(one, path) || (one.len && one.ptr[one.len - 1] == '*' && str_starts(path, str_sub(one, 0, one.len - 1)))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Takes the stream. */
+static void look_at_sender(struct health_server *h, struct http_stream *s, const struct http_target *t)
+{
+    static const struct http_stream_ops ops = { .on_cancel = on_cancel };
+    const struct http_request *r = http_stream_request(s);
+    if (!h->config.auth || h->n_exchanges >= MAX_WAITING) {
+        reply_line(s, h->config.auth ? 429 : 403, h->config.auth ? "too many requests\n" : "this needs authorisation, and none is configured\n");
+        http_stream_release(s);
+        return;
+    }
+    struct exchange *e = calloc(1, sizeof(*e));
+    if (!e) {
+        abort();
+    }
+    *e = (struct exchange){ .h = h, .s = s, .target = *t };
+    arena_init(&e->a, 1u << 20);
+    list_push_back(&h->exchanges, &e->link);
+    h->n_exchanges++;
+    e->authn = (struct authn_request){
+        .arena = &e->a,
+        .authorization = http_header_get(&r->headers, STR("authorization")),
+        .now = time_floor_now_s(),
+        .path = e->target.path,
+        .done = on_authenticated,
+        .owner = e,
+    };
+    if (r->peer && r->peer->state != NET_PEER_NONE) {
+        e->authn.peer_chain = r->peer->chain;
+        e->authn.n_peer_chain = r->peer->n_chain;
+    }
+    http_stream_set_ops(s, &ops, e);
+    enum authn_result result = authn_start(delegated_authn(h->config.auth), &e->authn);
+    if (result == AUTHN_WAIT) {
+        e->authenticating = true;
+    } else {
+        authenticated(e, result);
+    }
+}
+
 static void on_request(struct http_stream *s, void *arg)
 {
     struct health_server *h = arg;
@@ -148,19 +288,11 @@ static void on_request(struct http_stream *s, void *arg)
         reply_line(s, 400, "bad request target\n");
     } else if (!str_eq(r->method, STR("GET")) && !str_eq(r->method, STR("HEAD"))) {
         reply_line(s, 405, "only GET is served here\n");
-    } else if (str_eq(t.path, STR("/healthz")) || str_eq(t.path, STR("/livez")) ||
-               str_eq(t.path, STR("/readyz"))) {
-        reply_health(h, s, &t);
-    } else if (str_eq(t.path, STR("/metrics"))) {
-        if (master_asks(s)) {
-            reply_metrics(s);
-        }
-    } else if (str_eq(t.path, STR("/paths")) && h->process) {
-        if (master_asks(s)) {
-            reply_paths(h, s);
-        }
+    } else if (is_always_allowed(h, t.path)) {
+        reply_path(h, s, &t);
     } else {
-        reply_line(s, 404, "404 page not found\n");
+        look_at_sender(h, s, &t);
+        return;
     }
     http_stream_release(s);
 }
@@ -280,6 +412,7 @@ struct health_server *health_server_new(struct loop *l, const struct health_serv
     h->config = *config;
     h->loop = l;
     h->process = config->process;
+    list_init(&h->exchanges);
     struct http_server_config http = { .on_request = on_request, .arg = h };
     if (!net_addr_parse_ip(config->bind_address, config->port, &addr)) {
         err_set(err, ERR_BAD_REQUEST, "bind address \"%.*s\" is no IP address",
@@ -310,6 +443,9 @@ struct health_server *health_server_free(struct health_server *s)
     if (s) {
         loop_timer_stop(&s->again);
         file_watch_free(s->files);
+        LIST_FOREACH(&s->exchanges, struct exchange, link, e) {
+            exchange_free(e);
+        }
         http_server_free(s->http);
         net_tls_server_unref(s->tls);
         free(s);

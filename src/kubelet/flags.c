@@ -1,11 +1,14 @@
-/* The kubelet's flags, with upstream's names and defaults. */
+/* The kubelet's flags, with the names and defaults of the document "Master-Node communication" and of upstream. */
+#include "component/component.h"
 #include "kubelet/kubelet.h"
 
 #define C struct kubelet_config
 
 static const struct flag node_flags[] = {
     FLAG_STRING(C, config, "config", "", "Path to a KubeletConfiguration file; flags go before what it says"),
-    FLAG_STRING(C, kubeconfig, "kubeconfig", "", "How to reach the apiserver; without it only static pods run"),
+    FLAG_STRING(C, master, "master", "", "The apiserver's address; overrides the one in the kubeconfig"),
+    FLAG_STRING(C, kubeconfig, "kubeconfig", COMPONENT_KUBECONFIG,
+                "How to reach the apiserver; the default file need not be there: then --master alone says where, or only static pods run"),
     FLAG_STRING(C, root_dir, "root-dir", "/var/lib/kubelet", "Where volumes and the kubelet's own files are"),
     FLAG_STRING(C, hostname_override, "hostname-override", "", "Name of the node instead of the host's name"),
     FLAG_STRING(C, node_ip, "node-ip", "", "Address of the node; empty takes the one of the default route"),
@@ -22,25 +25,25 @@ static const struct flag node_flags[] = {
     FLAG_DURATION(C, sync_ms, "sync-frequency", "1m", "Longest time between two looks at a pod"),
     FLAG_MAP(C, system_reserved, "system-reserved", "", "Resources kept for the system: cpu=100m,memory=200Mi"),
     FLAG_MAP(C, kube_reserved, "kube-reserved", "", "Resources kept for the node's agents"),
-    FLAG_MAP(C, feature_gates, "feature-gates", "", "Feature gates: Name=true,…"),
-    FLAG_STRING(C, pod_manifest_path, "pod-manifest-path", "", "Folder or file of static pods"),
+    FLAG_MAP(C, feature_gates, "feature-gates", "", "Feature gates, Name=true,…: accepted where they say what is the case here"),
+    FLAG_STRING(C, pod_manifest_path, "pod-manifest-path", "",
+                "Folder of manifests of static pods, or a single manifest; files whose name starts with a dot are ignored"),
     FLAG_DURATION(C, file_check_ms, "file-check-frequency", "20s", "How often static pods are looked at besides change events"),
 };
 
 static const struct flag runtime_flags[] = {
     FLAG_STRING(C, runtime_endpoint, "container-runtime-endpoint", "unix:///run/containerd/containerd.sock", "Socket of the container runtime (CRI)"),
-    FLAG_STRING(C, image_endpoint, "image-service-endpoint", "", "Socket of the image service; empty takes the runtime's"),
+    FLAG_STRING(C, image_endpoint, "image-service-endpoint", "", "Socket of the image service: only the runtime's own"),
     FLAG_DURATION(C, runtime_timeout_ms, "runtime-request-timeout", "2m", "How long the runtime may take to answer"),
     FLAG_STRING(C, pod_logs_dir, "pod-logs-dir", "/var/log/pods", "Where the runtime writes the containers' logs"),
     FLAG_STRING(C, cni_conf_dir, "cni-conf-dir", "", "Write a CNI configuration for the node's podCIDR here; empty leaves CNI alone"),
     FLAG_BOOL(C, cni_masquerade, "cni-masquerade", "true", "Traffic of pods to other networks leaves with the node's address (needs iptables)"),
-    FLAG_STRING(C, cni_bin_dir, "cni-bin-dir", "", "Accepted for old deployments; the runtime knows where its plugins are", .hidden = true),
     FLAG_STRING(C, pod_cidr, "pod-cidr", "", "Range of pod addresses when there is no apiserver to tell it"),
     FLAG_STRING(C, cgroup_driver, "cgroup-driver", "cgroupfs", "\"cgroupfs\" or \"systemd\", as the runtime has it"),
     FLAG_STRING(C, cgroup_root, "cgroup-root", "", "Control group that the pods' groups are made in"),
     FLAG_BOOL(C, cgroups_per_qos, "cgroups-per-qos", "true", "Make a control group for each class of service and each pod"),
     FLAG_BOOL(C, fail_swap_on, "fail-swap-on", "true", "Refuse to start while swap is on"),
-    FLAG_BOOL(C, protect_kernel_defaults, "protect-kernel-defaults", "false", "Refuse to start when kernel settings differ from what is expected"),
+    FLAG_BOOL(C, protect_kernel_defaults, "protect-kernel-defaults", "false", "Refuse to start when the kernel's settings differ from what Kubernetes expects; they are never changed"),
     FLAG_STRINGS(C, unsafe_sysctls, "allowed-unsafe-sysctls", "", "Further sysctls that pods may set; a pattern may end in *"),
     FLAG_STRINGS(C, cluster_dns, "cluster-dns", "", "Name servers of pods with dnsPolicy ClusterFirst"),
     FLAG_STRING(C, cluster_domain, "cluster-domain", "", "Domain of the cluster, for the pods' search list"),
@@ -48,18 +51,28 @@ static const struct flag runtime_flags[] = {
 };
 
 static const struct flag server_flags[] = {
-    FLAG_STRING(C, address, "address", "0.0.0.0", "The address that the kubelet's port is served on"),
+    FLAG_STRING(C, address, "address", "0.0.0.0", "The address that --port, --read-only-port and --cadvisor-port are served on"),
     FLAG_INT32(C, port, "port", "10250", "The port of the kubelet's API; 0 serves nothing"),
-    FLAG_INT32(C, read_only_port, "read-only-port", "0", "A port without authentication; only 0 (none) is accepted"),
+    FLAG_INT32(C, read_only_port, "read-only-port", "10255",
+               "A port for reading pods, stats and metrics over HTTP, without authentication; 0 serves nothing", .secure = "0",
+               .unsafe = "everybody who reaches it reads the specifications and figures of all pods, in the clear", .mend = "--read-only-port=0"),
+    FLAG_INT32(C, cadvisor_port, "cadvisor-port", "4194",
+               "A port for the containers' metrics and a page that shows them, over HTTP, without authentication; 0 serves nothing",
+               .secure = "0", .unsafe = "everybody who reaches it reads the names and figures of all containers, in the clear",
+               .mend = "--cadvisor-port=0"),
     FLAG_INT32(C, healthz_port, "healthz-port", "10248", "The port of /healthz; 0 serves nothing"),
-    FLAG_STRING(C, healthz_bind_address, "healthz-bind-address", "127.0.0.1", "The address of /healthz"),
+    FLAG_STRING(C, healthz_bind_address, "healthz-bind-address", "127.0.0.1", "The address of /healthz; 0.0.0.0: all interfaces"),
     FLAG_STRING(C, client_ca_file, "client-ca-file", "", "CAs of client certificates"),
     FLAG_STRING(C, tls_cert_file, "tls-cert-file", "", "Serving certificate (PEM); empty makes a self-signed one in --cert-dir"),
     FLAG_STRING(C, tls_private_key_file, "tls-private-key-file", "", "Its key"),
     FLAG_STRING(C, cert_dir, "cert-dir", "/var/lib/kubelet/pki", "Where a self-signed certificate is kept"),
-    FLAG_BOOL(C, anonymous_auth, "anonymous-auth", "true", "Serve requests without credentials as system:anonymous"),
-    FLAG_BOOL(C, token_webhook, "authentication-token-webhook", "false", "Ask the apiserver who a bearer token is (TokenReview)"),
-    FLAG_STRING(C, authorization_mode, "authorization-mode", "AlwaysAllow", "\"AlwaysAllow\" or \"Webhook\" (SubjectAccessReview)"),
+    FLAG_BOOL(C, anonymous_auth, "anonymous-auth", "true", "Serve requests without credentials as system:anonymous",
+              .secure = "false", .unsafe = "requests without credentials are served, and AlwaysAllow lets them do everything",
+              .mend = "--anonymous-auth=false"),
+    FLAG_BOOL(C, token_webhook, "authentication-token-webhook", "false", "Ask the apiserver who a bearer token is (TokenReview)",
+              .secure = "true"),
+    FLAG_STRING(C, authorization_mode, "authorization-mode", "AlwaysAllow", "\"AlwaysAllow\" or \"Webhook\" (SubjectAccessReview)",
+                .secure = "Webhook", .unsafe = "whoever is served may run commands in every container", .mend = "--authorization-mode=Webhook"),
     FLAG_DURATION(C, streaming_idle_ms, "streaming-connection-idle-timeout", "4h", "Longest silence of exec, attach and port-forward"),
     FLAG_STRING(C, server_user, "server-user", "65534", "Number of the user that the server's process runs as; 0 stays root"),
 };
@@ -70,7 +83,7 @@ static const struct flag gc_flags[] = {
     FLAG_DURATION(C, image_min_age_ms, "minimum-image-ttl-duration", "2m", "Younger images are not removed"),
     FLAG_STRING(C, container_log_max_size, "container-log-max-size", "10Mi", "A container's log is rotated at this size"),
     FLAG_INT32(C, container_log_max_files, "container-log-max-files", "5", "How many files of one container's log are kept"),
-    FLAG_INT32(C, max_dead_per_container, "maximum-dead-containers-per-container", "1", "How many ended runs of a container are kept"),
+    FLAG_INT32(C, max_dead_per_container, "maximum-dead-containers-per-container", "1", "How many ended runs of a container are kept: only 1"),
     FLAG_BOOL(C, serialize_pulls, "serialize-image-pulls", "true", "Pull one image at a time"),
     FLAG_STRING(C, pod_infra_image, "pod-infra-container-image", "", "The sandbox image, which is never removed"),
 };

@@ -25,6 +25,7 @@ struct node_agent;
 struct server_core;
 struct collector;
 struct static_pods;
+struct start_op;
 
 struct kubelet {
     const struct kubelet_config *cfg;
@@ -55,6 +56,7 @@ struct kubelet {
     struct loop_timer relist_timer, offline_timer;
     unsigned relist_step;
     void *relist;        /* under way, pleg.c */
+    struct start_op *pulls; /* with --serialize-image-pulls: the one that pulls, and those that wait (pod-start.c) */
 };
 
 /* ---- containers of a pod ---- */

@@ -11,9 +11,11 @@
 #include "client/client.h"
 #include "client/kubeconfig.h"
 #include "client/meta.h"
-#include "api/gate.h"
+#include "component/component.h"
+#include "component/gates.h"
 #include "component/health-server.h"
 #include "kubelet/objects.h"
+#include "net/addr.h"
 
 /* How long a start waits for the API's pods before those remembered on disk are run. */
 #define OFFLINE_MS 1500
@@ -104,13 +106,25 @@ static bool connect_api(struct kubelet *k, struct err *err)
     struct client_config config;
     char path[PATH_MAX];
     const struct client_options options = { .user_agent = "kubelet/v1.36.0 (linux) coracle/" CORACLE_VERSION };
-    if (str_empty(k->cfg->kubeconfig)) {
-        log_info("no --kubeconfig: only static pods run");
+    struct str file = k->cfg->kubeconfig;
+    if (str_eq_c(file, COMPONENT_KUBECONFIG) && !flags_changed(k->cfg->flags, "kubeconfig") && access(COMPONENT_KUBECONFIG, F_OK) < 0) {
+        file = STR_EMPTY;
+    }
+    if (str_empty(file) && str_empty(k->cfg->master)) {
+        log_info("no --kubeconfig and no --master: only static pods run");
         return true;
     }
     arena_init(&a, 8u << 20);
-    bool ok = str_to_cstr(k->cfg->kubeconfig, path, sizeof(path)) && kubeconfig_read(&a, path, STR_NULL, &config, err) &&
-              (k->client = client_new(k->loop, &config, &options, err)) != NULL;
+    bool ok = true;
+    if (file.len) {
+        ok = str_to_cstr(file, path, sizeof(path)) && kubeconfig_read(&a, path, STR_NULL, &config, err);
+    } else {
+        config = (struct client_config){ .server = k->cfg->master };
+    }
+    if (ok && k->cfg->master.len) {
+        config.server = k->cfg->master;
+    }
+    ok = ok && (k->client = client_new(k->loop, &config, &options, err)) != NULL;
     arena_deinit(&a);
     if (ok) {
         k->events = event_recorder_new(k->client, "kubelet", k->node_name);
@@ -118,26 +132,91 @@ static bool connect_api(struct kubelet *k, struct err *err)
     return ok;
 }
 
-/* What this kubelet does follows the gates' defaults: naming one is fine, turning one round is refused rather than ignored. */
-static bool check_gates(const struct flag_strings *gates, struct err *err)
+/* What Kubernetes expects of the kernel (documentation of --protect-kernel-defaults). */
+static bool check_kernel(struct err *err)
 {
-    for (size_t i = 0; i < gates->n; i++) {
-        struct api_gates_set set = { 0 };
-        struct str name, value;
-        bool on;
-        if (!str_cut(gates->items[i], '=', &name, &value) || !str_to_bool(value, &on)) {
-            return err_set(err, ERR_INVALID, "--feature-gates: \"%.*s\" is not Name=true or Name=false",
-                           STR_ARG(gates->items[i]));
+    static const struct {
+        const char *path;
+        int32_t want;
+    } settings[] = {
+        { "vm/overcommit_memory", 1 },  { "vm/panic_on_oom", 0 },           { "kernel/panic", 10 },
+        { "kernel/panic_on_oops", 1 },  { "kernel/keys/root_maxkeys", 1000000 }, { "kernel/keys/root_maxbytes", 25000000 },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+        char path[128];
+        int32_t is;
+        CLEANUP(buf_deinit) struct buf b;
+        buf_init(&b, 256);
+        snprintf(path, sizeof(path), "/proc/sys/%s", settings[i].path);
+        if (!fs_read(path, 256, &b, err) || !str_to_i32(str_trim(buf_str(&b)), &is)) {
+            return err_wrap(err, "--protect-kernel-defaults");
         }
-        if (!api_gate_set(&set, name, on, err)) {
-            return err_wrap(err, "--feature-gates");
-        }
-        if (api_gate_on(NULL, name) != on) {
-            return err_set(err, ERR_INVALID, "--feature-gates: this kubelet has %.*s always %s", STR_ARG(name),
-                           on ? "off" : "on");
+        if (is != settings[i].want) {
+            return err_set(err, ERR_INVALID, "--protect-kernel-defaults: %s is %d, expected is %d", path, is, settings[i].want);
         }
     }
     return true;
+}
+
+static bool check_ports(const struct kubelet_config *c, struct err *err)
+{
+    const struct {
+        const char *flag;
+        int32_t port;
+        bool same_address; /* as --port */
+    } ports[] = { { "port", c->port, true }, { "read-only-port", c->read_only_port, true }, { "cadvisor-port", c->cadvisor_port, true },
+                  { "healthz-port", c->healthz_port, str_eq(c->address, c->healthz_bind_address) } };
+    for (size_t i = 0; i < ARRAY_SIZE(ports); i++) {
+        if (ports[i].port < 0 || ports[i].port > 65535) {
+            return err_set(err, ERR_INVALID, "--%s=%d is no port", ports[i].flag, ports[i].port);
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (ports[i].port && ports[i].port == ports[j].port && ports[i].same_address && ports[j].same_address) {
+                return err_set(err, ERR_INVALID, "--%s and --%s are both %d", ports[j].flag, ports[i].flag, ports[i].port);
+            }
+        }
+    }
+    return true;
+}
+
+/* What is accepted is done: values that are not implemented are refused. */
+static bool check_options(const struct kubelet_config *c, struct err *err)
+{
+    if (c->image_endpoint.len && !str_eq(c->image_endpoint, c->runtime_endpoint)) {
+        return err_set(err, ERR_INVALID, "--image-service-endpoint: images come from --container-runtime-endpoint; another one is not implemented");
+    }
+    if (c->max_dead_per_container != 1) {
+        return err_set(err, ERR_INVALID, "--maximum-dead-containers-per-container=%d is not implemented: one ended run is kept", c->max_dead_per_container);
+    }
+    if (c->runtime_timeout_ms < 1000) {
+        return err_set(err, ERR_INVALID, "--runtime-request-timeout is less than a second");
+    }
+    return flags_together(c->flags, "tls-cert-file", "tls-private-key-file", err) && gates_check(&c->feature_gates, err) &&
+           (!c->protect_kernel_defaults || check_kernel(err));
+}
+
+/* Is a port on this address reached from other machines? */
+static bool is_remote(struct str ip)
+{
+    struct net_addr addr;
+    return net_addr_parse_ip(ip, 1, &addr) && !net_addr_is_local(&addr);
+}
+
+static void note_unsafe(const struct kubelet_config *c)
+{
+    bool remote = is_remote(c->address), everything = str_eq_c(c->authorization_mode, "AlwaysAllow");
+    if (remote && c->read_only_port) {
+        flags_note_unsafe(c->flags, "read-only-port");
+    }
+    if (remote && c->cadvisor_port) {
+        flags_note_unsafe(c->flags, "cadvisor-port");
+    }
+    if (c->port && everything) {
+        flags_note_unsafe(c->flags, "authorization-mode");
+        if (c->anonymous_auth) {
+            flags_note_unsafe(c->flags, "anonymous-auth");
+        }
+    }
 }
 
 static bool prepare(struct kubelet *k, struct err *err)
@@ -154,16 +233,13 @@ static bool prepare(struct kubelet *k, struct err *err)
     for (char *q = k->node_name; *q; q++) {
         *q = (char)tolower((unsigned char)*q);
     }
-    if (c->read_only_port != 0) {
-        return err_set(err, ERR_INVALID, "--read-only-port=%d: a port without authentication is not served", c->read_only_port);
-    }
     if (!str_eq_c(c->cgroup_driver, "cgroupfs") && !str_eq_c(c->cgroup_driver, "systemd")) {
         return err_set(err, ERR_INVALID, "--cgroup-driver is cgroupfs or systemd");
     }
     if (!str_eq_c(c->authorization_mode, "AlwaysAllow") && !str_eq_c(c->authorization_mode, "Webhook")) {
         return err_set(err, ERR_INVALID, "--authorization-mode is AlwaysAllow or Webhook");
     }
-    if (!check_gates(&c->feature_gates, err)) {
+    if (!check_ports(c, err) || !check_options(c, err)) {
         return false;
     }
     return fs_mkdirs(k->root, 0750, err) && checkpoint_prepare(k, err) && fs_mkdirs(k->logs, 0755, err) && node_machine(k, err);
@@ -204,6 +280,8 @@ static bool start(struct kubelet *k, struct err *err)
     if (!k->rt || !connect_api(k, err)) {
         return false;
     }
+    note_unsafe(k->cfg); /* after the server's process was made, which would say it too */
+    k->rt->request_timeout_ms = (uint64_t)k->cfg->runtime_timeout_ms;
     k->objects = objects_new(k);
     loop_timer_init(&k->offline_timer, k->loop, on_offline, k);
     loop_timer_start(&k->offline_timer, k->client ? OFFLINE_MS : 0);

@@ -10,7 +10,7 @@
 
 /* What the flags and the configuration file say. Durations are milliseconds. */
 struct kubelet_config {
-    struct str config, kubeconfig, root_dir, pod_logs_dir;
+    struct str config, kubeconfig, master, root_dir, pod_logs_dir;
     struct str runtime_endpoint, image_endpoint;
     struct str hostname_override, node_ip;
     bool register_node;
@@ -19,7 +19,7 @@ struct kubelet_config {
     struct str provider_id;
     int32_t max_pods;
     int64_t node_status_update_ms, node_status_report_ms, lease_duration_ms, sync_ms, file_check_ms;
-    struct str pod_manifest_path, cni_conf_dir, cni_bin_dir, pod_cidr;
+    struct str pod_manifest_path, cni_conf_dir, pod_cidr;
     bool cni_masquerade;
     struct str cgroup_driver, cgroup_root;
     struct flag_strings unsafe_sysctls;
@@ -32,7 +32,7 @@ struct kubelet_config {
 
     /* The server. */
     struct str address;
-    int32_t port, read_only_port, healthz_port;
+    int32_t port, read_only_port, cadvisor_port, healthz_port;
     struct str healthz_bind_address;
     struct str client_ca_file, tls_cert_file, tls_private_key_file, cert_dir;
     bool anonymous_auth, token_webhook;
@@ -50,6 +50,7 @@ struct kubelet_config {
     struct str pod_infra_image;
 
     bool secure; /* --flag-defaults=secure */
+    const struct flag_result *flags; /* what was given; NULL in tests */
 };
 
 /* The flags, with upstream's names, as sections of --help. */

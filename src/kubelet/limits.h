@@ -41,7 +41,7 @@
 /* A container that is stopped gets at least this long, whatever its hook has used up. */
 #define KUBELET_MIN_GRACE_S 2
 /* Calls to the runtime: as the original's --runtime-request-timeout. Pulls and stops have their own. */
-#define KUBELET_CRI_TIMEOUT_MS 120000
+#define KUBELET_CRI_TIMEOUT_MS RUNTIME_REQUEST_TIMEOUT
 /* Sandboxes start CNI plugins: twice that, as the original does. */
 #define KUBELET_SANDBOX_TIMEOUT_MS 240000
 /* Requests to the port that the core has not answered yet: each may hold a review at the apiserver or a call of the runtime, and who

@@ -153,13 +153,52 @@ struct start_op {
     uint32_t attempt;
     char id[CRI_ID_SIZE];
     uint64_t pull_begun_ms;
+    struct start_op *next_pull; /* the one that pulls after this */
 };
+
+static void pull_begin(struct start_op *op);
+
+/* --serialize-image-pulls: one at a time, in the order of asking. */
+static void pull_enter(struct start_op *op)
+{
+    struct start_op **at = &op->p->k->pulls;
+    bool first = !*at;
+    if (!op->p->k->cfg->serialize_pulls) {
+        pull_begin(op);
+        return;
+    }
+    while (*at) {
+        at = &(*at)->next_pull;
+    }
+    *at = op;
+    if (first) {
+        pull_begin(op);
+    }
+}
+
+/* It does not pull or wait any more; the next one begins. */
+static void pull_leave(struct start_op *op)
+{
+    struct kubelet *k = op->p->k;
+    bool first = k->pulls == op;
+    for (struct start_op **at = &k->pulls; *at; at = &(*at)->next_pull) {
+        if (*at == op) {
+            *at = op->next_pull;
+            op->next_pull = NULL;
+            break;
+        }
+    }
+    if (first && k->pulls) {
+        pull_begin(k->pulls);
+    }
+}
 
 static void start_cancel(void *arg)
 {
     struct start_op *op = arg;
     runtime_cancel(op->p->k->rt, op->call);
     objects_fetch_cancel(op->fetch);
+    pull_leave(op);
     arena_deinit(&op->a);
     free(op);
 }
@@ -344,6 +383,7 @@ static void on_pulled(void *arg, const void *response UNUSED, const struct err *
     struct start_op *op = arg;
     struct pod *p = op->p;
     op->call = NULL;
+    pull_leave(op);
     if (!op->c->spec) {
         start_done(op, true);
         return;
@@ -371,9 +411,13 @@ static bool find_auth(struct start_op *op, struct cri_v1_auth_config *ret)
     return false;
 }
 
-static void pull_now(struct start_op *op)
+static void pull_begin(struct start_op *op)
 {
     struct pod *p = op->p;
+    if (!op->c->spec) {
+        start_done(op, true);
+        return;
+    }
     struct cri_v1_image_spec spec = { .image = op->c->spec->image };
     struct cri_v1_pod_sandbox_config sandbox;
     struct cri_v1_auth_config auth;
@@ -397,7 +441,7 @@ static void on_pull_secrets(void *arg, const struct err *err UNUSED)
         start_done(op, true);
         return;
     }
-    pull_now(op); /* a secret that is not there is no error: the registry may let anybody in */
+    pull_enter(op); /* a secret that is not there is no error: the registry may let anybody in */
 }
 
 static void pull(struct start_op *op)
@@ -413,7 +457,7 @@ static void pull(struct start_op *op)
         needs[n++] = (struct object_need){ .kind = OBJECT_SECRET, .name = s->image_pull_secrets[i].name, .optional = true };
     }
     if (n == 0) {
-        pull_now(op);
+        pull_enter(op);
         return;
     }
     op->fetch = objects_fetch(op->p->k->objects, op->p, needs, n, 60000, on_pull_secrets, op);

@@ -28,12 +28,19 @@ struct runtime_ops {
 /* First member of a back end's own struct. */
 struct runtime {
     const struct runtime_ops *ops;
+    uint64_t request_timeout_ms; /* --runtime-request-timeout; 0: two minutes */
 };
 
-/* 'request' is encoded before this returns. 'timeout_ms' 0: no deadline. */
+/* As a call's timeout: what the runtime was configured with. */
+#define RUNTIME_REQUEST_TIMEOUT UINT64_MAX
+
+/* 'request' is encoded before this returns. 'timeout_ms' 0: no deadline; or RUNTIME_REQUEST_TIMEOUT. */
 static inline struct runtime_call *runtime_call(struct runtime *rt, const struct api_rpc *rpc, const void *request,
                                                 uint64_t timeout_ms, runtime_done_fn *done, void *arg)
 {
+    if (timeout_ms == RUNTIME_REQUEST_TIMEOUT) {
+        timeout_ms = rt->request_timeout_ms ? rt->request_timeout_ms : 120000;
+    }
     return rt->ops->call(rt, rpc, request, timeout_ms, done, arg);
 }
 /* 'done' is not called any more. NULL-safe. */

@@ -58,6 +58,20 @@ void core_request_free(struct core_request *r)
     free(r);
 }
 
+static struct core_request *core_request_new(struct server_core *s, uint32_t id)
+{
+    struct core_request *r = calloc(1, sizeof(*r));
+    if (!r) {
+        abort();
+    }
+    r->core = s;
+    r->k = s->k;
+    r->id = id;
+    arena_init(&r->a, KUBELET_MAX_WORK_ARENA);
+    list_push_back(&s->requests, &r->link);
+    return r;
+}
+
 /* In order, and kept while the server is behind: an answer that is lost leaves its client waiting. */
 static void send_message(struct server_core *s, const struct wire_message *m)
 {
@@ -454,9 +468,9 @@ static void do_configz(struct core_request *r)
     core_request_reply(r, 200, "application/json",
                   arena_printf(&r->a,
                                "{\"kubeletconfig\":{\"kind\":\"KubeletConfiguration\",\"apiVersion\":\"kubelet.config.k8s.io/v1beta1\",\"address\":\"%.*s\",\"port\":%d,"
-                               "\"readOnlyPort\":0,\"authentication\":{\"x509\":{\"clientCAFile\":\"%.*s\"},\"webhook\":{\"enabled\":%s},\"anonymous\":{\"enabled\":%s}},"
+                               "\"readOnlyPort\":%d,\"authentication\":{\"x509\":{\"clientCAFile\":\"%.*s\"},\"webhook\":{\"enabled\":%s},\"anonymous\":{\"enabled\":%s}},"
                                "\"authorization\":{\"mode\":\"%.*s\"},\"clusterDomain\":\"%.*s\",\"maxPods\":%d,\"cgroupDriver\":\"%.*s\",\"containerRuntimeEndpoint\":\"%.*s\"}}",
-                               STR_ARG(c->address), c->port, STR_ARG(c->client_ca_file), c->token_webhook ? "true" : "false",
+                               STR_ARG(c->address), c->port, c->read_only_port, STR_ARG(c->client_ca_file), c->token_webhook ? "true" : "false",
                                c->anonymous_auth ? "true" : "false", STR_ARG(c->authorization_mode), STR_ARG(c->cluster_domain), c->max_pods,
                                STR_ARG(c->cgroup_driver), STR_ARG(c->runtime_endpoint)));
 }
@@ -501,6 +515,62 @@ static void dispatch(struct core_request *r)
         core_request_error(r, 405, "logs endpoint is disabled.");
     } else {
         core_request_error(r, 404, "404 page not found");
+    }
+}
+
+/* ---- ports that authenticate nobody ---- */
+
+/* What the read-only port serves: reads without side effects. */
+static void dispatch_read_only(struct core_request *r)
+{
+    const struct http_target *t = &r->target;
+    struct str first = t->n_segments ? t->segments[0] : STR_EMPTY, second = t->n_segments == 2 ? t->segments[1] : STR_EMPTY;
+    bool alone = t->n_segments == 1;
+    if ((alone && (str_eq_c(first, "pods") || str_eq_c(first, "runningpods") || str_eq_c(first, "healthz") || str_eq_c(first, "metrics"))) ||
+        (str_eq_c(first, "stats") && str_eq_c(second, "summary")) ||
+        (str_eq_c(first, "metrics") && (str_eq_c(second, "resource") || str_eq_c(second, "cadvisor")))) {
+        dispatch(r);
+    } else if (alone && str_eq_c(first, "spec")) {
+        stats_machine(r);
+    } else {
+        core_request_error(r, 404, "404 page not found");
+    }
+}
+
+static void dispatch_cadvisor(struct core_request *r)
+{
+    const struct http_target *t = &r->target;
+    if (t->n_segments == 1 && str_eq_c(t->segments[0], "metrics")) {
+        stats_cadvisor_metrics(r);
+    } else if (t->n_segments == 1 && str_eq_c(t->segments[0], "healthz")) {
+        do_healthz(r);
+    } else if (t->n_segments == 0 || (t->n_segments == 1 && str_eq_c(t->segments[0], "containers"))) {
+        stats_page(r);
+    } else {
+        core_request_error(r, 404, "404 page not found");
+    }
+}
+
+static void take_plain(struct server_core *s, const struct wire_message *m)
+{
+    const struct kubelet_config *c = s->k->cfg;
+    struct core_request *r = core_request_new(s, m->id);
+    struct err err = { 0 };
+    if (m->n_strings != 2) {
+        core_request_error(r, 400, "malformed");
+        return;
+    }
+    r->method = arena_str(&r->a, m->strings[0]);
+    if (!http_target_parse(&r->a, arena_str(&r->a, m->strings[1]), &r->target, &err)) {
+        core_request_error(r, 400, "%s", err.msg);
+    } else if (!str_eq_c(r->method, "GET")) {
+        core_request_error(r, 405, "only GET is served here");
+    } else if (c->read_only_port > 0 && m->number == (uint32_t)c->read_only_port) {
+        dispatch_read_only(r);
+    } else if (c->cadvisor_port > 0 && m->number == (uint32_t)c->cadvisor_port) {
+        dispatch_cadvisor(r);
+    } else {
+        core_request_error(r, 403, "there is no such port"); /* the server's process lies */
     }
 }
 
@@ -573,16 +643,8 @@ static void on_authenticated(struct authn_request *q, enum authn_result result)
 
 static void take_request(struct server_core *s, const struct wire_message *m)
 {
-    struct core_request *r = calloc(1, sizeof(*r));
+    struct core_request *r = core_request_new(s, m->id);
     struct err err = { 0 };
-    if (!r) {
-        abort();
-    }
-    r->core = s;
-    r->k = s->k;
-    r->id = m->id;
-    arena_init(&r->a, KUBELET_MAX_WORK_ARENA);
-    list_push_back(&s->requests, &r->link);
     if (m->n_strings < 4 || m->number != m->n_strings - 4) {
         core_request_error(r, 400, "malformed");
         return;
@@ -702,6 +764,8 @@ static void on_message(struct loop_io *io, unsigned events, void *arg)
         answer_tls(s, m.id);
     } else if (m.what == WIRE_REQUEST) {
         take_request(s, &m);
+    } else if (m.what == WIRE_PLAIN) {
+        take_plain(s, &m);
     } else if (m.what == WIRE_LOG_AGAIN) {
         log_again(s, &m);
     }
@@ -745,7 +809,7 @@ bool server_fork(struct kubelet *k, struct err *err)
 {
     int pair[2];
     uint64_t uid = 0;
-    if (k->cfg->port <= 0) {
+    if (k->cfg->port <= 0 && k->cfg->read_only_port <= 0 && k->cfg->cadvisor_port <= 0) {
         return true;
     }
     if (!str_to_u64(k->cfg->server_user, &uid) || uid > UINT32_MAX) {
@@ -769,6 +833,7 @@ bool server_fork(struct kubelet *k, struct err *err)
             _exit(1);
         }
         const struct server_fork_config config = { .socket = pair[1], .uid = (uint32_t)uid, .address = k->cfg->address, .port = (uint16_t)k->cfg->port,
+                                                   .read_only_port = (uint16_t)k->cfg->read_only_port, .cadvisor_port = (uint16_t)k->cfg->cadvisor_port,
                                                    .idle_ms = (uint64_t)k->cfg->streaming_idle_ms, .authn = core_authn_words(k),
                                                    .authz = core_authz_words(k) };
         _exit(server_main(&config));
@@ -805,10 +870,6 @@ bool server_start(struct kubelet *k, struct err *err)
     s->authz = s->authn ? authz_chain_new(&authz, err) : NULL;
     if (!s->authz) {
         return false;
-    }
-    if (k->cfg->anonymous_auth) {
-        log_warning("--anonymous-auth=true: the kubelet's port serves requests without credentials%s",
-                    str_eq_c(mode, "AlwaysAllow") ? ", and --authorization-mode=AlwaysAllow allows them everything" : "");
     }
     loop_io_init(&s->io, k->loop, s->socket, on_message, s);
     loop_timer_init(&s->reload, k->loop, on_reload, s);

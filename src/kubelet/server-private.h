@@ -12,7 +12,7 @@ struct server_fork_config {
     int socket;
     uint32_t uid; /* 0: stay who we are */
     struct str address;
-    uint16_t port;
+    uint16_t port, read_only_port, cadvisor_port; /* 0: not served */
     uint64_t idle_ms;
     const char *authn, *authz; /* who checks those who come, in words; for `coracle paths` */
 };

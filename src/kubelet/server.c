@@ -40,6 +40,7 @@ struct server {
     struct http_server *http;
     struct loop_timer reload;
     int listen_fd;
+    uint16_t plain_ports[2]; /* what their listeners are given */
 };
 
 /* A request under way. */
@@ -248,6 +249,27 @@ static void on_cancel(struct http_stream *s UNUSED, void *arg)
 
 /* ---- requests ---- */
 
+static void ask(struct exchange *e, struct wire_message *m)
+{
+    e->asked = server_ask(e->srv, m, on_answer, e);
+    if (e->asked) {
+        e->srv->n_requests++;
+    } else {
+        /* Its headers are larger than a message, or the core is far behind. */
+        reply_text(e->s, 503, STR("text/plain; charset=utf-8"), net_chunk_static(STR("the kubelet cannot take this request\n")));
+        exchange_free(e);
+    }
+}
+
+/* A request to a port that authenticates nobody: no credentials go on. */
+static void ask_plain(struct exchange *e, const struct http_request *r)
+{
+    struct wire_message m = { .what = WIRE_PLAIN, .number = *(const uint16_t *)r->listener, .n_strings = 2 };
+    m.strings[0] = r->method;
+    m.strings[1] = r->target;
+    ask(e, &m);
+}
+
 static void on_request(struct http_stream *s, void *arg)
 {
     static const struct http_stream_ops ops = { .on_cancel = on_cancel };
@@ -272,6 +294,11 @@ static void on_request(struct http_stream *s, void *arg)
         exchange_free(e);
         return;
     }
+    http_stream_set_ops(s, &ops, e);
+    if (r->listener) {
+        ask_plain(e, r);
+        return;
+    }
     buf_init(&protocols, 8192);
     size_t pos = 0;
     for (struct str v; http_header_next(&r->headers, STR("sec-websocket-protocol"), &pos, &v);) {
@@ -286,16 +313,8 @@ static void on_request(struct http_stream *s, void *arg)
         m.strings[m.n_strings++] = r->peer->chain[i];
         m.number++;
     }
-    http_stream_set_ops(s, &ops, e);
-    e->asked = server_ask(srv, &m, on_answer, e);
+    ask(e, &m);
     buf_deinit(&protocols);
-    if (e->asked) {
-        srv->n_requests++;
-    } else {
-        /* Its headers are larger than a message, or the core is far behind. */
-        reply_text(s, 503, STR("text/plain; charset=utf-8"), net_chunk_static(STR("the kubelet cannot take this request\n")));
-        exchange_free(e);
-    }
 }
 
 /* ---- TLS, start ---- */
@@ -337,6 +356,18 @@ static void on_reload(void *arg)
     }
 }
 
+/* A plain port; 0 is none. False with the reason. */
+static bool open_plain(struct server *s, size_t i, uint16_t port, int *ret_fd, struct err *err)
+{
+    struct net_addr addr;
+    s->plain_ports[i] = port;
+    *ret_fd = -1;
+    if (!port) {
+        return true;
+    }
+    return net_addr_parse_ip(s->config->address, port, &addr) && (*ret_fd = net_listen(&addr, 0600, err)) >= 0;
+}
+
 static bool become_nobody(uint32_t uid, struct err *err)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
@@ -367,11 +398,20 @@ int server_main(const struct server_fork_config *config)
         log_error("--address %.*s is no IP address", STR_ARG(config->address));
         return 1;
     }
-    s->listen_fd = net_listen(&addr, 0600, &err);
+    s->listen_fd = config->port ? net_listen(&addr, 0600, &err) : -1;
+    int plain[2];
     const struct http_server_config http = { .on_request = on_request, .arg = s };
-    if (s->listen_fd < 0 || !become_nobody(config->uid, &err) || !(s->loop = loop_new(&err)) || !(s->http = http_server_new(s->loop, &http, &err))) {
-        log_error("cannot serve port %u: %s", config->port, err.msg);
+    if ((config->port && s->listen_fd < 0) || !open_plain(s, 0, config->read_only_port, &plain[0], &err) ||
+        !open_plain(s, 1, config->cadvisor_port, &plain[1], &err) || !become_nobody(config->uid, &err) || !(s->loop = loop_new(&err)) ||
+        !(s->http = http_server_new(s->loop, &http, &err))) {
+        log_error("cannot serve: %s", err.msg);
         return 1;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(plain); i++) {
+        if (plain[i] >= 0 && !http_server_listen(s->http, plain[i], NULL, &s->plain_ports[i], &err)) {
+            log_error("cannot serve port %u: %s", s->plain_ports[i], err.msg);
+            return 1;
+        }
     }
     if (!server_confine(&err)) {
         log_error("cannot confine the server's process: %s", err.msg);
@@ -383,7 +423,9 @@ int server_main(const struct server_fork_config *config)
         return 1;
     }
     loop_timer_init(&s->reload, s->loop, on_reload, s);
-    on_reload(s);
+    if (config->port) {
+        on_reload(s);
+    }
     loop_run(s->loop);
     return 0;
 }

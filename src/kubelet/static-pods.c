@@ -24,8 +24,34 @@ struct static_pods {
     struct kubelet *k;
     struct loop_timer timer;
     struct loop_io io;
-    int inotify;
+    int inotify, parent; /* the watch on the folder that the folder or file is in */
+    char name[256];      /* of the folder or file in it */
 };
+
+/* What a folder, or the folder of a single file, may tell: names that come, go, or were written. */
+#define CHANGES (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE)
+
+/* A watch is on an inode: the folder may be another one since, and a single file is replaced by renaming. So the parent is watched
+ * for that name, and the folder for all. */
+static void watch(struct static_pods *s, const char *root)
+{
+    char parent[PATH_MAX];
+    struct stat st;
+    snprintf(parent, sizeof(parent), "%s", root);
+    size_t n = strlen(parent);
+    while (n > 1 && parent[n - 1] == '/') {
+        parent[--n] = '\0';
+    }
+    char *slash = strrchr(parent, '/');
+    snprintf(s->name, sizeof(s->name), "%.255s", slash ? slash + 1 : parent);
+    if (slash) {
+        slash[slash == parent ? 1 : 0] = '\0';
+    }
+    s->parent = inotify_add_watch(s->inotify, slash ? parent : ".", CHANGES);
+    if (stat(root, &st) == 0 && S_ISDIR(st.st_mode)) {
+        (void)inotify_add_watch(s->inotify, root, CHANGES);
+    }
+}
 
 static void stamp(struct kubelet *k, struct arena *a, struct core_v1_pod *o, struct str text)
 {
@@ -92,6 +118,9 @@ static void look(void *arg)
     struct map seen;
     struct pod *p;
     map_init(&seen);
+    if (s->inotify >= 0 && str_to_cstr(k->cfg->pod_manifest_path, root, sizeof(root))) {
+        watch(s, root);
+    }
     if (str_to_cstr(k->cfg->pod_manifest_path, root, sizeof(root)) && stat(root, &st) == 0) {
         DIR *d = S_ISDIR(st.st_mode) ? opendir(root) : NULL;
         if (!d) {
@@ -119,10 +148,18 @@ static void look(void *arg)
 static void on_change(struct loop_io *io, unsigned events UNUSED, void *arg)
 {
     struct static_pods *s = arg;
-    char bytes[4096];
-    while (read(io->fd, bytes, sizeof(bytes)) > 0) {
+    char bytes[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    bool ours = false;
+    for (ssize_t n; (n = read(io->fd, bytes, sizeof(bytes))) > 0;) {
+        for (ssize_t at = 0; at < n;) {
+            const struct inotify_event *e = (const void *)(bytes + at);
+            ours = ours || e->wd != s->parent || (e->len && strcmp(e->name, s->name) == 0) || (e->mask & IN_Q_OVERFLOW);
+            at += (ssize_t)(sizeof(*e) + e->len);
+        }
     }
-    loop_timer_start(&s->timer, 100); /* the writer may not be done */
+    if (ours) {
+        loop_timer_start(&s->timer, 100); /* the writer may not be done */
+    }
 }
 
 void statics_start(struct kubelet *k)
@@ -140,7 +177,6 @@ void statics_start(struct kubelet *k)
     loop_timer_init(&s->timer, k->loop, look, s);
     s->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (s->inotify >= 0) {
-        (void)inotify_add_watch(s->inotify, root, IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE);
         loop_io_init(&s->io, k->loop, s->inotify, on_change, s);
         (void)loop_io_set(&s->io, LOOP_READ);
     }

@@ -29,7 +29,7 @@ static uint64_t value(const struct cri_v1_uint64_value *v)
     return v ? v->value : 0;
 }
 
-static struct pod_container *container_of(struct kubelet *k, struct str id)
+struct pod_container *stats_container(struct kubelet *k, struct str id)
 {
     struct pod *p;
     for (size_t pos = 0; (p = pods_next(k, &pos));) {
@@ -165,7 +165,7 @@ static void on_resource(void *arg, const void *response, const struct err *err)
         }
         for (size_t i = 0; i < list->n_stats; i++) {
             const struct cri_v1_container_stats *s = &list->stats[i];
-            struct pod_container *c = s->attributes ? container_of(r->k, s->attributes->id) : NULL;
+            struct pod_container *c = s->attributes ? stats_container(r->k, s->attributes->id) : NULL;
             if (!c) {
                 continue;
             }
@@ -239,7 +239,7 @@ static void on_cadvisor(void *arg, const void *response, const struct err *err)
         buf_printf(&b, "# HELP %s %s\n# TYPE %s %s\n", figures[f].name, figures[f].help, figures[f].name, figures[f].type);
         for (size_t i = 0; i < list->n_stats; i++) {
             const struct cri_v1_container_stats *s = &list->stats[i];
-            const struct pod_container *c = s->attributes ? container_of(r->k, s->attributes->id) : NULL;
+            const struct pod_container *c = s->attributes ? stats_container(r->k, s->attributes->id) : NULL;
             double v;
             if (c && figure(s, c, figures[f].which, &v)) {
                 buf_printf(&b, "%s{container=\"%s\",id=\"%s\",image=\"%s\",name=\"%s\",namespace=\"%s\",pod=\"%s\"} %.15g\n", figures[f].name, c->name, c->run.id,

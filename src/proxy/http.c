@@ -144,7 +144,14 @@ static bool open_at(struct port *p, struct loop *l, struct str text, const char 
         return err_set(err, ERR_BAD_REQUEST, "%s: \"%.*s\" is no IP address with a port", flag,
                        STR_ARG(text));
     }
-    return open_port(p, l, &addr, err) || err_wrap(err, "%s", flag);
+    if (open_port(p, l, &addr, err)) {
+        return true;
+    }
+    if (p->h->config.soft_bind) {
+        log_error("%s: %s: done without", flag, err->msg);
+        return true;
+    }
+    return err_wrap(err, "%s", flag);
 }
 
 struct proxy_http *proxy_http_new(struct loop *l, const struct proxy_http_config *config,
@@ -219,7 +226,7 @@ void proxy_http_set_checks(struct proxy_http *h, const struct ruleset *rs)
         }
         p->wanted = true;
         p->n_local = c.n_local;
-        if (!p->http && (!net_addr_parse_ip(STR("0.0.0.0"), c.port, &any) ||
+        if (!p->http && (!net_addr_parse_ip(h->config.check_address.len ? h->config.check_address : STR("0.0.0.0"), c.port, &any) ||
                          !open_port(p, h->loop, &any, &err))) {
             log_warning("health check node port %u of Service %s: %s", c.port, p->service, err.msg);
         }

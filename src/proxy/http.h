@@ -14,6 +14,8 @@ struct proxy_http;
 
 struct proxy_http_config {
     struct str healthz_address, metrics_address; /* "0.0.0.0:10256"; empty: not served */
+    struct str check_address; /* of health check node ports; empty: 0.0.0.0 */
+    bool soft_bind;           /* a port that is taken is logged, and done without */
     /* Is what we wrote up to date? */
     bool (*is_healthy)(void *data);
     /* Is the node to get new connections (it is not being deleted)? */

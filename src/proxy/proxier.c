@@ -384,6 +384,8 @@ struct proxier *proxier_new(struct component *c, const struct proxier_config *co
     p->rs = ruleset_new(&config->ruleset);
     p->nl = nft_socket_open(err);
     struct proxy_http_config http = { .healthz_address = config->healthz_address,
+                                      .check_address = config->check_address,
+                                      .soft_bind = config->soft_bind,
                                       .metrics_address = config->metrics_address,
                                       .is_healthy = is_healthy,
                                       .is_eligible = is_eligible,

@@ -17,6 +17,8 @@ struct proxier;
 struct proxier_config {
     struct ruleset_config ruleset;
     struct str healthz_address, metrics_address; /* empty: not served */
+    struct str check_address; /* where health check node ports of Services are served */
+    bool soft_bind;           /* a port that is taken is logged, and done without */
     uint64_t check_ms; /* how often it is looked whether the table is still there; 0: never */
 };
 

@@ -1,0 +1,88 @@
+/* What --cadvisor-port and --read-only-port show besides metrics: a page for people, and the machine. */
+#include "kubelet/server-core.h"
+
+#include <sys/utsname.h>
+
+#include "base/version.h"
+#include "kubelet/limits.h"
+#include "kubelet/machine-info.h"
+
+static void escape(struct buf *b, const char *text)
+{
+    for (const char *c = text; *c; c++) {
+        switch (*c) {
+        case '<': buf_append_c(b, "&lt;"); break;
+        case '>': buf_append_c(b, "&gt;"); break;
+        case '&': buf_append_c(b, "&amp;"); break;
+        case '"': buf_append_c(b, "&quot;"); break;
+        default: buf_append_char(b, *c);
+        }
+    }
+}
+
+static void cell(struct buf *b, const char *text)
+{
+    buf_append_c(b, "<td>");
+    escape(b, text);
+    buf_append_c(b, "</td>");
+}
+
+static void on_page(void *arg, const void *response, const struct err *err)
+{
+    struct core_request *r = arg;
+    const struct cri_v1_list_container_stats_response *list = response;
+    struct buf b;
+    r->call = NULL;
+    if (err) {
+        core_request_error(r, 500, "%s", err->msg);
+        return;
+    }
+    buf_init(&b, KUBELET_MAX_WORK_ARENA);
+    buf_append_c(&b, "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>");
+    escape(&b, r->k->node_name);
+    buf_append_c(&b, "</title><meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+                     "<style>body{font:14px sans-serif;margin:2em}table{border-collapse:collapse}td,th{padding:.3em 1em;text-align:left;"
+                     "border-bottom:1px solid #ddd}td.n,th.n{text-align:right}</style></head><body><h1>Node ");
+    escape(&b, r->k->node_name);
+    buf_printf(&b, "</h1><p>%d cores, %lld MiB of memory, %lld MiB available. <a href=\"/metrics\">Metrics</a></p>", machine_cpus(),
+               (long long)(machine_memory() >> 20), (long long)(meminfo("MemAvailable") >> 20));
+    buf_append_c(&b, "<table><tr><th>Namespace</th><th>Pod</th><th>Container</th><th>Image</th><th class=\"n\">CPU seconds</th>"
+                     "<th class=\"n\">Memory MiB</th></tr>");
+    for (size_t i = 0; i < list->n_stats; i++) {
+        const struct cri_v1_container_stats *s = &list->stats[i];
+        const struct pod_container *c = s->attributes ? stats_container(r->k, s->attributes->id) : NULL;
+        if (!c) {
+            continue;
+        }
+        const struct cri_v1_uint64_value *cpu = s->cpu ? s->cpu->usage_core_nano_seconds : NULL;
+        const struct cri_v1_uint64_value *memory = s->memory ? s->memory->working_set_bytes : NULL;
+        buf_append_c(&b, "<tr>");
+        cell(&b, c->pod->ns);
+        cell(&b, c->pod->name);
+        cell(&b, c->name);
+        cell(&b, c->run.image);
+        buf_printf(&b, "<td class=\"n\">%.3f</td><td class=\"n\">%.1f</td></tr>", cpu ? (double)cpu->value / 1e9 : 0.0,
+                   memory ? (double)memory->value / 1048576 : 0.0);
+    }
+    buf_append_c(&b, "</table></body></html>\n");
+    core_request_reply(r, 200, "text/html; charset=utf-8", buf_str(&b));
+    buf_deinit(&b);
+}
+
+void stats_page(struct core_request *r)
+{
+    const struct cri_v1_list_container_stats_request request = { 0 };
+    r->call = runtime_call(r->k->rt, &cri_v1_runtime_service_list_container_stats_rpc, &request, KUBELET_CRI_TIMEOUT_MS, on_page, r);
+}
+
+void stats_machine(struct core_request *r)
+{
+    char machine_id[128] = "", boot_id[128] = "";
+    struct utsname u = { 0 };
+    (void)uname(&u);
+    (void)read_small("/etc/machine-id", machine_id, sizeof(machine_id));
+    (void)read_small("/proc/sys/kernel/random/boot_id", boot_id, sizeof(boot_id));
+    core_request_reply(r, 200, "application/json",
+                       arena_printf(&r->a, "{\"num_cores\":%d,\"memory_capacity\":%lld,\"machine_id\":\"%s\",\"boot_id\":\"%s\",\"kernel_version\":\"%s\"}",
+                                    machine_cpus(), (long long)machine_memory(), machine_id, boot_id, u.release));
+}
