@@ -32,5 +32,22 @@
 #define REQUEST_MAX_WARNINGS 32u
 /* fieldManager: metav1 validation. */
 #define FIELD_MANAGER_MAX 128u
+/* An EgressSelectorConfiguration, and each PEM file that it names. Answer: the server does not start. */
+#define EGRESS_MAX_FILE (1u << 20)
+/* Networks of --proxy-denied-cidrs. */
+#define EGRESS_MAX_DENIED 256u
+/* Backends (kubelets, pods, endpoints) whose HTTP clients are kept. Past it, the one that was used least recently and has nothing
+ * under way goes; when all are busy: 503. */
+#define BACKENDS_MAX 4096u
+/* How long a backend of the proxy verbs may take to answer with headers: long polls end before. Answer: 504. */
+#define PROXY_RESPONSE_MS (10u * 60 * 1000)
+/* How long a kubelet may take to begin a log. Answer: 504. */
+#define KUBELET_RESPONSE_MS 30000u
+/* Bytes of a kubelet's refusal that become the message of a Status (upstream: 10 KiB). The rest is not read. */
+#define KUBELET_MAX_REFUSAL (10u << 10)
+/* Headers passed on in one direction of a proxied request. Answer: 502, or 431. */
+#define PROXY_MAX_HEADERS 128u
+/* Bytes of a request's body that wait for a backend; past it the client is not read. */
+#define PROXY_BODY_HIGH (256u << 10)
 
 #endif
