@@ -100,3 +100,18 @@ enum stage_result stage_authorize(struct request *r)
     enum authz_result result = authz_start(r->srv->authz, &r->authz);
     return result == AUTHZ_WAIT ? STAGE_WAIT : finish(r, result);
 }
+
+/* A stream that is asked for by GET (a WebSocket) passed with the right to read so far: it needs "create" as by POST (upstream's gate
+ * AuthorizePodWebsocketUpgradeCreatePermission for pods; here also for what the proxy of a node leads to). */
+enum stage_result stage_authorize_stream(struct request *r)
+{
+    bool proxy = str_eq_c(r->info.subresource, "proxy");
+    if (str_eq_c(r->info.verb, "create") || (proxy && !proxy_opens_stream(r))) {
+        return STAGE_DONE;
+    }
+    r->authz = (struct authz_request){ .arena = &r->arena, .done = on_done, .owner = r };
+    attributes(r, &r->authz.attr);
+    r->authz.attr.verb = STR("create");
+    enum authz_result result = authz_start(r->srv->authz, &r->authz);
+    return result == AUTHZ_WAIT ? STAGE_WAIT : finish(r, result);
+}

@@ -42,6 +42,9 @@ struct apiserver_config {
     struct str enable_admission_plugins, disable_admission_plugins;
     struct str kubelet_client_certificate, kubelet_client_key, kubelet_certificate_authority;
     struct str kubelet_preferred_address_types;
+    bool kubelet_must_be_verified; /* --flag-defaults=secure: without a CA kubelets are not talked to */
+    int64_t kubelet_timeout_ms, kubelet_port;
+    struct str egress_selector_config_file, tunnel_socket, proxy_denied_cidrs;
     int64_t event_ttl_s;
     struct apiserver_auth_config auth;
 };

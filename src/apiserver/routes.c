@@ -53,9 +53,9 @@ static const struct stage review_stages[] = { STAGE(negotiate_plain), STAGE(opti
     STAGES_END };
 
 static const struct stage log_stages[] = { STAGE(negotiate_plain), STAGE(load_found), STAGE(pod_log), STAGES_END };
-static const struct stage pod_stream_stages[] = { STAGE(load_found), STAGE(begin_connect), STAGE(admit), STAGE(admit_validate),
+static const struct stage pod_stream_stages[] = { STAGE(authorize_stream), STAGE(load_found), STAGE(begin_connect), STAGE(admit), STAGE(admit_validate),
     STAGE(pod_stream), STAGES_END };
-static const struct stage proxy_stages[] = { STAGE(begin_connect), STAGE(admit), STAGE(admit_validate), STAGE(proxy), STAGES_END };
+static const struct stage proxy_stages[] = { STAGE(authorize_stream), STAGE(begin_connect), STAGE(admit), STAGE(admit_validate), STAGE(proxy), STAGES_END };
 
 /* Upstream's order of rules: the first row that fits. NULL means any. */
 static const struct route {
@@ -210,7 +210,8 @@ enum stage_result stage_route(struct request *r)
         r->info.ns = STR_EMPTY;
     }
     struct str verbs = r->sub ? r->sub->verbs : res->verbs;
-    if (!has_verb(verbs, i->verb) || !shape_is_right(r)) {
+    bool any_method = r->sub && str_eq_c(r->sub->name, "proxy"); /* OPTIONS and others have no verb, and are passed on */
+    if ((!any_method && !has_verb(verbs, i->verb)) || !shape_is_right(r)) {
         return not_allowed(r);
     }
     enum stage_result ready = wait_ready(r);

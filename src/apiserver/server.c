@@ -5,6 +5,7 @@
 #include "apiserver/admission.h"
 #include "apiserver/auth-setup.h"
 #include "apiserver/discovery.h"
+#include "apiserver/egress.h"
 #include "apiserver/feeds.h"
 #include "apiserver/kubelet.h"
 #include "apiserver/openapi.h"
@@ -26,6 +27,7 @@ void apiserver_config_defaults(struct apiserver_config *c)
         .auth = { .webhook_ttl_ms = 120000, .authz_webhook_allowed_ttl_ms = 300000, .authz_webhook_denied_ttl_ms = 30000,
                   .oidc_username_claim = STR("sub") },
         .kubelet_preferred_address_types = STR("Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP"), .event_ttl_s = 3600,
+        .kubelet_timeout_ms = 5000, .kubelet_port = 10250,
         .authorization_modes = { .items = modes, .n = 1 }, .service_account_issuers = { .items = issuers, .n = 1 },
     };
 }
@@ -62,6 +64,18 @@ static bool open_store(struct apiserver *s, struct err *err)
     return s->store != NULL;
 }
 
+static bool open_egress(struct apiserver *s, struct err *err)
+{
+    struct egress_config egress = { .selector_file = s->cfg.egress_selector_config_file, .tunnel_socket = s->cfg.tunnel_socket,
+                                    .denied_cidrs = s->cfg.proxy_denied_cidrs };
+    struct str way;
+    s->egress = egress_new(&egress, err);
+    if (s->egress && egress_is_proxied(s->egress, EGRESS_CLUSTER, &way)) {
+        log_info("apiserver: kubelets, nodes, pods and services are reached through %.*s alone", STR_ARG(way));
+    }
+    return s->egress != NULL;
+}
+
 static void open_discovery(struct apiserver *s)
 {
     const struct api_resource **served = calloc(s->n_endpoints, sizeof(const struct api_resource *));
@@ -94,7 +108,7 @@ struct apiserver *apiserver_new(struct loop *l, const struct apiserver_config *c
     bool ok = s->services && s->admission_enabled &&
               admission_select(cfg->enable_admission_plugins, cfg->disable_admission_plugins, s->admission_enabled,
                                admission_count(), err) &&
-              open_store(s, err) && registry_open(s, err) && auth_setup_open(s, err);
+              open_egress(s, err) && open_store(s, err) && registry_open(s, err) && auth_setup_open(s, err);
     if (ok) {
         open_discovery(s);
         s->http = http_server_new(l, &http, err);
@@ -133,6 +147,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->discovery = discovery_free(s->discovery);
     s->openapi = openapi_free(s->openapi);
     s->kubelets = kubelet_pool_free(s->kubelets);
+    s->egress = egress_free(s->egress);
     free(s->admission_enabled);
     free(s);
     return NULL;
@@ -155,9 +170,10 @@ bool apiserver_is_ready(const struct apiserver *s)
 
 bool apiserver_reload(struct apiserver *s, struct err *err)
 {
-    bool auth = auth_setup_reload(s, err);
-    bool kubelets = kubelet_pool_reload(s, auth ? err : NULL);
-    return auth && kubelets;
+    struct err later;
+    bool ok = auth_setup_reload(s, err);
+    ok = kubelet_pool_reload(s, ok ? err : &later) && ok;
+    return egress_reload(s->egress, ok ? err : &later) && ok;
 }
 
 void apiserver_drain(struct apiserver *s, uint32_t max_ms, loop_fn *done, void *arg)

@@ -28,6 +28,7 @@ struct apiserver;
 struct service_alloc;
 struct openapi;
 struct kubelet_pool;
+struct egress;
 struct pki_key;
 struct jwt_keyset;
 
@@ -79,6 +80,7 @@ struct apiserver {
     struct sa_lookup sa_lookup;     /* tokens are checked against live objects */
     struct client *authn_webhook, *authz_webhook; /* asked by reviews; NULL: not configured */
     struct service_alloc *services; /* cluster IPs and node ports */
+    struct egress *egress;          /* which way connections go */
     struct kubelet_pool *kubelets;  /* connections to kubelets; made when first needed */
 
     bool *admission_enabled; /* one per plugin */

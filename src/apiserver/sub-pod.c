@@ -5,6 +5,7 @@
 #include "apiserver/request.h"
 #include "apiserver/verbs.h"
 #include "base/encoding.h"
+#include "base/log.h"
 
 static struct str names_of(struct arena *a, const struct core_v1_container *list, size_t n)
 {
@@ -68,7 +69,7 @@ static bool choose_container(struct request *r, const struct core_v1_pod *p, str
     return false;
 }
 
-static struct http_client *client_of_pod(struct request *r, const struct core_v1_pod *p)
+static struct http_client *client_of_pod(struct request *r, const struct core_v1_pod *p, bool unverified)
 {
     struct err err = { 0 };
     struct rest *nodes = registry_rest(r->srv, STR_EMPTY, STR("nodes"));
@@ -82,8 +83,10 @@ static struct http_client *client_of_pod(struct request *r, const struct core_v1
         status_not_found(&r->status, &r->arena, STR_EMPTY, STR("nodes"), p->spec.node_name);
         return NULL;
     }
-    struct http_client *c = kubelet_client(r->srv, node, &err);
-    if (!c) {
+    struct http_client *c = kubelet_client(r->srv, node, unverified, &err);
+    if (!c && err.code == ERR_UNAVAILABLE) {
+        r->status = (struct status){ .code = 503, .reason = STR("ServiceUnavailable"), .message = arena_printf(&r->arena, "%s", err.msg) };
+    } else if (!c) {
         status_internal(&r->status, &r->arena, "%s", err.msg);
     }
     return c;
@@ -142,13 +145,18 @@ enum stage_result stage_pod_log(struct request *r)
     if (!choose_container(r, p, &container)) {
         return STAGE_ERROR;
     }
-    struct http_client *c = client_of_pod(r, p);
+    bool unverified = flag(r, "insecureSkipTLSVerifyBackend");
+    struct http_client *c = client_of_pod(r, p, unverified);
     if (!c) {
         return STAGE_ERROR;
     }
+    if (unverified) {
+        log_warning("apiserver: %.*s asked for logs of %.*s/%.*s without verifying the kubelet", STR_ARG(r->user.name),
+                    STR_ARG(p->metadata.namespace), STR_ARG(p->metadata.name));
+    }
     struct str target = arena_printf(&r->arena, "/containerLogs/%.*s/%.*s/%.*s%.*s", STR_ARG(p->metadata.namespace),
                                      STR_ARG(p->metadata.name), STR_ARG(container), STR_ARG(buf_str(&query)));
-    struct backend_call call = { .client = c, .method = STR("GET"), .target = target };
+    struct backend_call call = { .client = c, .style = BACKEND_KUBELET, .method = STR("GET"), .target = target };
     return backend_stream(r, &call);
 }
 
@@ -212,7 +220,7 @@ enum stage_result stage_pod_stream(struct request *r)
             percent_encode(&query, list[i], "");
         }
     }
-    struct http_client *c = client_of_pod(r, p);
+    struct http_client *c = client_of_pod(r, p, false);
     if (!c) {
         return STAGE_ERROR;
     }
@@ -222,6 +230,6 @@ enum stage_result stage_pod_stream(struct request *r)
         buf_printf(&target, "/%.*s", STR_ARG(container));
     }
     buf_append(&target, buf_str(&query));
-    return backend_upgrade(r, c, arena_str(&r->arena, buf_str(&target)), forward ? UPGRADE_PORT_FORWARD : UPGRADE_REMOTE_COMMAND,
-                           channels);
+    struct backend_call call = { .client = c, .style = BACKEND_KUBELET, .target = arena_str(&r->arena, buf_str(&target)) };
+    return backend_upgrade(r, &call, forward ? UPGRADE_PORT_FORWARD : UPGRADE_REMOTE_COMMAND, channels);
 }

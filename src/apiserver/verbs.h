@@ -58,6 +58,10 @@ stage_fn stage_finalize_begin;
 stage_fn stage_review;      /* TokenReview, SubjectAccessReview and their kin */
 stage_fn stage_pod_log, stage_pod_stream; /* [sub-pod.c] */
 stage_fn stage_proxy;                      /* [sub-proxy.c] */
+stage_fn stage_authorize_stream;           /* [authorize.c] what opens a stream needs "create", by whatever method it is asked for */
 stage_fn stage_begin_connect;              /* [connect.c] admission of CONNECT */
+
+/* [sub-proxy.c] Does a request to a node's proxy run something or open a stream there? */
+bool proxy_opens_stream(struct request *r);
 
 #endif

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "apiserver/auth-flags.h"
+#include "apiserver/kubelet.h"
 #include "apiserver/server.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -24,7 +25,7 @@ struct options {
     struct str bind_address, tls_cert_file, tls_private_key_file, cert_dir, etcd_servers_text;
     struct flag_strings listen_fds, etcd_servers, enable_admission, disable_admission;
     int64_t event_ttl_ms;
-    bool allow_privileged;
+    bool allow_privileged, kubelet_https;
     struct str tls_min_version;
 };
 
@@ -59,9 +60,20 @@ static const struct flag cluster_flags[] = {
     FLAG_STRING(struct options, cfg.service_node_port_range, "service-node-port-range", "30000-32767", "Ports of Services on nodes"),
     FLAG_STRING(struct options, cfg.kubelet_client_certificate, "kubelet-client-certificate", "", "Certificate shown to kubelets"),
     FLAG_STRING(struct options, cfg.kubelet_client_key, "kubelet-client-key", "", "Its key"),
-    FLAG_STRING(struct options, cfg.kubelet_certificate_authority, "kubelet-certificate-authority", "", "CAs of the kubelets' serving certificates"),
+    FLAG_STRING(struct options, cfg.kubelet_certificate_authority, "kubelet-certificate-authority", "", "CAs of the kubelets' serving certificates",
+                .unsafe = "whoever is between this server and a kubelet can pretend to be the kubelet: its serving certificate is not verified",
+                .mend = "--kubelet-certificate-authority=FILE"),
     FLAG_STRING(struct options, cfg.kubelet_preferred_address_types, "kubelet-preferred-address-types",
                 "Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP", "Which address of a node is dialled"),
+    FLAG_DURATION(struct options, cfg.kubelet_timeout_ms, "kubelet-timeout", "5s", "How long a connection to a kubelet may take to be made"),
+    FLAG_INT(struct options, cfg.kubelet_port, "kubelet-port", "10250", "The port of kubelets whose Node does not name one"),
+    FLAG_BOOL(struct options, kubelet_https, "kubelet-https", "true", "Kubelets are reached over HTTPS; false is refused"),
+    FLAG_STRING(struct options, cfg.egress_selector_config_file, "egress-selector-config-file", "",
+                "An EgressSelectorConfiguration: Konnectivity proxies that kubelets, nodes, pods and services are reached through"),
+    FLAG_STRING(struct options, cfg.tunnel_socket, "tunnel-socket", "",
+                "The unix socket of the tunnel process; kubelets, nodes, pods and services are reached through it and never directly"),
+    FLAG_STRING(struct options, cfg.proxy_denied_cidrs, "proxy-denied-cidrs", "",
+                "Networks that the proxies of nodes, pods and services never lead to, besides loopback, link-local and metadata addresses"),
 };
 
 struct main_state {
@@ -255,6 +267,12 @@ static struct str joined(const struct flag_strings *list)
 
 static bool complete(struct options *o, struct err *err)
 {
+    if (!o->kubelet_https) {
+        return err_set(err, ERR_INVALID, "--kubelet-https=false: kubelets are reached over HTTPS alone");
+    }
+    if (o->cfg.kubelet_port < 1 || o->cfg.kubelet_port > 65535) {
+        return err_set(err, ERR_INVALID, "--kubelet-port %lld is no port", (long long)o->cfg.kubelet_port);
+    }
     if (o->etcd_servers.n > 0) {
         return err_set(err, ERR_INVALID, "--etcd-servers: this build keeps its objects in --store=sqlite or memory; it has no etcd back end");
     }
@@ -348,6 +366,10 @@ int kube_apiserver_main(int argc, char **argv)
     int status = flags_main(&program, argc, argv, &flags);
     if (status >= 0) {
         return status;
+    }
+    opt.cfg.kubelet_must_be_verified = flags.secure;
+    if (kubelet_is_unverified(&opt.cfg)) {
+        flags_note_unsafe(&flags, "kubelet-certificate-authority");
     }
     /* A big answer's memory goes back when the answer is gone: glibc would learn from it to keep such blocks. */
     (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);

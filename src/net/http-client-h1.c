@@ -85,7 +85,7 @@ static void start(struct client_conn *c, struct http_call *call)
     buf_append_char(b, ' ');
     buf_append(b, call->target);
     buf_append(b, STR(" HTTP/1.1\r\n"));
-    append_header(b, STR("Host"), http_client_authority(c->client));
+    append_header(b, STR("Host"), http_call_authority(call));
     for (size_t i = 0; i < call->n_headers; i++) {
         if (!is_ours(call->headers[i].name)) {
             append_header(b, call->headers[i].name, call->headers[i].value);

@@ -121,7 +121,7 @@ static void start(struct client_conn *c, struct http_call *call)
     size_t k = 0;
     nv[k++] = nv_of(":method", call->method);
     nv[k++] = nv_of(":scheme", net_stream_conn(c->io)->encrypted ? STR("https") : STR("http"));
-    nv[k++] = nv_of(":authority", http_client_authority(c->client));
+    nv[k++] = nv_of(":authority", http_call_authority(call));
     nv[k++] = nv_of(":path", call->target);
     if (call->content_length > 0) {
         (void)snprintf(length, sizeof(length), "%lld", (long long)call->content_length);

@@ -54,6 +54,7 @@ struct http_call {
     void *arg;
     struct arena arena;
     struct str method, target;
+    struct str authority;         /* empty: the client's */
     struct http_header *headers;
     size_t n_headers;
     int64_t content_length;       /* -1 unknown; what the request says */
@@ -113,7 +114,7 @@ void client_conn_kill(struct client_conn *c, const char *reason);
 /* A call has left: gives the connection to the next, or starts its idle time. */
 void client_conn_free_room(struct client_conn *c);
 /* "host:port" for the Host header. */
-struct str http_client_authority(const struct http_client *c);
+struct str http_call_authority(const struct http_call *call);
 struct loop *http_client_loop(const struct http_client *c);
 struct buf *http_client_scratch(struct http_client *c);
 const struct net_peer *client_conn_peer(const struct client_conn *c);

@@ -28,9 +28,14 @@ static void pump(void *client);
 
 /* ---- small things ---- */
 
-struct str http_client_authority(const struct http_client *c)
+struct str http_call_authority(const struct http_call *call)
 {
-    return str_c(c->authority);
+    return str_empty(call->authority) ? str_c(call->client->authority) : call->authority;
+}
+
+bool http_client_is_idle(const struct http_client *c)
+{
+    return list_empty(&c->calls);
 }
 
 struct loop *http_client_loop(const struct http_client *c)
@@ -638,11 +643,12 @@ struct http_call *http_client_start(struct http_client *c, const struct http_cal
     call->head = str_eq(config->method, STR("HEAD"));
     call->method = arena_str(&call->arena, config->method);
     call->target = arena_str(&call->arena, config->target);
+    call->authority = arena_str(&call->arena, config->authority);
     call->headers = arena_new_n(&call->arena, struct http_header, config->n_headers + 1);
     call->body = arena_new_n(&call->arena, struct net_chunk, config->n_body + 1);
     bool fits = call->method.ptr && call->target.ptr && call->headers && call->body;
     bool valid = http_is_token(config->method) && http_is_field_value(config->target) &&
-                 str_find_char(config->target, ' ') < 0 && config->target.len > 0;
+                 str_find_char(config->target, ' ') < 0 && config->target.len > 0 && http_is_field_value(config->authority);
     for (size_t i = 0; fits && i < config->n_headers; i++) {
         struct http_header *h = &call->headers[call->n_headers++];
         h->name = arena_str(&call->arena, config->headers[i].name);

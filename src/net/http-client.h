@@ -74,6 +74,7 @@ struct http_call_ops {
 struct http_call_config {
     struct str method;
     struct str target;               /* origin form */
+    struct str authority;            /* Host / :authority of this call; empty: the client's. Copied */
     const struct http_header *headers; /* without host, content-length, connection, transfer-encoding; copied */
     size_t n_headers;
     const struct net_chunk *body;    /* taken; the whole body unless 'streaming' */
@@ -100,6 +101,8 @@ void http_call_end(struct http_call *c);
 size_t http_call_queued(const struct http_call *c);
 /* Connections open now, idle ones included. */
 unsigned http_client_connections(const struct http_client *c);
+/* Has it neither calls under way nor calls that wait? */
+bool http_client_is_idle(const struct http_client *c);
 /* Closes idle connections and lets busy ones end after their calls (certificates were renewed, the address moved). */
 void http_client_renew(struct http_client *c);
 

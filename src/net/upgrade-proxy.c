@@ -105,7 +105,7 @@ static void on_bridge_done(void *arg, const struct channels_bridge_result *r)
 /* The answer of the backend */
 
 static const char *const reply_headers[] = {
-    "upgrade", "x-stream-protocol-version", "sec-websocket-accept", "sec-websocket-protocol",
+    "upgrade", "x-stream-protocol-version", "sec-websocket-accept", "sec-websocket-protocol", "sec-websocket-extensions",
 };
 
 /* Checks that the backend switched to what was asked for, and makes the client's 101 of its headers. */
@@ -183,8 +183,9 @@ static void on_end(struct http_call *call UNUSED, const struct http_headers *tra
     struct upgrade_proxy *u = arg;
     struct http_header type = { .name = STR("content-type"), .value = u->content_type };
     u->call = NULL;
-    if (u->backend_status < 200 || u->backend_status > 599) {
-        fail(u, ERR_UNAVAILABLE, "the backend answered with a status that is none");
+    if (u->backend_status < 400 || u->backend_status > 599) {
+        err_set(&u->result.err, ERR_INTERNAL, "invalid upgrade response: status code %d", u->backend_status);
+        finish(u);
         return;
     }
     err_set(&u->result.err, err_code_of(STR_NULL, u->backend_status), "the backend refused the upgrade with status %d",
@@ -200,6 +201,7 @@ static void on_error(struct http_call *call UNUSED, const struct http_call_error
     struct upgrade_proxy *u = arg;
     u->call = NULL;
     u->result.err = e->err;
+    u->result.tls = e->tls;
     finish(u);
 }
 
@@ -246,7 +248,7 @@ static size_t forwarded_headers(struct upgrade_proxy *u, struct http_header out[
 {
     static const char *const names[] = {
         "upgrade", "x-stream-protocol-version", "sec-websocket-key", "sec-websocket-version", "sec-websocket-protocol",
-        "user-agent",
+        "sec-websocket-extensions", "user-agent",
     };
     const struct http_headers *h = &http_stream_request(u->client)->headers;
     size_t n = 0;
@@ -337,7 +339,10 @@ struct upgrade_proxy *upgrade_proxy_start(struct http_stream *s, struct http_cli
         .target = config->target,
         .headers = all,
         .n_headers = n + config->n_headers,
+        .authority = config->authority,
         .upgrade = true,
+        /* A refusal has its time too: it must not drip for ever. The limit ends with the upgrade. */
+        .total_ms = (config->response_ms ? config->response_ms : RESPONSE_MS) + RESPONSE_MS,
         .response_ms = config->response_ms ? config->response_ms : RESPONSE_MS,
     };
     u->call = http_client_start(backend, &call, &call_ops, u);

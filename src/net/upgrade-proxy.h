@@ -3,8 +3,10 @@
  * kubelet to the runtime this way.
  *
  * The backend is asked first. Only after its verified 101 the client gets its own, and the two connections are joined; any
- * other answer of the backend becomes the client's. Redirects are answers like any other. Of the client's headers only those
- * of the upgrade itself travel on: no credentials, and no token that a browser hides among its WebSocket protocols.
+ * refusal of the backend (status 400 and above) becomes the client's, and the backend's connection ends with it: nothing that the
+ * client sends afterwards reaches the backend (CVE-2018-1002105). Any other answer, redirects among them, is none: the owner answers in
+ * its place, and nothing is followed (CVE-2018-1002102, CVE-2020-8559). Of the client's headers only those of the upgrade itself travel
+ * on, and what the owner adds: no credentials, and no token that a browser hides among its WebSocket protocols.
  */
 #ifndef NET_UPGRADE_PROXY_H
 #define NET_UPGRADE_PROXY_H
@@ -27,6 +29,7 @@ struct upgrade_proxy_config {
     unsigned channels;                 /* UPGRADE_REMOTE_COMMAND: CHANNEL_BIT()s that the client asked for */
     const struct http_header *headers; /* sent to the backend besides; copied */
     size_t n_headers;
+    struct str authority;              /* Host of the request; empty: the backend's */
     uint32_t response_ms;              /* how long the backend may take to answer; 0: 30 s */
     uint64_t idle_ms;                  /* longest silence of the joined connections; 0: for ever */
 };
@@ -35,6 +38,7 @@ struct upgrade_proxy_result {
     int status; /* that the client got: 101, the backend's, or 0: none */
     uint64_t bytes_in, bytes_out; /* from and to the client */
     struct err err;
+    bool tls; /* the backend's certificate or the handshake with it was refused */
 };
 
 /* It is over. 's' is NULL when the client has its answer or has left; otherwise it has none yet: give it one, from
