@@ -9,5 +9,8 @@ const struct admission_plugin *const admission_plugins[] = {
     &admission_priority,
     &admission_default_toleration_seconds,
     &admission_runtime_class,
+    &admission_certificate_approval,
+    &admission_certificate_signing,
+    &admission_certificate_subject_restriction,
     NULL,
 };
