@@ -220,7 +220,7 @@ TEST(bootstrap_roles_are_whole_and_marked)
     size_t seen = 0;
     world_make(&w);
     CHECK_OK(rbac_bootstrap_decode(&w.arena, &b, &err), &err);
-    CHECK(b.n_cluster_roles == 69 && b.n_cluster_role_bindings == 50 && b.n_roles == 7 &&
+    CHECK(b.n_cluster_roles == 70 && b.n_cluster_role_bindings == 51 && b.n_roles == 7 &&
           b.n_role_bindings == 7);
     for (size_t i = 0; i < b.n_cluster_roles; i++) {
         const struct rbac_v1_cluster_role *o = &b.cluster_roles[i];

@@ -135,14 +135,14 @@ static const struct flag_absent kube_controller_manager[] = {
     { "authorization-webhook-cache-unauthorized-ttl", WHY_AUTH }, { "bind-address", WHY_PLAIN },
     { "cert-dir", WHY_PLAIN }, { "cidr-allocator-type", WHY_CIDR }, { "client-ca-file", WHY_AUTH },
     { "cloud-config", WHY_CLOUD }, { "cloud-provider", WHY_CLOUD }, { "cluster-cidr", WHY_PLAIN },
-    { "cluster-name", WHY_PLAIN }, { "cluster-signing-cert-file", WHY_PLAIN },
-    { "cluster-signing-duration", WHY_PLAIN }, { "cluster-signing-key-file", WHY_PLAIN },
-    { "cluster-signing-kube-apiserver-client-cert-file", WHY_PLAIN },
-    { "cluster-signing-kube-apiserver-client-key-file", WHY_PLAIN },
-    { "cluster-signing-kubelet-client-cert-file", WHY_PLAIN }, { "cluster-signing-kubelet-client-key-file", WHY_PLAIN },
-    { "cluster-signing-kubelet-serving-cert-file", WHY_PLAIN },
-    { "cluster-signing-kubelet-serving-key-file", WHY_PLAIN },
-    { "cluster-signing-legacy-unknown-cert-file", WHY_PLAIN }, { "cluster-signing-legacy-unknown-key-file", WHY_PLAIN },
+    { "cluster-name", WHY_PLAIN }, 
+    
+    
+    
+    
+    
+    
+    
     { "concurrent-cron-job-syncs", WHY_CTRL }, { "concurrent-daemonset-syncs", WHY_CTRL },
     { "concurrent-deployment-syncs", WHY_CTRL }, { "concurrent-device-taint-eviction-syncs", WHY_CTRL },
     { "concurrent-endpoint-syncs", WHY_CTRL }, { "concurrent-ephemeralvolume-syncs", WHY_CTRL },
@@ -176,7 +176,7 @@ static const struct flag_absent kube_controller_manager[] = {
     { "leader-elect-lease-duration", WHY_PLAIN }, { "leader-elect-renew-deadline", WHY_PLAIN },
     { "leader-elect-resource-lock", WHY_LEADER }, { "leader-elect-resource-name", WHY_PLAIN },
     { "leader-elect-resource-namespace", WHY_PLAIN }, { "leader-elect-retry-period", WHY_PLAIN },
-    { "leader-migration-config", WHY_LEADER }, { "legacy-service-account-token-clean-up-period", WHY_NOCTRL },
+    { "leader-migration-config", WHY_LEADER }, 
     { "log-backtrace-at", WHY_LOG }, { "log-dir", WHY_LOG }, { "log-file", WHY_LOG }, { "log-file-max-size", WHY_LOG },
     { "log-flush-frequency", WHY_LOG }, { "log-json-info-buffer-size", WHY_LOG }, { "log-json-split-stream", WHY_LOG },
     { "log-text-info-buffer-size", WHY_LOG }, { "log-text-split-stream", WHY_LOG }, { "logging-format", WHY_LOG },

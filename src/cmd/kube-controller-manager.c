@@ -8,6 +8,7 @@
 #include "component/component.h"
 #include "controllers/controllers.h"
 #include "controllers/credentials.h"
+#include "controllers/signer.h"
 
 #define PEM_MAX (1u << 20)
 
@@ -16,10 +17,13 @@ struct running;
 struct options {
     struct flag_strings controllers;
     struct str root_ca_file, service_account_private_key_file, cluster_cidr, cluster_name;
-    struct str cluster_signing_cert_file, cluster_signing_key_file, service_cluster_ip_range;
+    struct str signing_cert_file, signing_key_file, service_cluster_ip_range;
+    struct str client_cert_file, client_key_file, kubelet_client_cert_file, kubelet_client_key_file;
+    struct str kubelet_serving_cert_file, kubelet_serving_key_file, legacy_cert_file, legacy_key_file;
     bool allocate_node_cidrs, use_service_account_credentials;
     int32_t node_cidr_mask, terminated_pod_gc_threshold;
     int64_t node_monitor_grace_ms, node_startup_grace_ms, signing_duration_ms;
+    int64_t legacy_token_cleanup_ms;
     double node_eviction_rate;
 };
 
@@ -49,12 +53,33 @@ static const struct flag flags[] = {
                "Nodes a second whose pods are evicted when nodes fail"),
     FLAG_INT32(struct options, terminated_pod_gc_threshold, "terminated-pod-gc-threshold", "12500",
                "Ended pods that are kept; 0 keeps all"),
-    FLAG_STRING(struct options, cluster_signing_cert_file, "cluster-signing-cert-file", "",
-                "CA certificate that signs certificate requests"),
-    FLAG_STRING(struct options, cluster_signing_key_file, "cluster-signing-key-file", "",
+    FLAG_STRING(struct options, signing_cert_file, "cluster-signing-cert-file", "",
+                "CA certificate that signs certificate requests of all four kubernetes.io signers; "
+                "no other --cluster-signing-*-file may be given beside it"),
+    FLAG_STRING(struct options, signing_key_file, "cluster-signing-key-file", "",
                 "Key of --cluster-signing-cert-file"),
+    FLAG_STRING(struct options, client_cert_file, "cluster-signing-kube-apiserver-client-cert-file",
+                "", "CA certificate of the signer kubernetes.io/kube-apiserver-client"),
+    FLAG_STRING(struct options, client_key_file, "cluster-signing-kube-apiserver-client-key-file", "",
+                "Key of --cluster-signing-kube-apiserver-client-cert-file"),
+    FLAG_STRING(struct options, kubelet_client_cert_file, "cluster-signing-kubelet-client-cert-file",
+                "", "CA certificate of the signer kubernetes.io/kube-apiserver-client-kubelet"),
+    FLAG_STRING(struct options, kubelet_client_key_file, "cluster-signing-kubelet-client-key-file", "",
+                "Key of --cluster-signing-kubelet-client-cert-file"),
+    FLAG_STRING(struct options, kubelet_serving_cert_file, "cluster-signing-kubelet-serving-cert-file",
+                "", "CA certificate of the signer kubernetes.io/kubelet-serving"),
+    FLAG_STRING(struct options, kubelet_serving_key_file, "cluster-signing-kubelet-serving-key-file", "",
+                "Key of --cluster-signing-kubelet-serving-cert-file"),
+    FLAG_STRING(struct options, legacy_cert_file, "cluster-signing-legacy-unknown-cert-file",
+                "", "CA certificate of the signer kubernetes.io/legacy-unknown"),
+    FLAG_STRING(struct options, legacy_key_file, "cluster-signing-legacy-unknown-key-file", "",
+                "Key of --cluster-signing-legacy-unknown-cert-file"),
     FLAG_DURATION(struct options, signing_duration_ms, "cluster-signing-duration", "8760h",
                   "Longest life of a signed certificate"),
+    FLAG_DURATION(struct options, legacy_token_cleanup_ms,
+                  "legacy-service-account-token-clean-up-period", "8760h",
+                  "Tokens in Secrets that were not used for so long are marked invalid, and deleted "
+                  "after as much time again"),
     FLAG_BOOL(struct options, use_service_account_credentials, "use-service-account-credentials",
               "false", "Give each controller the rights of its own service account in kube-system"),
 };
@@ -87,10 +112,10 @@ static bool is_wanted(const struct controller_ops *ops, const struct flag_string
     bool star = false;
     for (size_t i = 0; i < list->n; i++) {
         struct str s = list->items[i];
-        if (str_eq_c(s, ops->name)) {
+        if (controller_has_name(ops, s)) {
             return true;
         }
-        if (s.len && s.ptr[0] == '-' && str_eq_c(str_sub(s, 1, SIZE_MAX), ops->name)) {
+        if (s.len && s.ptr[0] == '-' && controller_has_name(ops, str_sub(s, 1, SIZE_MAX))) {
             return false;
         }
         star = star || str_eq(s, STR("*"));
@@ -105,7 +130,7 @@ static bool check_names(const struct flag_strings *list, struct err *err)
         bool known = str_eq(name, STR("*"));
         name = name.len && name.ptr[0] == '-' ? str_sub(name, 1, SIZE_MAX) : name;
         for (size_t k = 0; k < controllers_n; k++) {
-            known = known || str_eq_c(name, controllers_table[k]->name);
+            known = known || controller_has_name(controllers_table[k], name);
         }
         if (!known) {
             return err_set(err, ERR_BAD_REQUEST, "--controllers: there is no controller \"%.*s\"",
@@ -128,6 +153,49 @@ static bool read_file(struct state *s, struct str path, struct str *ret, struct 
     return ok;
 }
 
+/* The CA of one signer: its own files, or those of --cluster-signing-cert-file. Looked at now, so that a wrong one is told at
+ * start. */
+static bool set_signer(struct state *s, enum signer_kind kind, struct str cert, struct str key, struct err *err)
+{
+    const struct options *o = &s->options;
+    struct controllers_signer *signer = &controllers_config.signers[kind];
+    if (o->signing_cert_file.len || o->signing_key_file.len) {
+        if (cert.len || key.len) {
+            return err_set(err, ERR_BAD_REQUEST, "--cluster-signing-cert-file and --cluster-signing-key-file sign for every signer: no "
+                                                 "other --cluster-signing-*-file may be given beside them");
+        }
+        cert = o->signing_cert_file;
+        key = o->signing_key_file;
+    }
+    if (!cert.len && !key.len) {
+        return true;
+    }
+    if (!cert.len || !key.len) {
+        return err_set(err, ERR_BAD_REQUEST, "the CA of signer %.*s needs both a certificate and a key file", STR_ARG(signer_name(kind)));
+    }
+    signer->cert_file = arena_cstr(&s->arena, cert);
+    signer->key_file = arena_cstr(&s->arena, key);
+    struct signer_ca *ca = signer_ca_new(signer->cert_file, signer->key_file);
+    bool ok = signer_ca_load(ca, err);
+    signer_ca_free(ca);
+    return ok;
+}
+
+static bool set_keys(struct state *s, struct err *err)
+{
+    const struct options *o = &s->options;
+    if (o->service_account_private_key_file.len) {
+        const char *path = arena_cstr(&s->arena, o->service_account_private_key_file);
+        if (!(controllers_config.service_account_key = pki_key_load_private(path, err))) {
+            return err_wrap(err, "--service-account-private-key-file");
+        }
+    }
+    return set_signer(s, SIGNER_APISERVER_CLIENT, o->client_cert_file, o->client_key_file, err) &&
+           set_signer(s, SIGNER_KUBELET_CLIENT, o->kubelet_client_cert_file, o->kubelet_client_key_file, err) &&
+           set_signer(s, SIGNER_KUBELET_SERVING, o->kubelet_serving_cert_file, o->kubelet_serving_key_file, err) &&
+           set_signer(s, SIGNER_LEGACY_UNKNOWN, o->legacy_cert_file, o->legacy_key_file, err);
+}
+
 static bool configure(struct state *s, struct err *err)
 {
     const struct options *o = &s->options;
@@ -140,14 +208,13 @@ static bool configure(struct state *s, struct err *err)
     c->node_eviction_rate = o->node_eviction_rate;
     c->terminated_pod_gc_threshold = o->terminated_pod_gc_threshold;
     c->signing_duration_ms = o->signing_duration_ms;
-    c->service_account_key_file = o->service_account_private_key_file;
+    c->service_cidrs = o->service_cluster_ip_range;
+    c->legacy_token_cleanup_s = o->legacy_token_cleanup_ms / 1000;
     if (o->allocate_node_cidrs && !o->cluster_cidr.len) {
         return err_set(err, ERR_BAD_REQUEST, "--allocate-node-cidrs needs --cluster-cidr");
     }
     return check_names(&o->controllers, err) &&
-           read_file(s, o->root_ca_file, &c->root_ca_pem, err) &&
-           read_file(s, o->cluster_signing_cert_file, &c->signing_cert_pem, err) &&
-           read_file(s, o->cluster_signing_key_file, &c->signing_key_pem, err);
+           read_file(s, o->root_ca_file, &c->root_ca_pem, err) && set_keys(s, err);
 }
 
 static void start_when_ready(struct running *r)
@@ -173,7 +240,7 @@ static void run_controller(struct state *s, struct component *c, const struct co
     snprintf(source, sizeof(source), named ? "%s" : "%s-controller", ops->name);
     r->state = s;
     r->ops = ops;
-    if (s->anonymous) {
+    if (s->anonymous && ops->service_account) {
         r->client = client_share(s->anonymous);
         r->credentials = credentials_new(component_client(c), r->client, ops->service_account,
                                          on_credentials, r);
@@ -226,15 +293,14 @@ static void stop(void *data)
     }
     client_free(s->anonymous);
     free(s->running);
+    controllers_config.service_account_key = pki_key_unref(controllers_config.service_account_key);
     arena_deinit(&s->arena);
 }
 
 /* Flags that upstream has and whose controllers are not here yet: said aloud, rather than taken in silence. */
 static void warn_without_effect(const struct flag_result *given)
 {
-    static const char *const names[] = { "cluster-signing-cert-file", "cluster-signing-key-file",
-                                         "cluster-signing-duration", "service-account-private-key-file",
-                                         "service-cluster-ip-range", "cluster-name", "node-eviction-rate" };
+    static const char *const names[] = { "cluster-name", "node-eviction-rate" };
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         if (flags_changed(given, names[i])) {
             log_warning("--%s has no effect: no controller of this build uses it", names[i]);

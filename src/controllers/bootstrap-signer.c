@@ -1,6 +1,7 @@
 /*
- * bootstrap-signer-controller: signs the kubeconfig of the ConfigMap kube-public/cluster-info with every bootstrap token that may sign,
- * so that a host which knows such a token can believe it (client/cluster-info.h is the other end). One key, the ConfigMap.
+ * bootstrap-signer-controller: signs the kubeconfig of the ConfigMap kube-public/cluster-info with
+ * every bootstrap token that may sign, so that a host which knows such a token can believe it
+ * (client/cluster-info.h is the other end). One key, the ConfigMap.
  */
 #include <stdlib.h>
 
@@ -35,10 +36,16 @@ static void *setup(struct controller *c, struct informers *informers)
     }
     s->controller = c;
     s->maps_resource = api_resource_find(STR(""), STR("v1"), STR("configmaps"));
-    struct informer_spec maps = { .resource = s->maps_resource, .ns = CLUSTER_INFO_NAMESPACE,
-                                  .field_selector = STR_INIT("metadata.name=cluster-info"), .fields = fields };
-    struct informer_spec secrets = { .resource = api_resource_find(STR(""), STR("v1"), STR("secrets")), .ns = BOOTSTRAP_TOKEN_NAMESPACE,
-                                     .field_selector = STR_INIT("type=bootstrap.kubernetes.io/token"), .fields = fields };
+    struct informer_spec maps = { .resource = s->maps_resource,
+                                  .ns = CLUSTER_INFO_NAMESPACE,
+                                  .field_selector = STR_INIT("metadata.name=cluster-info"),
+                                  .fields = fields };
+    struct informer_spec secrets = { .resource =
+                                         api_resource_find(STR(""), STR("v1"), STR("secrets")),
+                                     .ns = BOOTSTRAP_TOKEN_NAMESPACE,
+                                     .field_selector =
+                                         STR_INIT("type=bootstrap.kubernetes.io/token"),
+                                     .fields = fields };
     s->maps = controller_watch(c, informers, &maps);
     s->secrets = informers_get(informers, &secrets, on_secret, s);
     return s;
@@ -51,20 +58,22 @@ static int by_key(const void *a, const void *b)
 }
 
 /* Appends one signature per token; '*ret_wait_s' until the first of them ends. */
-static size_t add_signatures(struct state *s, struct actions *a, struct str kubeconfig, struct api_str_pair *data, size_t n,
-                             int64_t *ret_wait_s)
+static size_t add_signatures(struct state *s, struct actions *a, struct str kubeconfig,
+                             struct api_str_pair *data, size_t n, int64_t *ret_wait_s)
 {
     const struct core_v1_secret *secret;
     for (size_t pos = 0; (secret = informer_next(s->secrets, &pos));) {
         struct bootstrap_token t;
-        if (secret->metadata.deletion_timestamp.set || !bootstrap_token_read(secret, act_arena(a), &t, NULL) || !t.signing ||
+        if (secret->metadata.deletion_timestamp.set ||
+            !bootstrap_token_read(secret, act_arena(a), &t, NULL) || !t.signing ||
             bootstrap_token_expired(&t, act_now(a))) {
             continue;
         }
         CLEANUP(buf_deinit) struct buf jws;
         buf_init(&jws, 4096);
         detached_jws_sign(t.id, t.secret, kubeconfig, &jws);
-        struct str key = arena_printf(act_arena(a), "%.*s%.*s", STR_ARG(CLUSTER_INFO_JWS_PREFIX), STR_ARG(t.id));
+        struct str key =
+            arena_printf(act_arena(a), "%.*s%.*s", STR_ARG(CLUSTER_INFO_JWS_PREFIX), STR_ARG(t.id));
         if (!buf_failed(&jws)) {
             data[n++] = (struct api_str_pair){ key, arena_str(act_arena(a), buf_str(&jws)) };
         }
@@ -88,14 +97,16 @@ static bool same(const struct api_str_pair *a, size_t n_a, const struct api_str_
 static void reconcile(void *state, struct str key UNUSED, struct actions *a)
 {
     struct state *s = state;
-    const struct core_v1_config_map *m = informer_get(s->maps, CLUSTER_INFO_NAMESPACE, CLUSTER_INFO_NAME);
+    const struct core_v1_config_map *m =
+        informer_get(s->maps, CLUSTER_INFO_NAMESPACE, CLUSTER_INFO_NAME);
     int64_t wait_s = LONGEST_WAIT_S;
     struct str kubeconfig = STR_NULL;
     size_t n = 0;
     if (!m || m->metadata.deletion_timestamp.set) {
         return;
     }
-    struct api_str_pair *data = arena_new_n(act_arena(a), struct api_str_pair, m->n_data + informer_count(s->secrets) + 1);
+    struct api_str_pair *data =
+        arena_new_n(act_arena(a), struct api_str_pair, m->n_data + informer_count(s->secrets) + 1);
     if (!data) {
         abort();
     }

@@ -1,6 +1,6 @@
 /*
- * clusterrole-aggregation-controller: a ClusterRole with an aggregationRule has the rules of all ClusterRoles that its selectors match,
- * in the order of their names, each once.
+ * clusterrole-aggregation-controller: a ClusterRole with an aggregationRule has the rules of all
+ * ClusterRoles that its selectors match, in the order of their names, each once.
  */
 #include <stdlib.h>
 
@@ -35,7 +35,8 @@ static void *setup(struct controller *c, struct informers *informers)
         abort();
     }
     s->controller = c;
-    s->roles_resource = api_resource_find(STR("rbac.authorization.k8s.io"), STR("v1"), STR("clusterroles"));
+    s->roles_resource =
+        api_resource_find(STR("rbac.authorization.k8s.io"), STR("v1"), STR("clusterroles"));
     struct informer_spec spec = { .resource = s->roles_resource, .fields = fields };
     s->roles = informers_get(informers, &spec, on_role, s);
     return s;
@@ -65,7 +66,8 @@ static void add_rule(struct rules *list, const struct rbac_v1_policy_rule *rule)
     list->items[list->n++] = *rule;
 }
 
-static bool same_rules(const struct rbac_v1_policy_rule *a, size_t n_a, const struct rbac_v1_policy_rule *b, size_t n_b)
+static bool same_rules(const struct rbac_v1_policy_rule *a, size_t n_a,
+                       const struct rbac_v1_policy_rule *b, size_t n_b)
 {
     for (size_t i = 0; i < n_a && n_a == n_b; i++) {
         if (!api_equal(&rbac_v1_policy_rule_type, &a[i], &b[i])) {
@@ -86,7 +88,9 @@ static void reconcile(void *state, struct str key, struct actions *a)
     for (size_t i = 0; i < target->aggregation_rule->n_cluster_role_selectors; i++) {
         struct selector selector;
         struct err err;
-        if (!selector_from_label_selector(act_arena(a), &target->aggregation_rule->cluster_role_selectors[i], &selector, &err)) {
+        if (!selector_from_label_selector(act_arena(a),
+                                          &target->aggregation_rule->cluster_role_selectors[i],
+                                          &selector, &err)) {
             act_fail(a, "a selector of its aggregationRule: %s", err.msg);
             return;
         }

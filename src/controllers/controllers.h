@@ -5,6 +5,14 @@
 #include "client/controller.h"
 #include "client/meta.h"
 
+struct pki_key;
+
+/* A signer of certificate requests (controllers/signer.h). Both NULL: it is not ours to sign. */
+struct controllers_signer {
+    const char *cert_file, *key_file;
+};
+#define CONTROLLERS_SIGNERS 4
+
 /* What controllers are told by flags. One for the process, set before the first controller is made.
  */
 struct controllers_config {
@@ -16,19 +24,27 @@ struct controllers_config {
     int64_t node_startup_grace_ms; /* --node-startup-grace-period */
     double node_eviction_rate;     /* --node-eviction-rate, nodes a second */
     int32_t terminated_pod_gc_threshold;
-    struct str signing_cert_pem,
-        signing_key_pem; /* --cluster-signing-*; absent: CSRs are not signed */
-    int64_t signing_duration_ms;
-    struct str service_account_key_file;
+    struct str service_cidrs; /* --service-cluster-ip-range */
+    struct controllers_signer signers[CONTROLLERS_SIGNERS]; /* --cluster-signing-*, by enum signer_kind */
+    int64_t signing_duration_ms;    /* --cluster-signing-duration */
+    int64_t legacy_token_cleanup_s; /* --legacy-service-account-token-clean-up-period */
+    struct pki_key *service_account_key; /* --service-account-private-key-file; NULL: token Secrets are not filled */
 };
 extern struct controllers_config controllers_config;
 
 extern const struct controller_ops *const controllers_table[];
 extern const size_t controllers_n;
+/* Is the controller meant by this name of --controllers? Upstream's names end with "-controller" since 1.28; its older names are
+ * known, too. */
+bool controller_has_name(const struct controller_ops *ops, struct str name);
 
 extern const struct controller_ops controller_replicaset, controller_replicationcontroller,
     controller_deployment, controller_endpointslice, controller_endpoints, controller_namespace,
     controller_serviceaccount, controller_root_ca_publisher, controller_garbage_collector,
-    controller_node_lifecycle, controller_taint_eviction, controller_node_ipam, controller_pod_gc;
+    controller_node_lifecycle, controller_taint_eviction, controller_node_ipam, controller_pod_gc,
+    controller_csr_signing, controller_csr_approving, controller_csr_cleaner,
+    controller_kubelet_serving_approving, controller_bootstrap_signer, controller_token_cleaner,
+    controller_legacy_token_cleaner, controller_serviceaccount_token,
+    controller_clusterrole_aggregation;
 
 #endif

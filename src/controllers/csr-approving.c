@@ -1,9 +1,11 @@
 /*
- * certificatesigningrequest-approving-controller: approves requests for kubelets' client certificates when the one who asks may have
- * that done: SubjectAccessReview of "create" on certificatesigningrequests/selfnodeclient (a node renews its own) or /nodeclient (a
- * bootstrapper asks for a node's first).
+ * certificatesigningrequest-approving-controller: approves requests for kubelets' client
+ * certificates when the one who asks may have that done: SubjectAccessReview of "create" on
+ * certificatesigningrequests/selfnodeclient (a node renews its own) or /nodeclient (a bootstrapper
+ * asks for a node's first).
  *
- * The question goes out between two passes: a pass that lacks the answer asks, and the answer brings the next pass.
+ * The question goes out between two passes: a pass that lacks the answer asks, and the answer
+ * brings the next pass.
  */
 #include <stdlib.h>
 
@@ -16,7 +18,8 @@ static const struct kind {
     const char *subresource, *message;
     bool self; /* who asks is whom the certificate names */
 } kinds[] = {
-    { "selfnodeclient", "Auto approving self kubelet client certificate after SubjectAccessReview.", true },
+    { "selfnodeclient", "Auto approving self kubelet client certificate after SubjectAccessReview.",
+      true },
     { "nodeclient", "Auto approving kubelet client certificate after SubjectAccessReview.", false },
 };
 
@@ -78,7 +81,8 @@ static void on_answer(void *data, const struct client_answer *answer)
     v->call = NULL;
     if (answer->err || !r || answer->type != &authorization_v1_subject_access_review_type) {
         v->progress = BROKEN;
-        snprintf(v->why, sizeof(v->why), "%s", answer->err ? answer->err->msg : "no answer to a SubjectAccessReview");
+        snprintf(v->why, sizeof(v->why), "%.250s",
+                 answer->err ? answer->err->msg : "no answer to a SubjectAccessReview");
     } else {
         v->progress = r->status.allowed ? ALLOWED : REFUSED;
     }
@@ -88,14 +92,23 @@ static void on_answer(void *data, const struct client_answer *answer)
 static void ask(struct state *s, const csr_t *csr, struct review *v)
 {
     struct authorization_v1_resource_attributes attributes = {
-        .group = STR_INIT("certificates.k8s.io"), .resource = STR_INIT("certificatesigningrequests"), .verb = STR_INIT("create"), .version = STR_INIT("*"),
+        .group = STR_INIT("certificates.k8s.io"),
+        .resource = STR_INIT("certificatesigningrequests"),
+        .verb = STR_INIT("create"),
+        .version = STR_INIT("*"),
         .subresource = str_c(kinds[v->kind].subresource),
     };
     struct authorization_v1_subject_access_review review = {
-        .spec = { .resource_attributes = &attributes, .user = csr->spec.username, .uid = csr->spec.uid, .groups = csr->spec.groups,
-                  .n_groups = csr->spec.n_groups, .extra = csr->spec.extra, .n_extra = csr->spec.n_extra },
+        .spec = { .resource_attributes = &attributes,
+                  .user = csr->spec.username,
+                  .uid = csr->spec.uid,
+                  .groups = csr->spec.groups,
+                  .n_groups = csr->spec.n_groups,
+                  .extra = csr->spec.extra,
+                  .n_extra = csr->spec.n_extra },
     };
-    struct client_target t = { .resource = api_resource_find(STR("authorization.k8s.io"), STR("v1"), STR("subjectaccessreviews")) };
+    struct client_target t = { .resource = api_resource_find(STR("authorization.k8s.io"), STR("v1"),
+                                                             STR("subjectaccessreviews")) };
     v->progress = ASKED;
     v->call = client_create(controller_client(s->controller), &t, NULL, &review, on_answer, v);
 }
@@ -114,7 +127,8 @@ static size_t next_kind(const csr_t *csr, const struct pki_csr *request, size_t 
     return from;
 }
 
-static void consider(struct state *s, const csr_t *csr, const struct pki_csr *request, struct str key, struct actions *a)
+static void consider(struct state *s, const csr_t *csr, const struct pki_csr *request,
+                     struct str key, struct actions *a)
 {
     struct review *v = map_get(&s->reviews, key);
     if (!v) {
@@ -137,9 +151,12 @@ static void consider(struct state *s, const csr_t *csr, const struct pki_csr *re
         return;
     }
     if (v->progress == ALLOWED) {
-        csr_add_condition(a, csr, "approval", "Approved", "AutoApproved", str_c(kinds[v->kind].message));
+        csr_add_condition(a, csr, "approval", "Approved", "AutoApproved",
+                          str_c(kinds[v->kind].message));
     } else if (v->progress == REFUSED) {
-        act_fail(a, "\"%.*s\" may not have a node's client certificate approved (create on certificatesigningrequests/%s)",
+        act_fail(a,
+                 "\"%.*s\" may not have a node's client certificate approved (create on "
+                 "certificatesigningrequests/%s)",
                  STR_ARG(csr->spec.username), kinds[v->kind].subresource);
     } else {
         act_fail(a, "%s", v->why);
@@ -154,14 +171,16 @@ static void reconcile(void *state, struct str key, struct actions *a)
     const csr_t *csr = informer_get(s->requests, STR_NULL, key);
     struct pki_csr request;
     struct err err;
-    if (!csr || csr_is_decided(csr) || !str_eq(csr->spec.signer_name, signer_name(SIGNER_KUBELET_CLIENT))) {
+    if (!csr || csr_is_decided(csr) ||
+        !str_eq(csr->spec.signer_name, signer_name(SIGNER_KUBELET_CLIENT))) {
         review_free(map_remove(&s->reviews, key));
         return;
     }
     if (!pki_csr_read(csr->spec.request, act_arena(a), &request, &err)) {
         return; /* nothing to approve: a person may deny it */
     }
-    if (signer_accepts(SIGNER_KUBELET_CLIENT, &request, csr->spec.usages, csr->spec.n_usages, &err)) {
+    if (signer_accepts(SIGNER_KUBELET_CLIENT, &request, csr->spec.usages, csr->spec.n_usages,
+                       &err)) {
         consider(s, csr, &request, key, a);
     }
     pki_csr_deinit(&request);

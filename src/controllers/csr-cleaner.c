@@ -1,6 +1,7 @@
 /*
- * certificatesigningrequest-cleaner-controller: requests that have had their time are deleted. Decided ones an hour after, those that
- * nobody decided or signed after a day, and those whose certificate has ended.
+ * certificatesigningrequest-cleaner-controller: requests that have had their time are deleted.
+ * Decided ones an hour after, those that nobody decided or signed after a day, and those whose
+ * certificate has ended.
  */
 #include <stdlib.h>
 
@@ -42,7 +43,8 @@ static int64_t certificate_end(const csr_t *csr)
 static int64_t due(const csr_t *csr)
 {
     bool issued = csr->status.certificate.len > 0;
-    int64_t at = MIN(since(csr_condition(csr, "Denied"), DECIDED_S), since(csr_condition(csr, "Failed"), DECIDED_S));
+    int64_t at = MIN(since(csr_condition(csr, "Denied"), DECIDED_S),
+                     since(csr_condition(csr, "Failed"), DECIDED_S));
     at = MIN(at, since(csr_condition(csr, "Approved"), issued ? DECIDED_S : PENDING_S));
     at = MIN(at, certificate_end(csr));
     if (csr->status.n_conditions == 0) {

@@ -6,7 +6,8 @@
 
 const struct api_resource *csr_resource(void)
 {
-    return api_resource_find(STR("certificates.k8s.io"), STR("v1"), STR("certificatesigningrequests"));
+    return api_resource_find(STR("certificates.k8s.io"), STR("v1"),
+                             STR("certificatesigningrequests"));
 }
 
 struct informer *csr_informer(struct controller *c, struct informers *informers)
@@ -28,18 +29,20 @@ const csr_condition_t *csr_condition(const csr_t *csr, const char *type)
 
 bool csr_is_decided(const csr_t *csr)
 {
-    return csr->status.certificate.len > 0 || csr_condition(csr, "Approved") || csr_condition(csr, "Denied") ||
-           csr_condition(csr, "Failed");
+    return csr->status.certificate.len > 0 || csr_condition(csr, "Approved") ||
+           csr_condition(csr, "Denied") || csr_condition(csr, "Failed");
 }
 
 struct str csr_node(const csr_t *csr)
 {
-    struct auth_user user = { .name = csr->spec.username, .groups = csr->spec.groups, .n_groups = csr->spec.n_groups };
+    struct auth_user user = { .name = csr->spec.username,
+                              .groups = csr->spec.groups,
+                              .n_groups = csr->spec.n_groups };
     return auth_user_node(&user);
 }
 
-void csr_add_condition(struct actions *a, const csr_t *csr, const char *subresource, const char *type, const char *reason,
-                       struct str message)
+void csr_add_condition(struct actions *a, const csr_t *csr, const char *subresource,
+                       const char *type, const char *reason, struct str message)
 {
     csr_t changed = *csr;
     csr_condition_t *all = arena_new_n(act_arena(a), csr_condition_t, csr->status.n_conditions + 1);
@@ -50,7 +53,10 @@ void csr_add_condition(struct actions *a, const csr_t *csr, const char *subresou
         memcpy(all, csr->status.conditions, csr->status.n_conditions * sizeof(*all));
     }
     all[csr->status.n_conditions] = (csr_condition_t){
-        .type = str_c(type), .status = STR("True"), .reason = str_c(reason), .message = message,
+        .type = str_c(type),
+        .status = STR("True"),
+        .reason = str_c(reason),
+        .message = message,
         .last_update_time = { .sec = act_now(a), .set = true },
     };
     changed.status.conditions = all;

@@ -1,4 +1,5 @@
-/* What the controllers of certificate requests share: their informer, what was decided, and how a condition is added. */
+/* What the controllers of certificate requests share: their informer, what was decided, and how a
+ * condition is added. */
 #ifndef CONTROLLERS_CSR_FACTS_H
 #define CONTROLLERS_CSR_FACTS_H
 
@@ -15,10 +16,11 @@ struct informer *csr_informer(struct controller *c, struct informers *informers)
 const csr_condition_t *csr_condition(const csr_t *csr, const char *type);
 /* Approved or denied, signed or failed: nothing is left to approve. */
 bool csr_is_decided(const csr_t *csr);
-/* The user who asked, is it this node? "system:node:NAME" with the group of nodes. Absent: no node asked. */
+/* The user who asked, is it this node? "system:node:NAME" with the group of nodes. Absent: no node
+ * asked. */
 struct str csr_node(const csr_t *csr);
 /* Writes the object with one more condition (status "True") to the subresource. */
-void csr_add_condition(struct actions *a, const csr_t *csr, const char *subresource, const char *type, const char *reason,
-                       struct str message);
+void csr_add_condition(struct actions *a, const csr_t *csr, const char *subresource,
+                       const char *type, const char *reason, struct str message);
 
 #endif

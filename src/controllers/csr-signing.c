@@ -1,6 +1,7 @@
 /*
- * certificatesigningrequest-signing-controller: gives approved requests of kubernetes.io's four signers their certificate. A signer
- * without CA files does nothing: another program may be that signer.
+ * certificatesigningrequest-signing-controller: gives approved requests of kubernetes.io's four
+ * signers their certificate. A signer without CA files does nothing: another program may be that
+ * signer.
  */
 #include <stdlib.h>
 
@@ -40,14 +41,15 @@ static void teardown(void *state)
     free(s);
 }
 
-static void sign(struct signer_ca *ca, const csr_t *csr, const struct pki_csr *request, struct actions *a)
+static void sign(struct signer_ca *ca, const csr_t *csr, const struct pki_csr *request,
+                 struct actions *a)
 {
     struct err err;
     CLEANUP(buf_deinit) struct buf pem;
     buf_init(&pem, CERTIFICATE_MAX);
     int64_t asked = csr->spec.has_expiration_seconds ? csr->spec.expiration_seconds : 0;
-    if (!signer_issue(ca, request, csr->spec.usages, csr->spec.n_usages, asked, controllers_config.signing_duration_ms / 1000,
-                      act_now(a), &pem, &err)) {
+    if (!signer_issue(ca, request, csr->spec.usages, csr->spec.n_usages, asked,
+                      controllers_config.signing_duration_ms / 1000, act_now(a), &pem, &err)) {
         act_fail(a, "error auto signing csr: %s", err.msg);
         return;
     }
@@ -65,8 +67,9 @@ static void reconcile(void *state, struct str key, struct actions *a)
     enum signer_kind kind;
     struct pki_csr request;
     struct err err;
-    if (!csr || csr->status.certificate.len || !csr_condition(csr, "Approved") || csr_condition(csr, "Denied") ||
-        csr_condition(csr, "Failed") || !signer_of_name(csr->spec.signer_name, &kind) || !s->cas[kind]) {
+    if (!csr || csr->status.certificate.len || !csr_condition(csr, "Approved") ||
+        csr_condition(csr, "Denied") || csr_condition(csr, "Failed") ||
+        !signer_of_name(csr->spec.signer_name, &kind) || !s->cas[kind]) {
         return;
     }
     if (!pki_csr_read(csr->spec.request, act_arena(a), &request, &err)) {
@@ -78,7 +81,8 @@ static void reconcile(void *state, struct str key, struct actions *a)
     if (signer_accepts(kind, &request, csr->spec.usages, csr->spec.n_usages, &err)) {
         sign(s->cas[kind], csr, &request, a);
     } else {
-        csr_add_condition(a, csr, "status", "Failed", "SignerValidationFailure", arena_str(act_arena(a), str_c(err.msg)));
+        csr_add_condition(a, csr, "status", "Failed", "SignerValidationFailure",
+                          arena_str(act_arena(a), str_c(err.msg)));
     }
     pki_csr_deinit(&request);
 }

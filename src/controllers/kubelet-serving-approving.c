@@ -1,13 +1,16 @@
 /*
- * kubelet-serving-csr-approving-controller, our own: approves a node's request for a serving certificate when everything it names is
- * the node's. Kubernetes leaves that to an approver of the operator's, because nodes write their own addresses; so it is off unless
+ * kubelet-serving-csr-approving-controller, our own: approves a node's request for a serving
+ * certificate when everything it names is the node's. Kubernetes leaves that to an approver of the
+ * operator's, because nodes write their own addresses; so it is off unless
  * --controllers names it, and looks at more than the Node:
- *   - the node itself asks: its user, in the group of nodes, and the certificate's common name is that user
+ *   - the node itself asks: its user, in the group of nodes, and the certificate's common name is
+ * that user
  *   - every DNS name and IP address is one of status.addresses of its Node, which exists
  *   - no other Node has that address, so no node becomes another
- *   - none is the control plane's or everybody's: "kubernetes", names below it, Service names, "localhost",
- *     loopback, unspecified and multicast addresses, the ranges of Services and pods
- * What does not hold leaves the request pending, for a person to decide; it is looked at again when Nodes change.
+ *   - none is the control plane's or everybody's: "kubernetes", names below it, Service names,
+ * "localhost", loopback, unspecified and multicast addresses, the ranges of Services and pods What
+ * does not hold leaves the request pending, for a person to decide; it is looked at again when
+ * Nodes change.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -27,7 +30,8 @@ struct state {
 
 static bool is_ours(const csr_t *csr)
 {
-    return !csr_is_decided(csr) && str_eq(csr->spec.signer_name, signer_name(SIGNER_KUBELET_SERVING));
+    return !csr_is_decided(csr) &&
+           str_eq(csr->spec.signer_name, signer_name(SIGNER_KUBELET_SERVING));
 }
 
 static void on_node(void *data, const void *old UNUSED, const void *obj UNUSED)
@@ -43,7 +47,8 @@ static void on_node(void *data, const void *old UNUSED, const void *obj UNUSED)
 
 static void *setup(struct controller *c, struct informers *informers)
 {
-    static const char *const node_fields[] = { "status.addresses", "metadata.deletionTimestamp", NULL };
+    static const char *const node_fields[] = { "status.addresses", "metadata.deletionTimestamp",
+                                               NULL };
     struct state *s = calloc(1, sizeof(*s));
     if (!s) {
         abort();
@@ -51,7 +56,8 @@ static void *setup(struct controller *c, struct informers *informers)
     s->controller = c;
     map_init(&s->told);
     s->requests = csr_informer(c, informers);
-    struct informer_spec nodes = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")), .fields = node_fields };
+    struct informer_spec nodes = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")),
+                                   .fields = node_fields };
     s->nodes = informers_get(informers, &nodes, on_node, s);
     return s;
 }
@@ -75,7 +81,9 @@ static struct ip ip_of(struct str text)
     struct ip ip = { .family = AF_UNSPEC };
     char s[INET6_ADDRSTRLEN];
     if (str_to_cstr(text, s, sizeof(s))) {
-        ip.family = inet_pton(AF_INET, s, ip.bytes) == 1 ? AF_INET : inet_pton(AF_INET6, s, ip.bytes) == 1 ? AF_INET6 : AF_UNSPEC;
+        ip.family = inet_pton(AF_INET, s, ip.bytes) == 1    ? AF_INET
+                    : inet_pton(AF_INET6, s, ip.bytes) == 1 ? AF_INET6
+                                                            : AF_UNSPEC;
     }
     return ip;
 }
@@ -131,8 +139,10 @@ static bool in_ranges(const struct ip *ip, struct str ranges)
 
 static bool is_everybodys_ip(const struct ip *ip)
 {
-    static const char *const ranges = "127.0.0.0/8,0.0.0.0/8,224.0.0.0/4,::/128,::1/128,ff00::/8,::ffff:0:0/96";
-    return in_ranges(ip, str_c(ranges)) || in_ranges(ip, controllers_config.service_cidrs) || in_ranges(ip, controllers_config.cluster_cidr);
+    static const char *const ranges =
+        "127.0.0.0/8,0.0.0.0/8,224.0.0.0/4,::/128,::1/128,ff00::/8,::ffff:0:0/96";
+    return in_ranges(ip, str_c(ranges)) || in_ranges(ip, controllers_config.service_cidrs) ||
+           in_ranges(ip, controllers_config.cluster_cidr);
 }
 
 static bool is_everybodys_name(struct str name)
@@ -151,16 +161,19 @@ static bool is_everybodys_name(struct str name)
             return true;
         }
     }
-    return str_eq_c(s, "kubernetes") || str_starts(s, STR("kubernetes.")) || str_eq_c(s, "localhost") || str_find(s, STR(".svc.")) >= 0;
+    return str_eq_c(s, "kubernetes") || str_starts(s, STR("kubernetes.")) ||
+           str_eq_c(s, "localhost") || str_find(s, STR(".svc.")) >= 0;
 }
 
 /* ---- the decision ---- */
 
-static bool check_name(struct state *s, const struct core_v1_node *node, struct str name, bool is_ip, struct err *err)
+static bool check_name(struct state *s, const struct core_v1_node *node, struct str name,
+                       bool is_ip, struct err *err)
 {
     const struct core_v1_node *other;
     struct ip ip = ip_of(name);
-    if (is_ip ? ip.family == AF_UNSPEC || is_everybodys_ip(&ip) : ip.family != AF_UNSPEC || is_everybodys_name(name)) {
+    if (is_ip ? ip.family == AF_UNSPEC || is_everybodys_ip(&ip)
+              : ip.family != AF_UNSPEC || is_everybodys_name(name)) {
         return err_set(err, ERR_FORBIDDEN, "\"%.*s\" belongs to no single node", STR_ARG(name));
     }
     if (!has_address(node, name)) {
@@ -169,7 +182,8 @@ static bool check_name(struct state *s, const struct core_v1_node *node, struct 
     for (size_t pos = 0; (other = informer_next(s->nodes, &pos));) {
         if (!str_eq(other->metadata.name, node->metadata.name) &&
             (has_address(other, name) || (!is_ip && str_eq_nocase(other->metadata.name, name)))) {
-            return err_set(err, ERR_FORBIDDEN, "\"%.*s\" is an address of node \"%.*s\" too", STR_ARG(name), STR_ARG(other->metadata.name));
+            return err_set(err, ERR_FORBIDDEN, "\"%.*s\" is an address of node \"%.*s\" too",
+                           STR_ARG(name), STR_ARG(other->metadata.name));
         }
     }
     return true;
@@ -180,7 +194,8 @@ static bool check(struct state *s, const csr_t *csr, const struct pki_csr *reque
     struct str name = csr_node(csr);
     const struct core_v1_node *node = name.len ? informer_get(s->nodes, STR_NULL, name) : NULL;
     if (!name.len || !str_eq(csr->spec.username, request->names.cn)) {
-        return err_set(err, ERR_FORBIDDEN, "it is asked by \"%.*s\" for \"%.*s\"", STR_ARG(csr->spec.username), STR_ARG(request->names.cn));
+        return err_set(err, ERR_FORBIDDEN, "it is asked by \"%.*s\" for \"%.*s\"",
+                       STR_ARG(csr->spec.username), STR_ARG(request->names.cn));
     }
     if (!node || node->metadata.deletion_timestamp.set) {
         return err_set(err, ERR_FORBIDDEN, "there is no node \"%.*s\"", STR_ARG(name));
@@ -211,11 +226,15 @@ static void reconcile(void *state, struct str key, struct actions *a)
     if (!pki_csr_read(csr->spec.request, act_arena(a), &request, &err)) {
         return;
     }
-    if (signer_accepts(SIGNER_KUBELET_SERVING, &request, csr->spec.usages, csr->spec.n_usages, &err) && check(s, csr, &request, &err)) {
+    if (signer_accepts(SIGNER_KUBELET_SERVING, &request, csr->spec.usages, csr->spec.n_usages,
+                       &err) &&
+        check(s, csr, &request, &err)) {
         csr_add_condition(a, csr, "approval", "Approved", "AutoApproved",
-                          STR("Auto approving kubelet serving certificate: every name is an address of the requesting node alone."));
+                          STR("Auto approving kubelet serving certificate: every name is an "
+                              "address of the requesting node alone."));
     } else if (!map_put(&s->told, key, s)) {
-        log_warning("request %.*s for a kubelet's serving certificate stays pending: %s", STR_ARG(key), err.msg);
+        log_warning("request %.*s for a kubelet's serving certificate stays pending: %s",
+                    STR_ARG(key), err.msg);
     }
     pki_csr_deinit(&request);
 }

@@ -1,8 +1,9 @@
 /*
- * legacy-serviceaccount-token-cleaner-controller (KEP-2799): tokens in Secrets that were once made for every account and that nobody
- * has used for --legacy-service-account-token-clean-up-period are first marked invalid (the apiserver refuses a marked one), and
- * deleted when as much time again went by. The apiserver notes the use in a label, and since when it does so in a ConfigMap; before it
- * has done so for long enough nothing is touched. One key, "all", once a day.
+ * legacy-serviceaccount-token-cleaner-controller (KEP-2799): tokens in Secrets that were once made
+ * for every account and that nobody has used for --legacy-service-account-token-clean-up-period are
+ * first marked invalid (the apiserver refuses a marked one), and deleted when as much time again
+ * went by. The apiserver notes the use in a label, and since when it does so in a ConfigMap; before
+ * it has done so for long enough nothing is touched. One key, "all", once a day.
  */
 #include <stdlib.h>
 
@@ -42,13 +43,22 @@ static void *setup(struct controller *c, struct informers *informers)
     }
     s->controller = c;
     s->secrets_resource = api_resource_find(STR(""), STR("v1"), STR("secrets"));
-    struct informer_spec secrets = { .resource = s->secrets_resource, .field_selector = STR_INIT("type=kubernetes.io/service-account-token"),
+    struct informer_spec secrets = { .resource = s->secrets_resource,
+                                     .field_selector =
+                                         STR_INIT("type=kubernetes.io/service-account-token"),
                                      .fields = secret_fields };
-    struct informer_spec accounts = { .resource = api_resource_find(STR(""), STR("v1"), STR("serviceaccounts")), .fields = account_fields };
-    struct informer_spec pods = { .resource = api_resource_find(STR(""), STR("v1"), STR("pods")), .fields = pod_fields };
-    struct informer_spec tracking = { .resource = api_resource_find(STR(""), STR("v1"), STR("configmaps")), .ns = TRACKING_NAMESPACE,
-                                      .field_selector = STR_INIT("metadata.name=kube-apiserver-legacy-service-account-token-tracking"),
-                                      .fields = map_fields };
+    struct informer_spec accounts = { .resource = api_resource_find(STR(""), STR("v1"),
+                                                                    STR("serviceaccounts")),
+                                      .fields = account_fields };
+    struct informer_spec pods = { .resource = api_resource_find(STR(""), STR("v1"), STR("pods")),
+                                  .fields = pod_fields };
+    struct informer_spec tracking = {
+        .resource = api_resource_find(STR(""), STR("v1"), STR("configmaps")),
+        .ns = TRACKING_NAMESPACE,
+        .field_selector =
+            STR_INIT("metadata.name=kube-apiserver-legacy-service-account-token-tracking"),
+        .fields = map_fields
+    };
     s->secrets = informers_get(informers, &secrets, NULL, NULL);
     s->accounts = informers_get(informers, &accounts, NULL, NULL);
     s->pods = informers_get(informers, &pods, NULL, NULL);
@@ -79,8 +89,10 @@ static struct str write_date(struct actions *a, int64_t sec)
 /* Was it made for its account by the system of old: does the account list it? */
 static bool is_listed(const struct state *s, const struct core_v1_secret *secret)
 {
-    struct str account = meta_annotation(&secret->metadata, STR("kubernetes.io/service-account.name"));
-    const struct core_v1_service_account *sa = account.len ? informer_get(s->accounts, secret->metadata.namespace, account) : NULL;
+    struct str account =
+        meta_annotation(&secret->metadata, STR("kubernetes.io/service-account.name"));
+    const struct core_v1_service_account *sa =
+        account.len ? informer_get(s->accounts, secret->metadata.namespace, account) : NULL;
     for (size_t i = 0; sa && i < sa->n_secrets; i++) {
         if (str_eq(sa->secrets[i].name, secret->metadata.name)) {
             return true;
@@ -103,23 +115,29 @@ static bool is_mounted(const struct state *s, const struct core_v1_secret *secre
     return false;
 }
 
-static void look_at(struct state *s, const struct core_v1_secret *secret, int64_t before, struct actions *a)
+static void look_at(struct state *s, const struct core_v1_secret *secret, int64_t before,
+                    struct actions *a)
 {
     const struct meta_v1_object_meta *m = &secret->metadata;
     int64_t used, since;
     struct str label = meta_label(m, LABEL_LAST_USED), before_date = write_date(a, before);
     if (m->creation_timestamp.sec >= before || m->deletion_timestamp.set ||
-        (label.ptr && (!read_date(label, &used) || str_cmp(label, before_date) >= 0)) || !is_listed(s, secret) || is_mounted(s, secret)) {
+        (label.ptr && (!read_date(label, &used) || str_cmp(label, before_date) >= 0)) ||
+        !is_listed(s, secret) || is_mounted(s, secret)) {
         return;
     }
     struct str invalid = meta_label(m, LABEL_INVALID_SINCE);
     if (!invalid.ptr || !read_date(invalid, &since)) {
-        struct str patch = arena_printf(act_arena(a), "{\"metadata\":{\"uid\":\"%.*s\",\"resourceVersion\":\"%.*s\",\"labels\":{\"%.*s\":\"%.*s\"}}}",
-                                        STR_ARG(m->uid), STR_ARG(m->resource_version), STR_ARG(LABEL_INVALID_SINCE),
-                                        STR_ARG(write_date(a, act_now(a))));
+        struct str patch =
+            arena_printf(act_arena(a),
+                         "{\"metadata\":{\"uid\":\"%.*s\",\"resourceVersion\":\"%.*s\",\"labels\":{"
+                         "\"%.*s\":\"%.*s\"}}}",
+                         STR_ARG(m->uid), STR_ARG(m->resource_version),
+                         STR_ARG(LABEL_INVALID_SINCE), STR_ARG(write_date(a, act_now(a))));
         act_patch(a, s->secrets_resource, m->namespace, m->name, NULL, CLIENT_PATCH_MERGE, patch);
     } else if (str_cmp(invalid, before_date) < 0) {
-        struct client_delete_options same = { .grace_seconds = -1, .resource_version = m->resource_version };
+        struct client_delete_options same = { .grace_seconds = -1,
+                                              .resource_version = m->resource_version };
         act_delete(a, s->secrets_resource, m->namespace, m->name, m->uid, &same);
     }
 }
@@ -127,7 +145,8 @@ static void look_at(struct state *s, const struct core_v1_secret *secret, int64_
 static void reconcile(void *state, struct str key UNUSED, struct actions *a)
 {
     struct state *s = state;
-    const struct core_v1_config_map *tracking = informer_get(s->tracking, TRACKING_NAMESPACE, TRACKING_NAME);
+    const struct core_v1_config_map *tracking =
+        informer_get(s->tracking, TRACKING_NAMESPACE, TRACKING_NAME);
     const struct core_v1_secret *secret;
     int64_t since, before = act_now(a) - controllers_config.legacy_token_cleanup_s;
     struct str date = STR_NULL;

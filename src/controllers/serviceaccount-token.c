@@ -1,6 +1,7 @@
 /*
- * serviceaccount-token-controller: fills Secrets of type kubernetes.io/service-account-token with a token that lives as long as the
- * Secret, the CA and the namespace; a Secret whose account is gone is deleted. Needs --service-account-private-key-file.
+ * serviceaccount-token-controller: fills Secrets of type kubernetes.io/service-account-token with a
+ * token that lives as long as the Secret, the CA and the namespace; a Secret whose account is gone
+ * is deleted. Needs --service-account-private-key-file.
  */
 #include <stdlib.h>
 
@@ -20,7 +21,8 @@ struct state {
     struct informer_index *by_account; /* "ns/name" of the account */
 };
 
-static void index_by_account(const struct api_type *type UNUSED, const void *obj, void (*emit)(void *ctx, struct str key), void *ctx)
+static void index_by_account(const struct api_type *type UNUSED, const void *obj,
+                             void (*emit)(void *ctx, struct str key), void *ctx)
 {
     const struct core_v1_secret *s = obj;
     char key[512];
@@ -37,8 +39,11 @@ static void on_account(void *data, const void *old, const void *obj)
     const struct core_v1_service_account *sa = obj ? obj : old;
     const struct core_v1_secret *secret;
     char key[512];
-    int n = snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(sa->metadata.namespace), STR_ARG(sa->metadata.name));
-    for (size_t pos = 0; n > 0 && (size_t)n < sizeof(key) && (secret = informer_index_next(s->by_account, str_n(key, (size_t)n), &pos));) {
+    int n = snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(sa->metadata.namespace),
+                     STR_ARG(sa->metadata.name));
+    for (size_t pos = 0;
+         n > 0 && (size_t)n < sizeof(key) &&
+         (secret = informer_index_next(s->by_account, str_n(key, (size_t)n), &pos));) {
         controller_enqueue_obj(s->controller, &core_v1_secret_type, secret);
     }
 }
@@ -54,7 +59,9 @@ static void *setup(struct controller *c, struct informers *informers)
     s->controller = c;
     s->secrets_resource = api_resource_find(STR(""), STR("v1"), STR("secrets"));
     s->accounts_resource = api_resource_find(STR(""), STR("v1"), STR("serviceaccounts"));
-    struct informer_spec secrets = { .resource = s->secrets_resource, .field_selector = STR_INIT("type=kubernetes.io/service-account-token"),
+    struct informer_spec secrets = { .resource = s->secrets_resource,
+                                     .field_selector =
+                                         STR_INIT("type=kubernetes.io/service-account-token"),
                                      .fields = secret_fields };
     struct informer_spec accounts = { .resource = s->accounts_resource, .fields = account_fields };
     s->secrets = controller_watch(c, informers, &secrets);
@@ -87,7 +94,8 @@ static void set_pair(struct api_str_pair *list, size_t *n, struct str key, struc
     list[at] = (struct api_str_pair){ key, value };
 }
 
-static struct api_str_pair *copy_pairs(struct actions *a, const struct api_str_pair *from, size_t n, size_t more)
+static struct api_str_pair *copy_pairs(struct actions *a, const struct api_str_pair *from, size_t n,
+                                       size_t more)
 {
     struct api_str_pair *to = arena_new_n(act_arena(a), struct api_str_pair, n + more);
     if (!to) {
@@ -99,20 +107,24 @@ static struct api_str_pair *copy_pairs(struct actions *a, const struct api_str_p
     return to;
 }
 
-static void fill(struct state *s, const struct core_v1_secret *secret, const struct core_v1_service_account *sa, struct actions *a)
+static void fill(struct state *s, const struct core_v1_secret *secret,
+                 const struct core_v1_service_account *sa, struct actions *a)
 {
     struct str root_ca = controllers_config.root_ca_pem;
     bool has_uid = str_eq(meta_annotation(&secret->metadata, ANNOTATION_UID), sa->metadata.uid);
     bool has_ca = !root_ca.len || str_eq(data_of(secret, STR("ca.crt")), root_ca);
-    bool has_namespace = data_of(secret, STR("namespace")).len > 0, has_token = data_of(secret, STR("token")).len > 0;
+    bool has_namespace = data_of(secret, STR("namespace")).len > 0,
+         has_token = data_of(secret, STR("token")).len > 0;
     struct err err;
     if (has_uid && has_ca && has_namespace && has_token) {
         return;
     }
     struct core_v1_secret filled = *secret;
     filled.data = copy_pairs(a, secret->data, secret->n_data, 3);
-    filled.metadata.annotations = copy_pairs(a, secret->metadata.annotations, secret->metadata.n_annotations, 1);
-    set_pair(filled.metadata.annotations, &filled.metadata.n_annotations, ANNOTATION_UID, sa->metadata.uid);
+    filled.metadata.annotations =
+        copy_pairs(a, secret->metadata.annotations, secret->metadata.n_annotations, 1);
+    set_pair(filled.metadata.annotations, &filled.metadata.n_annotations, ANNOTATION_UID,
+             sa->metadata.uid);
     if (!has_ca) {
         set_pair(filled.data, &filled.n_data, STR("ca.crt"), root_ca);
     }
@@ -122,12 +134,14 @@ static void fill(struct state *s, const struct core_v1_secret *secret, const str
     if (!has_token) {
         CLEANUP(buf_deinit) struct buf token;
         buf_init(&token, TOKEN_MAX);
-        if (!sa_token_issue_legacy(controllers_config.service_account_key, sa->metadata.namespace, sa->metadata.name, sa->metadata.uid,
-                                   secret->metadata.name, &token, &err)) {
+        if (!sa_token_issue_legacy(controllers_config.service_account_key, sa->metadata.namespace,
+                                   sa->metadata.name, sa->metadata.uid, secret->metadata.name,
+                                   &token, &err)) {
             act_fail(a, "the token cannot be made: %s", err.msg);
             return;
         }
-        set_pair(filled.data, &filled.n_data, STR("token"), arena_str(act_arena(a), buf_str(&token)));
+        set_pair(filled.data, &filled.n_data, STR("token"),
+                 arena_str(act_arena(a), buf_str(&token)));
     }
     act_update(a, s->secrets_resource, &filled);
 }
@@ -136,12 +150,16 @@ static void reconcile(void *state, struct str key, struct actions *a)
 {
     struct state *s = state;
     struct str ns, name;
-    const struct core_v1_secret *secret = str_cut(key, '/', &ns, &name) ? informer_get(s->secrets, ns, name) : NULL;
-    if (!secret || secret->metadata.deletion_timestamp.set || !str_eq(secret->type, TYPE) || !controllers_config.service_account_key) {
+    const struct core_v1_secret *secret =
+        str_cut(key, '/', &ns, &name) ? informer_get(s->secrets, ns, name) : NULL;
+    if (!secret || secret->metadata.deletion_timestamp.set || !str_eq(secret->type, TYPE) ||
+        !controllers_config.service_account_key) {
         return;
     }
-    struct str account = meta_annotation(&secret->metadata, ANNOTATION_NAME), uid = meta_annotation(&secret->metadata, ANNOTATION_UID);
-    const struct core_v1_service_account *sa = account.len ? informer_get(s->accounts, ns, account) : NULL;
+    struct str account = meta_annotation(&secret->metadata, ANNOTATION_NAME),
+               uid = meta_annotation(&secret->metadata, ANNOTATION_UID);
+    const struct core_v1_service_account *sa =
+        account.len ? informer_get(s->accounts, ns, account) : NULL;
     if (sa && (!uid.len || str_eq(uid, sa->metadata.uid))) {
         fill(s, secret, sa, a);
         return;
@@ -149,7 +167,8 @@ static void reconcile(void *state, struct str key, struct actions *a)
     if (!account.len) {
         return;
     }
-    /* The account may only not have come by yet: the server is asked. A new account of the same name is another one. */
+    /* The account may only not have come by yet: the server is asked. A new account of the same
+     * name is another one. */
     if (!sa) {
         act_require_absent(a, s->accounts_resource, ns, account, uid);
     }
@@ -158,7 +177,8 @@ static void reconcile(void *state, struct str key, struct actions *a)
 
 const struct controller_ops controller_serviceaccount_token = {
     .name = "serviceaccount-token-controller",
-    .service_account = NULL, /* it fills the Secrets by which others have rights: the manager's own */
+    .service_account =
+        NULL, /* it fills the Secrets by which others have rights: the manager's own */
     .setup = setup,
     .reconcile = reconcile,
     .teardown = free,

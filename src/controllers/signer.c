@@ -31,9 +31,10 @@ bool signer_of_name(struct str name, enum signer_kind *ret)
     return false;
 }
 
-/* 'needed' must be among them, the rest must be among digital signature and key encipherment. 'whole': digital signature is needed,
- * too. */
-static bool check_usages(const struct str *usages, size_t n, const char *needed, bool whole, struct err *err)
+/* 'needed' must be among them, the rest must be among digital signature and key encipherment.
+ * 'whole': digital signature is needed, too. */
+static bool check_usages(const struct str *usages, size_t n, const char *needed, bool whole,
+                         struct err *err)
 {
     bool has_needed = false, has_signature = false;
     for (size_t i = 0; i < n; i++) {
@@ -41,14 +42,16 @@ static bool check_usages(const struct str *usages, size_t n, const char *needed,
         if (str_eq_c(usages[i], needed)) {
             has_needed = true;
         } else if (!signature && !str_eq_c(usages[i], "key encipherment")) {
-            return err_set(err, ERR_INVALID, "invalid usage for %s certificate: %.*s", strcmp(needed, "server auth") == 0 ? "serving" : "client",
+            return err_set(err, ERR_INVALID, "invalid usage for %s certificate: %.*s",
+                           strcmp(needed, "server auth") == 0 ? "serving" : "client",
                            STR_ARG(usages[i]));
         }
         has_signature = has_signature || signature;
     }
     if (!has_needed || (whole && !has_signature)) {
         return err_set(err, ERR_INVALID, "missing required usage for %s certificate: %s",
-                       strcmp(needed, "server auth") == 0 ? "serving" : "client", has_needed ? "digital signature" : needed);
+                       strcmp(needed, "server auth") == 0 ? "serving" : "client",
+                       has_needed ? "digital signature" : needed);
     }
     return true;
 }
@@ -58,16 +61,19 @@ static bool check_node_subject(const struct pki_csr *csr, struct err *err)
     if (csr->names.n_orgs != 1 || !str_eq_c(csr->names.orgs[0], "system:nodes")) {
         return err_set(err, ERR_INVALID, "subject organization is not system:nodes");
     }
-    if (!str_starts(csr->names.cn, STR("system:node:")) || csr->names.cn.len == strlen("system:node:")) {
+    if (!str_starts(csr->names.cn, STR("system:node:")) ||
+        csr->names.cn.len == strlen("system:node:")) {
         return err_set(err, ERR_INVALID, "subject common name does not begin with system:node:");
     }
     if (csr->names.n_emails > 0) {
         return err_set(err, ERR_INVALID, "Email subjectAltNames are not allowed");
     }
-    return csr->names.n_uris == 0 || err_set(err, ERR_INVALID, "URI subjectAltNames are not allowed");
+    return csr->names.n_uris == 0 ||
+           err_set(err, ERR_INVALID, "URI subjectAltNames are not allowed");
 }
 
-bool signer_accepts(enum signer_kind kind, const struct pki_csr *csr, const struct str *usages, size_t n_usages, struct err *err)
+bool signer_accepts(enum signer_kind kind, const struct pki_csr *csr, const struct str *usages,
+                    size_t n_usages, struct err *err)
 {
     switch (kind) {
     case SIGNER_APISERVER_CLIENT: return check_usages(usages, n_usages, "client auth", false, err);
@@ -148,11 +154,12 @@ static struct file_mark mark_of(const char *path)
 
 static bool same_mark(const struct file_mark *a, const struct file_mark *b)
 {
-    return a->dev == b->dev && a->ino == b->ino && a->size == b->size && a->changed.tv_sec == b->changed.tv_sec &&
-           a->changed.tv_nsec == b->changed.tv_nsec;
+    return a->dev == b->dev && a->ino == b->ino && a->size == b->size &&
+           a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
-static bool read_pair(const struct signer_ca *ca, struct pki_cert **ret_cert, struct pki_key **ret_key, struct err *err)
+static bool read_pair(const struct signer_ca *ca, struct pki_cert **ret_cert,
+                      struct pki_key **ret_key, struct err *err)
 {
     CLEANUP(buf_deinit) struct buf b;
     buf_init(&b, PKI_MAX_FILE);
@@ -189,7 +196,8 @@ bool signer_ca_load(struct signer_ca *ca, struct err *err)
     }
     if (!read_pair(ca, &cert, &key, err)) {
         if (ca->cert) {
-            log_warning("the signing CA cannot be read again, the one read before stays in use: %s", err->msg);
+            log_warning("the signing CA cannot be read again, the one read before stays in use: %s",
+                        err->msg);
         }
         return ca->cert != NULL;
     }
@@ -204,10 +212,13 @@ bool signer_ca_load(struct signer_ca *ca, struct err *err)
 
 /* ---- signing ---- */
 
-bool signer_issue(struct signer_ca *ca, const struct pki_csr *csr, const struct str *usages, size_t n_usages, int64_t asked_s,
-                  int64_t longest_s, int64_t now, struct buf *ret_pem, struct err *err)
+bool signer_issue(struct signer_ca *ca, const struct pki_csr *csr, const struct str *usages,
+                  size_t n_usages, int64_t asked_s, int64_t longest_s, int64_t now,
+                  struct buf *ret_pem, struct err *err)
 {
-    struct pki_cert_spec spec = { .names = csr->names, .subject = csr->subject, .not_before = now - SIGNER_BACKDATE_S };
+    struct pki_cert_spec spec = { .names = csr->names,
+                                  .subject = csr->subject,
+                                  .not_before = now - SIGNER_BACKDATE_S };
     int64_t life = asked_s <= 0 ? longest_s : MIN(MAX(asked_s, (int64_t)SIGNER_LEAST_S), longest_s);
     if (!signer_ca_load(ca, err)) {
         return false;
@@ -223,8 +234,10 @@ bool signer_issue(struct signer_ca *ca, const struct pki_csr *csr, const struct 
         }
         spec.usages |= usage;
     }
-    /* A request never makes a CA, whatever it asks for (upstream's signers say so in every certificate). */
-    CLEANUP(pki_cert_unrefp) struct pki_cert *cert = pki_cert_sign(ca->cert, ca->key, csr->key, &spec, err);
+    /* A request never makes a CA, whatever it asks for (upstream's signers say so in every
+     * certificate). */
+    CLEANUP(pki_cert_unrefp)
+    struct pki_cert *cert = pki_cert_sign(ca->cert, ca->key, csr->key, &spec, err);
     if (!cert) {
         return false;
     }

@@ -1,4 +1,5 @@
-/* token-cleaner-controller: bootstrap tokens that have expired are deleted, and those whose expiration cannot be read. */
+/* token-cleaner-controller: bootstrap tokens that have expired are deleted, and those whose
+ * expiration cannot be read. */
 #include <stdlib.h>
 
 #include "api/gen/core_v1.h"
@@ -18,8 +19,10 @@ static void *setup(struct controller *c, struct informers *informers)
         abort();
     }
     s->secrets_resource = api_resource_find(STR(""), STR("v1"), STR("secrets"));
-    struct informer_spec spec = { .resource = s->secrets_resource, .ns = BOOTSTRAP_TOKEN_NAMESPACE,
-                                  .field_selector = STR_INIT("type=bootstrap.kubernetes.io/token"), .fields = fields };
+    struct informer_spec spec = { .resource = s->secrets_resource,
+                                  .ns = BOOTSTRAP_TOKEN_NAMESPACE,
+                                  .field_selector = STR_INIT("type=bootstrap.kubernetes.io/token"),
+                                  .fields = fields };
     s->secrets = controller_watch(c, informers, &spec);
     return s;
 }
@@ -29,12 +32,15 @@ static void reconcile(void *state, struct str key, struct actions *a)
     struct state *s = state;
     struct str ns, name;
     int64_t end;
-    const struct core_v1_secret *secret = str_cut(key, '/', &ns, &name) ? informer_get(s->secrets, ns, name) : NULL;
+    const struct core_v1_secret *secret =
+        str_cut(key, '/', &ns, &name) ? informer_get(s->secrets, ns, name) : NULL;
     if (!secret || !bootstrap_token_expiration(secret, &end)) {
         return;
     }
     if (end <= act_now(a)) {
-        struct client_delete_options same = { .grace_seconds = -1, .resource_version = secret->metadata.resource_version };
+        struct client_delete_options same = { .grace_seconds = -1,
+                                              .resource_version =
+                                                  secret->metadata.resource_version };
         act_delete(a, s->secrets_resource, ns, name, secret->metadata.uid, &same);
     } else {
         act_requeue_after(a, (uint64_t)(end - act_now(a)) * 1000);
