@@ -155,6 +155,7 @@ static enum authn_result service_account_authenticate(struct authn *self, struct
     if (!sa_claims_check(&c, r->token, r->now, s->lookup, r->arena, &r->user, &r->err)) {
         return AUTHN_FAILED;
     }
+    r->until = c.legacy ? 0 : c.expires + AUTH_CLOCK_LEEWAY_S;
     return AUTHN_OK;
 }
 

@@ -7,6 +7,7 @@ const struct authn_ops *const authn_table[] = {
     &authn_token_file_ops,
     &authn_service_account_ops,
     &authn_bootstrap_ops,
+    &authn_oidc_ops,
     &authn_webhook_ops,
     NULL,
 };

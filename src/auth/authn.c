@@ -181,7 +181,8 @@ static void remember_token(struct authn_request *r)
         return;
     }
     token_digest(r, digest);
-    auth_cache_put(r->chain->tokens, digest, r->now + AUTH_TOKEN_CACHE_S, &r->user,
+    int64_t until = r->now + AUTH_TOKEN_CACHE_S;
+    auth_cache_put(r->chain->tokens, digest, r->until ? MIN(until, r->until) : until, &r->user,
                    r->authenticator, r->ret_audiences, r->n_ret_audiences);
 }
 
@@ -295,6 +296,7 @@ static enum authn_result run(struct authn_request *r, bool tokens_only)
             continue;
         }
         r->err = (struct err){ 0 };
+        r->until = 0;
         enum authn_result result = a->ops->authenticate(a, r);
         if (result == AUTHN_WAIT) {
             r->waiting = true;

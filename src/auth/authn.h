@@ -50,6 +50,7 @@ struct authn_request {
     struct auth_user user;
     struct str *ret_audiences; /* with AUTHN_OK by an audience-aware token: those of the asked that it is for */
     size_t n_ret_audiences;
+    int64_t until;             /* seconds: the credential's own end, after which it is not remembered; 0: none */
     struct str authenticator;  /* name of the one that said OK, for audit and metrics */
     struct err err;            /* with AUTHN_FAILED: all reasons */
 

@@ -24,6 +24,18 @@
 #define AUTH_WEBHOOK_REVIEW (1u << 20)
 #define AUTH_WEBHOOK_ANSWER (1u << 20)
 #define AUTH_WEBHOOK_ARENA (8u << 20)
+/* An OIDC issuer's discovery document; real ones are 2 KB. Its keys are bounded by JWKS_MAX_SIZE. */
+#define AUTH_OIDC_MAX_DISCOVERY (256u << 10)
+/* How long a fetch from it may take; requests wait for it. */
+#define AUTH_OIDC_TIMEOUT_MS 10000
+/* Fetches that tokens with unknown keys may cause: so many at once, and one more after each such time. */
+#define AUTH_OIDC_BURST 4
+#define AUTH_OIDC_REFILL_MS 10000
+/* After a failure it is tried again so soon, after success so late: a withdrawn key works no longer than that. */
+#define AUTH_OIDC_RETRY_MS 10000
+#define AUTH_OIDC_REFRESH_MS 600000
+/* The issuer's clock may be ahead by this much. */
+#define AUTH_OIDC_NBF_LEEWAY_S 300
 /* Answers remembered: the kubelet's defaults for --authentication-token-webhook-cache-ttl and --authorization-webhook-cache-*. */
 #define AUTH_REVIEW_TTL_S 120
 #define AUTH_REVIEW_ALLOWED_TTL_S 300
