@@ -21,6 +21,8 @@ static const struct {
     { "healthzBindAddress", "healthz-bind-address" },
     { "tlsCertFile", "tls-cert-file" },
     { "tlsPrivateKeyFile", "tls-private-key-file" },
+    { "rotateCertificates", "rotate-certificates" },
+    { "serverTLSBootstrap", "rotate-server-certificates" },
     { "authentication.x509.clientCAFile", "client-ca-file" },
     { "authentication.webhook.enabled", "authentication-token-webhook" },
     { "authentication.anonymous.enabled", "anonymous-auth" },

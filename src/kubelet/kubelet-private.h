@@ -26,6 +26,8 @@ struct server_core;
 struct collector;
 struct static_pods;
 struct start_op;
+struct bootstrap;
+struct serving;
 
 struct kubelet {
     const struct kubelet_config *cfg;
@@ -40,6 +42,9 @@ struct kubelet {
     struct server_core *server;
     struct collector *collector;
     struct static_pods *statics;
+    struct bootstrap *bootstrap; /* NULL: no apiserver was named */
+    struct serving *serving;     /* NULL: no port is served */
+    struct loop_timer keep_time;
 
     char node_name[256];
     char node_ip[64];
@@ -365,5 +370,7 @@ void collector_stop(struct kubelet *k);
 bool server_fork(struct kubelet *k, struct err *err);
 bool server_start(struct kubelet *k, struct err *err);
 void server_stop(struct kubelet *k);
+/* The serving certificate or the CAs of clients are others now: new connections get them. */
+void server_tls_changed(struct kubelet *k);
 
 #endif

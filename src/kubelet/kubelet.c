@@ -8,17 +8,20 @@
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/time-floor.h"
 #include "client/client.h"
-#include "client/kubeconfig.h"
 #include "client/meta.h"
 #include "component/component.h"
 #include "component/gates.h"
 #include "component/health-server.h"
+#include "kubelet/node-certificates.h"
 #include "kubelet/objects.h"
 #include "net/addr.h"
 
 /* How long a start waits for the API's pods before those remembered on disk are run. */
 #define OFFLINE_MS 1500
+/* How often it is looked whether the time floor is to be written down. */
+#define KEEP_TIME_MS 600000
 
 void pod_event(struct pod *p, const struct pod_container *c, const char *type_reason, const char *fmt, ...)
 {
@@ -102,34 +105,46 @@ static void on_offline(void *arg)
 
 static bool connect_api(struct kubelet *k, struct err *err)
 {
-    struct arena a;
-    struct client_config config;
-    char path[PATH_MAX];
-    const struct client_options options = { .user_agent = "kubelet/v1.36.0 (linux) coracle/" CORACLE_VERSION };
-    struct str file = k->cfg->kubeconfig;
-    if (str_eq_c(file, COMPONENT_KUBECONFIG) && !flags_changed(k->cfg->flags, "kubeconfig") && access(COMPONENT_KUBECONFIG, F_OK) < 0) {
+    const struct kubelet_config *c = k->cfg;
+    struct str file = c->kubeconfig;
+    bool ok;
+    if (str_eq_c(file, COMPONENT_KUBECONFIG) && !flags_changed(c->flags, "kubeconfig") && access(COMPONENT_KUBECONFIG, F_OK) < 0 &&
+        str_empty(c->bootstrap_kubeconfig)) {
         file = STR_EMPTY;
     }
-    if (str_empty(file) && str_empty(k->cfg->master)) {
+    if (file.len) {
+        ok = bootstrap_connect(k, file, err);
+    } else if (c->bootstrap_kubeconfig.len || c->rotate_certificates || c->rotate_server_certificates) {
+        return err_set(err, ERR_INVALID, "--bootstrap-kubeconfig, --rotate-certificates and --rotate-server-certificates need --kubeconfig: "
+                                         "certificates are signed by the cluster");
+    } else if (c->master.len) {
+        const struct client_options options = { .user_agent = KUBELET_USER_AGENT };
+        const struct client_config config = { .server = c->master };
+        ok = (k->client = client_new(k->loop, &config, &options, err)) != NULL;
+    } else {
         log_info("no --kubeconfig and no --master: only static pods run");
         return true;
     }
-    arena_init(&a, 8u << 20);
-    bool ok = true;
-    if (file.len) {
-        ok = str_to_cstr(file, path, sizeof(path)) && kubeconfig_read(&a, path, STR_NULL, &config, err);
-    } else {
-        config = (struct client_config){ .server = k->cfg->master };
-    }
-    if (ok && k->cfg->master.len) {
-        config.server = k->cfg->master;
-    }
-    ok = ok && (k->client = client_new(k->loop, &config, &options, err)) != NULL;
-    arena_deinit(&a);
     if (ok) {
         k->events = event_recorder_new(k->client, "kubelet", k->node_name);
+        bootstrap_start(k);
     }
     return ok;
+}
+
+static void on_keep_time(void *arg)
+{
+    struct kubelet *k = arg;
+    time_floor_keep();
+    loop_timer_start(&k->keep_time, KEEP_TIME_MS);
+}
+
+/* Before the server's process is made, which then knows the time floor too. */
+static void open_time_floor(struct kubelet *k)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/time-floor", k->root);
+    time_floor_open(path);
 }
 
 /* What Kubernetes expects of the kernel (documentation of --protect-kernel-defaults). */
@@ -188,6 +203,10 @@ static bool check_options(const struct kubelet_config *c, struct err *err)
     if (c->max_dead_per_container != 1) {
         return err_set(err, ERR_INVALID, "--maximum-dead-containers-per-container=%d is not implemented: one ended run is kept", c->max_dead_per_container);
     }
+    char dir[PATH_MAX / 2];
+    if (!str_to_cstr(c->cert_dir, dir, sizeof(dir))) {
+        return err_set(err, ERR_INVALID, "--cert-dir is too long");
+    }
     if (c->runtime_timeout_ms < 1000) {
         return err_set(err, ERR_INVALID, "--runtime-request-timeout is less than a second");
     }
@@ -242,7 +261,11 @@ static bool prepare(struct kubelet *k, struct err *err)
     if (!check_ports(c, err) || !check_options(c, err)) {
         return false;
     }
-    return fs_mkdirs(k->root, 0750, err) && checkpoint_prepare(k, err) && fs_mkdirs(k->logs, 0755, err) && node_machine(k, err);
+    if (!fs_mkdirs(k->root, 0750, err)) {
+        return false;
+    }
+    open_time_floor(k);
+    return checkpoint_prepare(k, err) && fs_mkdirs(k->logs, 0755, err) && node_machine(k, err);
 }
 
 static bool check_runtime(void *data, struct err *err)
@@ -283,6 +306,8 @@ static bool start(struct kubelet *k, struct err *err)
     note_unsafe(k->cfg); /* after the server's process was made, which would say it too */
     k->rt->request_timeout_ms = (uint64_t)k->cfg->runtime_timeout_ms;
     k->objects = objects_new(k);
+    loop_timer_init(&k->keep_time, k->loop, on_keep_time, k);
+    loop_timer_start(&k->keep_time, 1000);
     loop_timer_init(&k->offline_timer, k->loop, on_offline, k);
     loop_timer_start(&k->offline_timer, k->client ? OFFLINE_MS : 0);
     pleg_start(k);
@@ -300,7 +325,9 @@ static bool start(struct kubelet *k, struct err *err)
 static void stop(struct kubelet *k)
 {
     loop_timer_stop(&k->offline_timer);
+    loop_timer_stop(&k->keep_time);
     collector_stop(k);
+    serving_stop(k);
     server_stop(k);
     statics_stop(k);
     pleg_stop(k);
@@ -310,6 +337,7 @@ static void stop(struct kubelet *k)
     event_recorder_free(k->events);
     informers_free(k->pod_informers);
     informers_free(k->service_informers);
+    bootstrap_stop(k);
     client_free(k->client);
     k->rt = runtime_free(k->rt);
 }

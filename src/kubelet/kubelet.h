@@ -10,7 +10,7 @@
 
 /* What the flags and the configuration file say. Durations are milliseconds. */
 struct kubelet_config {
-    struct str config, kubeconfig, master, root_dir, pod_logs_dir;
+    struct str config, kubeconfig, bootstrap_kubeconfig, master, root_dir, pod_logs_dir;
     struct str runtime_endpoint, image_endpoint;
     struct str hostname_override, node_ip;
     bool register_node;
@@ -35,6 +35,7 @@ struct kubelet_config {
     int32_t port, read_only_port, cadvisor_port, healthz_port;
     struct str healthz_bind_address;
     struct str client_ca_file, tls_cert_file, tls_private_key_file, cert_dir;
+    bool rotate_certificates, rotate_server_certificates;
     bool anonymous_auth, token_webhook;
     struct str authorization_mode;
     int64_t streaming_idle_ms;

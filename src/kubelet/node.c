@@ -12,6 +12,7 @@
 #include "client/client.h"
 #include "client/meta.h"
 #include "kubelet/machine-info.h"
+#include "kubelet/node-certificates.h"
 
 static const struct api_resource *nodes_resource(void)
 {
@@ -159,6 +160,21 @@ static char *without_heartbeat(struct core_v1_node_status *s)
     return buf_take(&b, &len);
 }
 
+/* The address may change under a node that takes the one of its default route. */
+static void look_at_address(struct kubelet *k)
+{
+    char ip[sizeof(k->node_ip)] = "";
+    if (k->cfg->node_ip.len) {
+        return;
+    }
+    machine_ip(ip);
+    if (strcmp(ip, "127.0.0.1") != 0 && strcmp(ip, k->node_ip) != 0) { /* loopback: the network is down */
+        log_info("the node's address is %s now, it was %s", ip, k->node_ip);
+        memcpy(k->node_ip, ip, sizeof(ip));
+        serving_wake(k);
+    }
+}
+
 static void send_status(struct node_agent *n)
 {
     struct kubelet *k = n->k;
@@ -174,6 +190,7 @@ static void send_status(struct node_agent *n)
     if (!node_object(k)) {
         return; /* it is being made */
     }
+    look_at_address(k);
     arena_init(&a, KUBELET_MAX_WORK_ARENA);
     uint64_t now = loop_now_ms(k->loop);
     if (node_status(n, &a, &s)) {

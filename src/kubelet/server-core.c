@@ -22,9 +22,9 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "kubelet/cri-log.h"
+#include "kubelet/node-certificates.h"
 #include "kubelet/server-private.h"
 #include "net/channels.h"
-#include "pki/cert.h"
 
 struct server_core {
     struct kubelet *k;
@@ -33,7 +33,6 @@ struct server_core {
     struct loop_io io;
     struct wire_queue out;
     struct loop_child child;
-    struct loop_timer reload;
     struct authn_chain *authn;
     struct authz_chain *authz;
     struct list requests;
@@ -447,6 +446,8 @@ static void do_metrics(struct core_request *r)
     }
     metric_set(metric_cell(&pods, STR_EMPTY), n);
     metric_set(metric_cell(&containers, STR("running")), c);
+    bootstrap_metrics(r->k);
+    serving_metrics(r->k);
     buf_init(&b, 16u << 20);
     metrics_write(&b);
     core_request_reply(r, 200, METRIC_CONTENT_TYPE, buf_str(&b));
@@ -671,69 +672,47 @@ static void take_request(struct server_core *s, const struct wire_message *m)
 
 /* ---- the serving certificate ---- */
 
-static bool read_file(struct str path, struct buf *b, struct err *err)
+/* To the question 'id', or unasked (0) when something of it has changed. */
+static void send_tls(struct server_core *s, uint32_t id)
 {
-    char p[PATH_MAX];
-    return str_to_cstr(path, p, sizeof(p)) && fs_read(p, 4u << 20, b, err);
-}
-
-/* Made once and kept in --cert-dir, as the original does when no certificate is given. */
-static bool self_signed(struct kubelet *k, struct buf *cert, struct buf *key, struct err *err)
-{
-    char dir[PATH_MAX / 2], cert_path[PATH_MAX], key_path[PATH_MAX];
-    struct str dns[] = { str_c(k->node_name) }, ips[] = { str_c(k->node_ip), STR("127.0.0.1") };
-    int64_t now = clock_real_s();
-    if (!str_to_cstr(k->cfg->cert_dir, dir, sizeof(dir)) || !fs_mkdirs(dir, 0700, err)) {
-        return false;
-    }
-    snprintf(cert_path, sizeof(cert_path), "%s/kubelet.crt", dir);
-    snprintf(key_path, sizeof(key_path), "%s/kubelet.key", dir);
-    if (fs_read(cert_path, 1u << 20, cert, NULL) && fs_read(key_path, 1u << 20, key, NULL)) {
-        return true;
-    }
-    buf_clear(cert);
-    buf_clear(key);
-    log_warning("no --tls-cert-file: a self-signed certificate is made in %s", dir);
-    struct pki_cert_spec root = { .names = { .cn = STR("kubelet-ca") }, .ca = true, .not_before = now - PKI_BACKDATE_S, .not_after = now + 365 * 86400 };
-    struct pki_cert_spec leaf = { .names = { .cn = str_c(k->node_name), .dns = dns, .n_dns = 1, .ips = ips, .n_ips = 2 },
-                                  .usages = PKI_USAGE_DIGITAL_SIGNATURE | PKI_USAGE_KEY_ENCIPHERMENT | PKI_USAGE_SERVER_AUTH,
-                                  .not_before = now - PKI_BACKDATE_S, .not_after = now + 365 * 86400 };
-    CLEANUP(pki_key_unrefp) struct pki_key *ca_key = pki_key_generate(PKI_KEY_P256, 0, err);
-    CLEANUP(pki_key_unrefp) struct pki_key *own = ca_key ? pki_key_generate(PKI_KEY_P256, 0, err) : NULL;
-    CLEANUP(pki_cert_unrefp) struct pki_cert *ca = own ? pki_cert_self_sign(ca_key, &root, err) : NULL;
-    CLEANUP(pki_cert_unrefp) struct pki_cert *c = ca ? pki_cert_sign(ca, ca_key, own, &leaf, err) : NULL;
-    if (!c) {
-        return false;
-    }
-    pki_cert_write_pem(c, cert);
-    pki_cert_write_pem(ca, cert);
-    return (pki_key_write_private(own, key) || err_set(err, ERR_INTERNAL, "the serving key cannot be written")) &&
-           fs_write_atomic(key_path, buf_str(key), 0600, err) && fs_write_atomic(cert_path, buf_str(cert), 0644, err);
-}
-
-static void answer_tls(struct server_core *s, uint32_t id)
-{
-    const struct kubelet_config *c = s->k->cfg;
     struct wire_message m = { .id = id, .what = WIRE_BODY, .fd = -1 };
     struct err err = { 0 };
-    CLEANUP(buf_deinit) struct buf cert, key, ca;
-    buf_init(&cert, 4u << 20);
-    buf_init(&key, 4u << 20);
-    buf_init(&ca, 4u << 20);
-    bool ok = c->tls_cert_file.len ? read_file(c->tls_cert_file, &cert, &err) && read_file(c->tls_private_key_file, &key, &err)
-                                   : self_signed(s->k, &cert, &key, &err);
-    if (ok && c->client_ca_file.len) {
-        ok = read_file(c->client_ca_file, &ca, &err);
-    }
-    if (ok) {
+    struct buf cert, key, ca;
+    buf_init(&cert, WIRE_MAX);
+    buf_init(&key, WIRE_MAX);
+    buf_init(&ca, WIRE_MAX);
+    if (serving_read(s->k, &cert, &key, &ca, &err)) {
         m.strings[0] = buf_str(&cert);
         m.strings[1] = buf_str(&key);
         m.strings[2] = buf_str(&ca);
         m.n_strings = 3;
+    } else if (err.code == ERR_UNAVAILABLE) {
+        log_info("there is no serving certificate yet (%s): connections wait", err.msg);
     } else {
         log_error("the serving certificate cannot be read: %s", err.msg);
     }
-    send_message(s, &m);
+    if (id || m.n_strings) {
+        send_message(s, &m);
+    }
+    if (key.ptr) {
+        explicit_bzero(key.ptr, key.len);
+    }
+    buf_deinit(&cert);
+    buf_deinit(&key);
+    buf_deinit(&ca);
+}
+
+void server_tls_changed(struct kubelet *k)
+{
+    struct server_core *s = k->server;
+    struct err err = { 0 };
+    if (!s || !s->authn) {
+        return;
+    }
+    if (!authn_chain_reload(s->authn, &err)) {
+        log_warning("client CAs cannot be read again, the old ones stay: %s", err.msg);
+    }
+    send_tls(s, 0);
 }
 
 /* ---- life ---- */
@@ -761,7 +740,7 @@ static void on_message(struct loop_io *io, unsigned events, void *arg)
         return;
     }
     if (m.what == WIRE_TLS) {
-        answer_tls(s, m.id);
+        send_tls(s, m.id);
     } else if (m.what == WIRE_REQUEST) {
         take_request(s, &m);
     } else if (m.what == WIRE_PLAIN) {
@@ -778,16 +757,6 @@ static void on_child(struct loop_child *c UNUSED, int status, void *arg)
     s->pid = 0;
     s->k->failed = true;
     loop_stop(s->k->loop);
-}
-
-static void on_reload(void *arg)
-{
-    struct server_core *s = arg;
-    struct err err = { 0 };
-    if (!authn_chain_reload(s->authn, &err)) {
-        log_warning("client CAs cannot be read again, the old ones stay: %s", err.msg);
-    }
-    loop_timer_start(&s->reload, 60000);
 }
 
 /* For `coracle paths`. Live as long as the process. */
@@ -872,8 +841,9 @@ bool server_start(struct kubelet *k, struct err *err)
         return false;
     }
     loop_io_init(&s->io, k->loop, s->socket, on_message, s);
-    loop_timer_init(&s->reload, k->loop, on_reload, s);
-    loop_timer_start(&s->reload, 60000);
+    if (k->cfg->port > 0) {
+        serving_start(k);
+    }
     if (loop_io_set(&s->io, LOOP_READ) < 0 || loop_child_start(&s->child, k->loop, s->pid, on_child, s) < 0) {
         return err_set(err, ERR_IO, "the server's process cannot be watched");
     }
@@ -892,7 +862,6 @@ void server_stop(struct kubelet *k)
     loop_io_stop(&s->io);
     wire_queue_deinit(&s->out);
     loop_child_stop(&s->child);
-    loop_timer_stop(&s->reload);
     close(s->socket);
     if (s->pid > 0) {
         (void)kill(s->pid, SIGKILL);

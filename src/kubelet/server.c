@@ -19,7 +19,8 @@
 #include "kubelet/limits.h"
 #include "net/upgrade-proxy.h"
 
-#define TLS_RELOAD_MS 60000
+/* How soon the core is asked again when it could not be. */
+#define TLS_ASK_AGAIN_MS 1000
 
 struct question {
     struct list link;
@@ -38,7 +39,7 @@ struct server {
     uint32_t next_id;
     struct net_tls_server *tls;
     struct http_server *http;
-    struct loop_timer reload;
+    struct loop_timer ask_again;
     int listen_fd;
     uint16_t plain_ports[2]; /* what their listeners are given */
 };
@@ -96,6 +97,8 @@ void server_forget(struct server *s, uint32_t id)
     }
 }
 
+static void on_tls(void *arg, const struct wire_message *m);
+
 static void on_core(struct loop_io *io, unsigned events, void *arg)
 {
     static char bytes[WIRE_MAX];
@@ -116,6 +119,10 @@ static void on_core(struct loop_io *io, unsigned events, void *arg)
     }
     if (wire_decode(str_n(bytes, (size_t)n), &m)) {
         m.fd = fd;
+        if (m.id == 0) {
+            on_tls(s, &m);
+            return;
+        }
         LIST_FOREACH(&s->questions, struct question, link, q) {
             if (q->id == m.id) {
                 server_answer_fn *done = q->done;
@@ -325,10 +332,8 @@ static void on_tls(void *arg, const struct wire_message *m)
     struct err err = { 0 };
     int fd = m->fd;
     fs_closep(&fd);
-    loop_timer_start(&s->reload, TLS_RELOAD_MS);
     if (m->n_strings < 3) {
-        log_error("there is no serving certificate");
-        return;
+        return; /* the core said why; what it gets later it sends unasked */
     }
     const struct net_tls_server_config config = { .identity = { .cert_pem = m->strings[0], .key_pem = m->strings[1] }, .client_ca_pem = m->strings[2],
                                                   .alpn = NET_ALPN_H1 | NET_ALPN_H2 };
@@ -347,12 +352,12 @@ static void on_tls(void *arg, const struct wire_message *m)
     http_server_describe(s->http, s->listen_fd, PATH_PURPOSE_KUBELET, s->config->authn, s->config->authz);
 }
 
-static void on_reload(void *arg)
+static void ask_tls(void *arg)
 {
     struct server *s = arg;
     struct wire_message m = { .what = WIRE_TLS };
     if (!server_ask(s, &m, on_tls, s)) {
-        loop_timer_start(&s->reload, 1000);
+        loop_timer_start(&s->ask_again, TLS_ASK_AGAIN_MS);
     }
 }
 
@@ -422,9 +427,9 @@ int server_main(const struct server_fork_config *config)
     if (loop_io_set(&s->io, LOOP_READ) < 0) {
         return 1;
     }
-    loop_timer_init(&s->reload, s->loop, on_reload, s);
+    loop_timer_init(&s->ask_again, s->loop, ask_tls, s);
     if (config->port) {
-        on_reload(s);
+        ask_tls(s);
     }
     loop_run(s->loop);
     return 0;
