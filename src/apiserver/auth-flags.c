@@ -8,7 +8,8 @@
 const struct flag apiserver_authentication_flags[] = {
     FLAG_STRING(C, client_ca_file, "client-ca-file", "", "CAs of client certificates: the common name is the user, organisations are groups"),
     FLAG_STRING(C, token_auth_file, "token-auth-file", "", "A CSV file of static tokens: token,user,uid,\"group1,group2\""),
-    FLAG_BOOL(C, anonymous_auth, "anonymous-auth", "true", "Requests without credentials are system:anonymous"),
+    FLAG_BOOL(C, anonymous_auth, "anonymous-auth", "true", "Requests without credentials are system:anonymous",
+              .unsafe = "whoever reaches the port without credentials may do everything while AlwaysAllow is a mode", .mend = "--authorization-mode=Node,RBAC"),
     FLAG_BOOL(C, auth.bootstrap_tokens, "enable-bootstrap-token-auth", "false",
               "Secrets of type bootstrap.kubernetes.io/token in kube-system authenticate"),
     FLAG_ARRAY(C, service_account_key_files, "service-account-key-file", "",
@@ -52,7 +53,8 @@ const size_t apiserver_n_authentication_flags = ARRAY_SIZE(apiserver_authenticat
 
 const struct flag apiserver_authorization_flags[] = {
     FLAG_STRINGS(C, authorization_modes, "authorization-mode", "AlwaysAllow",
-                 "Node, RBAC, ABAC, Webhook, AlwaysAllow, AlwaysDeny; asked in this order"),
+                 "Node, RBAC, ABAC, Webhook, AlwaysAllow, AlwaysDeny; asked in this order", .secure = "Node,RBAC",
+                 .unsafe = "whoever has any credential may do everything", .mend = "--authorization-mode=Node,RBAC"),
     FLAG_STRING(C, auth.policy_file, "authorization-policy-file", "", "The policies of mode ABAC, a JSON object a line"),
     FLAG_STRING(C, auth.authz_webhook_config_file, "authorization-webhook-config-file", "",
                 "A kubeconfig whose server is asked in mode Webhook (SubjectAccessReview)"),

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/time-floor.h"
 #include "base/log.h"
+#include "net/addr.h"
 
 static enum stage_result finish(struct request *r, enum authn_result result)
 {
@@ -24,8 +25,39 @@ static void on_done(struct authn_request *a, enum authn_result result)
     request_resume(r, finish(r, result));
 }
 
+/*
+ * A page in somebody's browser reaches 127.0.0.1 too, and there is no credential here that it lacks: what a browser sends for a page
+ * says so in Origin, and a name that was made to point here (DNS rebinding) stands in Host.
+ */
+static bool is_of_a_browser(const struct request *r)
+{
+    struct str host = r->in->authority;
+    uint16_t port = 0;
+    struct net_addr addr;
+    return request_header(r, "origin").len > 0 ||
+           (host.len > 0 && (!net_split_host_port(r->in->authority, &host, &port) ||
+                             (!str_eq_c(host, "localhost") && !net_addr_parse_ip(host, 1, &addr))));
+}
+
+/* By --insecure-port: the administrator, whoever it is (documentation of the port: neither authentication nor authorisation). */
+static enum stage_result take_insecure(struct request *r)
+{
+    static const struct str groups[] = { STR_INIT("system:masters"), STR_INIT("system:authenticated") };
+    if (is_of_a_browser(r)) {
+        r->status = (struct status){ .code = 403, .reason = STR("Forbidden"),
+                                     .message = STR("the insecure port serves no web pages: requests with Origin or with a host name are refused") };
+        return STAGE_ERROR;
+    }
+    r->user = (struct auth_user){ .name = STR("system:unsecured"), .groups = groups, .n_groups = ARRAY_SIZE(groups) };
+    r->real_user = r->user;
+    return STAGE_DONE;
+}
+
 enum stage_result stage_authenticate(struct request *r)
 {
+    if (r->in->listener == apiserver_insecure_listener) {
+        return take_insecure(r);
+    }
     const struct net_peer *peer = r->in->peer;
     r->authn = (struct authn_request){
         .arena = &r->arena,

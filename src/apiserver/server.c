@@ -15,6 +15,7 @@
 #include "apiserver/world.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "client/path-report.h"
 
 void apiserver_config_defaults(struct apiserver_config *c)
 {
@@ -156,6 +157,17 @@ struct apiserver *apiserver_free(struct apiserver *s)
 bool apiserver_listen(struct apiserver *s, int fd, struct net_tls_server *tls, struct err *err)
 {
     return http_server_listen(s->http, fd, tls, NULL, err);
+}
+
+const char apiserver_insecure_listener[] = "insecure";
+
+bool apiserver_listen_insecure(struct apiserver *s, int fd, struct err *err)
+{
+    if (!http_server_listen(s->http, fd, NULL, apiserver_insecure_listener, err)) {
+        return false;
+    }
+    http_server_describe(s->http, fd, PATH_PURPOSE_INSECURE_API, "nobody", "everything is allowed");
+    return true;
 }
 
 void apiserver_serve_fd(struct apiserver *s, int fd)

@@ -100,6 +100,10 @@ MUST_CHECK struct apiserver *apiserver_new(struct loop *l, const struct apiserve
 struct apiserver *apiserver_free(struct apiserver *s);
 /* Serves a listening socket. 'tls' NULL: plain. */
 MUST_CHECK bool apiserver_listen(struct apiserver *s, int fd, struct net_tls_server *tls, struct err *err);
+/* Serves the socket of --insecure-port: plain HTTP, where everybody is a member of system:masters. */
+MUST_CHECK bool apiserver_listen_insecure(struct apiserver *s, int fd, struct err *err);
+/* What http_request.listener is for requests that came by it. */
+extern const char apiserver_insecure_listener[];
 /* Serves one connected socket, without TLS; for tests. */
 void apiserver_serve_fd(struct apiserver *s, int fd);
 bool apiserver_is_ready(const struct apiserver *s);

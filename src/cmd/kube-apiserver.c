@@ -1,7 +1,6 @@
 /* kube-apiserver: options, store, loop, doors, close. */
 #include "cmd/cmd.h"
 
-#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <unistd.h>
@@ -13,6 +12,8 @@
 #include "base/log.h"
 #include "base/time-floor.h"
 #include "cmd/absent-flags.h"
+#include "cmd/apiserver-ports.h"
+#include "component/gates.h"
 #include "net/addr.h"
 #include "net/file-watch.h"
 #include "net/tls.h"
@@ -22,22 +23,21 @@ enum { DRAIN_MS = 5000, KEEP_TIME_MS = 600000 };
 
 struct options {
     struct apiserver_config cfg;
-    struct str bind_address, tls_cert_file, tls_private_key_file, cert_dir, etcd_servers_text;
-    struct flag_strings listen_fds, etcd_servers, enable_admission, disable_admission;
+    struct apiserver_ports ports;
+    struct str tls_cert_file, tls_private_key_file, cert_dir, etcd_servers_text;
+    struct flag_strings feature_gates, etcd_servers, enable_admission, disable_admission;
     int64_t event_ttl_ms;
     bool allow_privileged, kubelet_https;
     struct str tls_min_version;
 };
 
 static const struct flag serving_flags[] = {
-    FLAG_INT(struct options, cfg.secure_port, "secure-port", "6443", "The port that is served with TLS"),
-    FLAG_STRING(struct options, bind_address, "bind-address", "0.0.0.0", "The address that is listened on"),
-    FLAG_STRINGS(struct options, listen_fds, "listen-fd", "", "Listening sockets handed in, in place of bind-address and secure-port"),
+    FLAG_INT(struct options, cfg.secure_port, "secure-port", "6443", "The port for HTTPS with authentication and authorization; 0 serves nothing"),
     FLAG_STRING(struct options, tls_cert_file, "tls-cert-file", "", "The server's certificate chain (PEM)"),
     FLAG_STRING(struct options, tls_private_key_file, "tls-private-key-file", "", "The key of tls-cert-file (PEM)"),
     FLAG_STRING(struct options, cert_dir, "cert-dir", "/var/run/kubernetes", "Where a self-signed certificate is kept when no tls-cert-file is given"),
     FLAG_STRING(struct options, tls_min_version, "tls-min-version", "VersionTLS12", "VersionTLS12 or VersionTLS13"),
-    FLAG_STRING(struct options, cfg.advertise_address, "advertise-address", "", "The address other members reach this server at"),
+    FLAG_STRING(struct options, cfg.advertise_address, "advertise-address", "", "The address other members reach this server at; empty takes --bind-address, or the default interface's"),
 };
 
 static const struct flag store_flags[] = {
@@ -74,6 +74,7 @@ static const struct flag cluster_flags[] = {
                 "The unix socket of the tunnel process; kubelets, nodes, pods and services are reached through it and never directly"),
     FLAG_STRING(struct options, cfg.proxy_denied_cidrs, "proxy-denied-cidrs", "",
                 "Networks that the proxies of nodes, pods and services never lead to, besides loopback, link-local and metadata addresses"),
+    FLAG_MAP(struct options, feature_gates, "feature-gates", "", "Feature gates, Name=true,…: accepted where they say what is the case here"),
 };
 
 struct main_state {
@@ -84,7 +85,8 @@ struct main_state {
     struct loop_signal term, interrupt;
     struct loop_timer keep_time, accept;
     struct file_watch *files;
-    int sockets[8];
+    const struct flag_result *flags;
+    int sockets[8], insecure; /* -1: none */
     size_t n_sockets;
     bool draining;
 };
@@ -127,6 +129,47 @@ static bool self_signed(const struct options *o, struct buf *cert, struct buf *k
     return pki_key_write_private(own, key) || err_set(err, ERR_INTERNAL, "the serving key cannot be written");
 }
 
+/* The certificate of an earlier start in --cert-dir, while it is good for another month. */
+static bool kept_certificate(const struct options *o, struct buf *cert, struct buf *key)
+{
+    enum { MONTH_S = 30 * 24 * 3600 };
+    char dir[3800], path[4096];
+    struct err err;
+    if (!str_to_cstr(o->cert_dir, dir, sizeof(dir)) || !dir[0]) {
+        return false;
+    }
+    (void)snprintf(path, sizeof(path), "%s/apiserver.crt", dir);
+    bool ok = fs_read(path, 4u << 20, cert, &err);
+    (void)snprintf(path, sizeof(path), "%s/apiserver.key", dir);
+    ok = ok && fs_read(path, 4u << 20, key, &err);
+    struct str pem = buf_str(cert);
+    CLEANUP(pki_cert_unrefp) struct pki_cert *leaf = ok ? pki_cert_read(&pem, &err) : NULL;
+    if (!leaf || pki_cert_not_after(leaf) < time_floor_now_s() + MONTH_S) {
+        buf_clear(cert);
+        buf_clear(key);
+        return false;
+    }
+    return true;
+}
+
+/* Kept for the next start, so that clients that pinned it go on. A folder that cannot be written is no reason not to serve. */
+static void keep_certificate(const struct options *o, struct str cert, struct str key)
+{
+    char dir[3800], path[4096];
+    struct err err;
+    if (!str_to_cstr(o->cert_dir, dir, sizeof(dir)) || !dir[0]) {
+        return;
+    }
+    bool ok = fs_mkdirs(dir, 0700, &err);
+    (void)snprintf(path, sizeof(path), "%s/apiserver.key", dir);
+    ok = ok && fs_write_atomic(path, key, 0600, &err);
+    (void)snprintf(path, sizeof(path), "%s/apiserver.crt", dir);
+    ok = ok && fs_write_atomic(path, cert, 0644, &err);
+    if (!ok) {
+        log_warning("apiserver: the self-signed certificate is not kept in --cert-dir: %s", err.msg);
+    }
+}
+
 static bool load_tls(struct main_state *m, struct err *err)
 {
     const struct options *o = m->opt;
@@ -147,10 +190,13 @@ static bool load_tls(struct main_state *m, struct err *err)
         if (m->tls) {
             return true; /* a certificate of our own is made once */
         }
-        if (!self_signed(o, &cert, &key, err)) {
-            return false;
+        if (!kept_certificate(o, &cert, &key)) {
+            if (!self_signed(o, &cert, &key, err)) {
+                return false;
+            }
+            keep_certificate(o, buf_str(&cert), buf_str(&key));
         }
-        log_warning("apiserver: no --tls-cert-file: serving with a self-signed certificate");
+        log_warning("apiserver: no --tls-cert-file: serving with a self-signed certificate of --cert-dir");
     }
     struct net_tls_server_config cfg = {
         .identity = { .cert_pem = buf_str(&cert), .key_pem = buf_str(&key) }, .client_ca_pem = str_trim(buf_str(&ca)),
@@ -240,18 +286,6 @@ static void on_signal(void *arg)
     apiserver_drain(m->server, DRAIN_MS, on_drained, m);
 }
 
-static int listen_socket(const struct options *o, struct err *err)
-{
-    struct net_addr addr;
-    if (o->cfg.secure_port < 1 || o->cfg.secure_port > 65535 ||
-        !net_addr_parse_ip(o->bind_address, (uint16_t)o->cfg.secure_port, &addr)) {
-        err_set(err, ERR_INVALID, "--bind-address %.*s or --secure-port %lld is not valid", STR_ARG(o->bind_address),
-                (long long)o->cfg.secure_port);
-        return -1;
-    }
-    return net_listen(&addr, 0600, err);
-}
-
 static struct str joined(const struct flag_strings *list)
 {
     static char text[2][4096];
@@ -265,13 +299,48 @@ static struct str joined(const struct flag_strings *list)
     return str_n(out, n);
 }
 
-static bool complete(struct options *o, struct err *err)
+static bool has_mode(const struct options *o, const char *mode)
 {
+    for (size_t i = 0; i < o->cfg.authorization_modes.n; i++) {
+        if (str_eq_c(o->cfg.authorization_modes.items[i], mode)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void note_unsafe(const struct main_state *m)
+{
+    const struct options *o = m->opt;
+    if (o->ports.insecure_port) {
+        flags_note_unsafe(m->flags, "insecure-port");
+    }
+    if (str_empty(o->cfg.kubelet_certificate_authority)) {
+        flags_note_unsafe(m->flags, "kubelet-certificate-authority");
+    }
+    if (has_mode(o, "AlwaysAllow")) {
+        flags_note_unsafe(m->flags, "authorization-mode");
+        if (o->cfg.anonymous_auth) {
+            flags_note_unsafe(m->flags, "anonymous-auth");
+        }
+    }
+}
+
+static bool complete(struct options *o, const struct flag_result *flags, struct err *err)
+{
+    if (!o->allow_privileged) {
+        return err_set(err, ERR_INVALID, "--allow-privileged=false is not implemented: Pod Security admission says who may");
+    }
     if (!o->kubelet_https) {
         return err_set(err, ERR_INVALID, "--kubelet-https=false: kubelets are reached over HTTPS alone");
     }
     if (o->cfg.kubelet_port < 1 || o->cfg.kubelet_port > 65535) {
         return err_set(err, ERR_INVALID, "--kubelet-port %lld is no port", (long long)o->cfg.kubelet_port);
+    }
+    if (!apiserver_ports_check(&o->ports, o->cfg.secure_port, err) || !gates_check(&o->feature_gates, err) ||
+        !flags_together(flags, "tls-cert-file", "tls-private-key-file", err) ||
+        !flags_together(flags, "kubelet-client-certificate", "kubelet-client-key", err)) {
+        return false;
     }
     if (o->etcd_servers.n > 0) {
         return err_set(err, ERR_INVALID, "--etcd-servers: this build keeps its objects in --store=sqlite or memory; it has no etcd back end");
@@ -280,8 +349,7 @@ static bool complete(struct options *o, struct err *err)
         return false;
     }
     if (str_empty(o->cfg.advertise_address)) {
-        bool any = str_eq_c(o->bind_address, "0.0.0.0") || str_eq_c(o->bind_address, "::");
-        o->cfg.advertise_address = any ? STR("127.0.0.1") : o->bind_address;
+        o->cfg.advertise_address = apiserver_ports_advertise(&o->ports);
     }
     o->cfg.enable_admission_plugins = joined(&o->enable_admission);
     o->cfg.disable_admission_plugins = joined(&o->disable_admission);
@@ -305,42 +373,27 @@ static void on_accept(void *arg)
             loop_stop(m->loop);
         }
     }
+    if (m->insecure >= 0 && !apiserver_listen_insecure(m->server, m->insecure, &err)) {
+        log_error("apiserver: %s", err.msg);
+        loop_stop(m->loop);
+    }
     (void)malloc_trim(0); /* what loading took for a moment goes back */
-}
-
-static bool collect_sockets(struct main_state *m, struct err *err)
-{
-    const struct flag_strings *fds = &m->opt->listen_fds;
-    if (fds->n > ARRAY_SIZE(m->sockets)) {
-        return err_set(err, ERR_INVALID, "--listen-fd takes at most %zu sockets", ARRAY_SIZE(m->sockets));
-    }
-    for (size_t i = 0; i < fds->n; i++) {
-        int32_t fd;
-        if (!str_to_i32(fds->items[i], &fd) || fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
-            fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
-            return err_set(err, ERR_INVALID, "--listen-fd: \"%.*s\" is no open socket", STR_ARG(fds->items[i]));
-        }
-        m->sockets[m->n_sockets++] = fd;
-    }
-    if (fds->n == 0) {
-        m->sockets[0] = listen_socket(m->opt, err);
-        m->n_sockets = 1;
-    }
-    return m->sockets[0] >= 0;
 }
 
 static bool start(struct main_state *m, struct err *err)
 {
-    if (!complete(m->opt, err)) {
+    if (!complete(m->opt, m->flags, err)) {
         return false;
     }
     open_time_floor(m->opt);
     if (!load_tls(m, err)) {
         return false;
     }
-    if (!collect_sockets(m, err)) {
+    if (!apiserver_ports_secure(&m->opt->ports, m->opt->cfg.secure_port, m->sockets, &m->n_sockets, err) ||
+        !apiserver_ports_insecure(&m->opt->ports, &m->insecure, err)) {
         return false;
     }
+    note_unsafe(m);
     m->server = apiserver_new(m->loop, &m->opt->cfg, err);
     loop_timer_init(&m->accept, m->loop, on_accept, m);
     loop_timer_start(&m->accept, 0);
@@ -352,6 +405,7 @@ int kube_apiserver_main(int argc, char **argv)
     static struct options opt;
     const struct flag_section sections[] = {
         { "Secure serving", serving_flags, ARRAY_SIZE(serving_flags), &opt },
+        { "Listening", apiserver_port_flags, apiserver_n_port_flags, &opt.ports },
         { "Store", store_flags, ARRAY_SIZE(store_flags), &opt },
         { "Authentication", apiserver_authentication_flags, apiserver_n_authentication_flags, &opt.cfg },
         { "Authorization", apiserver_authorization_flags, apiserver_n_authorization_flags, &opt.cfg },
@@ -361,7 +415,7 @@ int kube_apiserver_main(int argc, char **argv)
     struct flag_program program = { "kube-apiserver", "Serves the Kubernetes API.", sections, ARRAY_SIZE(sections) };
     struct flag_result flags;
     struct err err = { 0 };
-    struct main_state m = { .opt = &opt };
+    struct main_state m = { .opt = &opt, .flags = &flags, .insecure = -1 };
     absent_flags(&program);
     int status = flags_main(&program, argc, argv, &flags);
     if (status >= 0) {

@@ -432,8 +432,11 @@ struct health_server *health_server_new(struct loop *l, const struct health_serv
         watch_files(h, l);
     }
     if (fd >= 0) {
-        http_server_describe(h->http, fd, PATH_PURPOSE_HEALTH, config->client_ca_file.len ? "x509 for more than health" : "nobody",
-                             config->client_ca_file.len ? "system:masters for more than health" : "health only");
+        http_server_describe(h->http, fd, config->open ? PATH_PURPOSE_METRICS : PATH_PURPOSE_HEALTH,
+                             config->auth ? "x509, TokenReview for more than health" : "nobody",
+                             config->auth   ? "SubjectAccessReview for more than health"
+                             : config->open ? "health, figures and configuration only"
+                                            : "health only");
     }
     return fd < 0 ? health_server_free(h) : h;
 }

@@ -417,6 +417,9 @@ int server_main(const struct server_fork_config *config)
             log_error("cannot serve port %u: %s", s->plain_ports[i], err.msg);
             return 1;
         }
+        if (plain[i] >= 0) {
+            http_server_describe(s->http, plain[i], i == 0 ? PATH_PURPOSE_READ_ONLY : PATH_PURPOSE_CADVISOR, "nobody", "reads without side effects");
+        }
     }
     if (!server_confine(&err)) {
         log_error("cannot confine the server's process: %s", err.msg);
