@@ -308,12 +308,21 @@ static bool compare_lists(struct arena *a, struct fields_at at, const struct val
     return true;
 }
 
+/* One tree that both share (api_to_val_sharing()). */
+static bool is_same_tree(const struct val *x, const struct val *y)
+{
+    return x == y || (x->kind == VAL_OBJECT && y->kind == VAL_OBJECT && x->n == y->n && x->members == y->members);
+}
+
 static bool compare(struct arena *a, struct fields_at at, const struct val *from, const struct val *to,
                     struct fields_diff *d)
 {
     bool ok = true, leaf;
     if (!from || !to) {
         return from ? everything(a, at, from, &d->removed) : everything(a, at, to, &d->added);
+    }
+    if (is_same_tree(from, to)) {
+        return true;
     }
     if (at.shape == FIELDS_DEDUCED) {
         bool map_from = val_is(from, VAL_OBJECT), map_to = val_is(to, VAL_OBJECT);

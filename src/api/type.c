@@ -41,6 +41,14 @@ size_t api_item_size(const struct api_field *f)
     return value_size(f);
 }
 
+size_t api_member_size(const struct api_field *f)
+{
+    if (f->card != API_SINGLE) {
+        return sizeof(void *) + sizeof(size_t);
+    }
+    return f->ftype == API_MESSAGE && (f->flags & API_F_POINTER) ? sizeof(void *) : value_size(f);
+}
+
 size_t api_entry_size(const struct api_field *f)
 {
     return (API_ENTRY_VALUE + value_size(f) + 7) & ~(size_t)7;

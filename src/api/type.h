@@ -176,6 +176,8 @@ static inline uint32_t api_name_hash(struct str name)
 /* Bytes of one list item, of one map value, and of one map entry {struct str key; value} of 'f'. */
 size_t api_item_size(const struct api_field *f);
 size_t api_entry_size(const struct api_field *f);
+/* Bytes of the member of 'f' in its struct, its has_ flag apart. */
+size_t api_member_size(const struct api_field *f);
 #define API_ENTRY_VALUE sizeof(struct str) /* offset of the value in an entry */
 
 /* Fills in kind and apiVersion of the 'n' items of a field with API_F_TYPE_META: protobuf has none, JSON always shows them. */

@@ -166,7 +166,7 @@ static bool items_to_val(struct arena *a, const struct api_field *f, const char 
     return ret->members != NULL;
 }
 
-static bool field_to_val(struct arena *a, const struct api_field *f, const char *p, struct val *ret)
+bool api_field_to_val(struct arena *a, const struct api_field *f, const char *p, struct val *ret)
 {
     if (f->card != API_SINGLE) {
         return items_to_val(a, f, *(char *const *)(const void *)p, *(const size_t *)(const void *)(p + sizeof(void *)), ret);
@@ -189,7 +189,7 @@ static bool union_to_val(struct arena *a, const struct api_type *t, const char *
         return message_to_val(a, schema->message, s, ret);
     }
     if (list || t->form == API_FORM_SCHEMA_OR_BOOL) {
-        return field_to_val(a, other, p, ret);
+        return api_field_to_val(a, other, p, ret);
     }
     *ret = val_null();
     return true;
@@ -228,10 +228,34 @@ static bool message_to_val(struct arena *a, const struct api_type *t, const char
         members[n].key = f->name;
         if (how == API_AS_NULL) {
             members[n].value = val_null();
-        } else if (!field_to_val(a, f, p, &members[n].value)) {
+        } else if (!api_field_to_val(a, f, p, &members[n].value)) {
             return false;
         }
         n++;
+    }
+    return true;
+}
+
+bool api_to_val_sharing(struct arena *a, const struct api_type *t, const void *obj, const void *twin, const struct val *tree,
+                        struct val *ret)
+{
+    *ret = val_object();
+    for (unsigned i = 0; i < t->n_flat; i++) {
+        const struct api_field *f = t->flat[i].field;
+        size_t base = t->flat[i].base, at = base + f->offset;
+        const char *owner = (const char *)obj + base, *p = (const char *)obj + at;
+        bool same = memcmp(p, (const char *)twin + at, api_member_size(f)) == 0 &&
+                    (!f->has_offset || owner[f->has_offset] == ((const char *)twin + base)[f->has_offset]);
+        const struct val *shared = same ? val_get(tree, f->name) : NULL;
+        enum api_presence how = api_presence(f, owner, p);
+        struct val v = shared ? *shared : val_null();
+
+        if (how == API_LEFT_OUT) {
+            continue;
+        }
+        if ((how == API_AS_VALUE && !shared && !api_field_to_val(a, f, p, &v)) || !val_add(a, ret, f->name, v)) {
+            return false;
+        }
     }
     return true;
 }

@@ -39,19 +39,40 @@ static struct str manager_name(struct request *r)
     return out ? str_n(out, n) : STR_EMPTY;
 }
 
-/* The hub struct as a tree in an endpoint's version, without managedFields. */
-static bool tree_of(struct arena *a, const struct endpoint *ep, const void *hub, struct val *ret)
+/* A hub struct in an endpoint's version, without managedFields, and its tree. */
+struct tracked {
+    const void *obj;
+    struct val tree;
+};
+
+/* 'twin' (may be NULL) is what the object shares memory with. */
+static bool track(struct arena *a, const struct endpoint *ep, const void *hub, const struct tracked *twin, struct tracked *ret)
 {
+    const struct api_type *t = ep->res->type;
     const void *obj = render_convert(ep, a, hub);
-    if (!obj || !api_to_val(a, ep->res->type, obj, ret) || !val_set(a, ret, STR("kind"), val_string(ep->res->kind)) ||
-        !val_set(a, ret, STR("apiVersion"), val_string(ep->api_version))) {
+    char *bare = arena_alloc(a, t->size);
+    size_t at;
+    if (!obj || !bare) {
         return false;
     }
-    struct val *meta = val_get(ret, STR("metadata"));
-    if (val_is(meta, VAL_OBJECT)) {
-        (void)val_remove(meta, STR("managedFields"));
+    memcpy(bare, obj, t->size);
+    if (api_field_find(t, STR("metadata"), &at)) {
+        struct meta_v1_object_meta *m = (struct meta_v1_object_meta *)(void *)(bare + at);
+        m->managed_fields = NULL;
+        m->n_managed_fields = 0;
     }
-    return true;
+    ret->obj = bare;
+    return (twin ? api_to_val_sharing(a, t, bare, twin->obj, &twin->tree, &ret->tree) : api_to_val(a, t, bare, &ret->tree)) &&
+           val_set(a, &ret->tree, STR("kind"), val_string(ep->res->kind)) &&
+           val_set(a, &ret->tree, STR("apiVersion"), val_string(ep->api_version));
+}
+
+static bool tree_of(struct arena *a, const struct endpoint *ep, const void *hub, struct val *ret)
+{
+    struct tracked x;
+    bool ok = track(a, ep, hub, NULL, &x);
+    *ret = ok ? x.tree : val_null();
+    return ok;
 }
 
 /* Entries of another version of the same resource. */
@@ -142,20 +163,20 @@ enum stage_result stage_manage(struct request *r)
     const struct meta_v1_object_meta *old = r->creating ? NULL : rest_meta_const(r->rest, r->old);
     struct managed_writer w;
     struct managed managed = { 0 };
-    struct val live, object;
+    struct tracked live, object;
     struct err err = { 0 };
 
     if (r->applied) {
         return STAGE_DONE; /* apply has done it */
     }
-    bool ok = writer_of(r, &w) && (r->creating || tree_of(&r->arena, r->ep, r->old, &live)) &&
-              tree_of(&r->arena, r->ep, r->obj, &object);
+    bool ok = writer_of(r, &w) && (r->creating || track(&r->arena, r->ep, r->old, NULL, &live)) &&
+              track(&r->arena, r->ep, r->obj, r->creating ? NULL : &live, &object);
     if (!ok) {
         return too_large(r);
     }
     if (!managed_init(&r->arena, old ? old->managed_fields : NULL, old ? old->n_managed_fields : 0,
                       r->sub ? NULL : m->managed_fields, r->sub ? 0 : m->n_managed_fields, &managed, &err) ||
-        !managed_update(&r->arena, &managed, &w, r->creating ? NULL : &live, &object, &err) ||
+        !managed_update(&r->arena, &managed, &w, r->creating ? NULL : &live.tree, &object.tree, &err) ||
         !managed_encode(&r->arena, &managed, &m->managed_fields, &m->n_managed_fields, &err)) {
         status_from_err(&r->status, &r->arena, &err);
         return STAGE_ERROR;

@@ -1,6 +1,7 @@
 /* PATCH: the object as it is, as a tree in the version of the request; the patch applied; decoded strictly into a struct again. */
 #include <stdlib.h>
 
+#include "api/copy.h"
 #include "api/decode-json.h"
 #include "api/default.h"
 #include "api/gen/meta_v1.h"
@@ -8,6 +9,7 @@
 #include "api/patch-merge.h"
 #include "api/patch-strategic.h"
 #include "api/val-convert.h"
+#include "api/val-part.h"
 #include "apiserver/body.h"
 #include "apiserver/managed.h"
 #include "apiserver/render.h"
@@ -119,7 +121,7 @@ static bool same_kind(struct request *r, const struct val *doc, struct err *err)
 }
 
 /* The patched tree as the struct of the request's version, defaulted, in the hub's shape. */
-static enum stage_result decode(struct request *r, const struct val *doc, struct str what, struct api_problems *problems)
+static enum stage_result decode_whole(struct request *r, const struct val *doc, struct str what, struct api_problems *problems)
 {
     struct err err = { 0 };
     enum stage_result result = STAGE_DONE;
@@ -159,7 +161,8 @@ static enum stage_result check_identity(struct request *r)
     return STAGE_DONE;
 }
 
-static enum stage_result apply_one(struct request *r)
+/* The whole object as a tree. */
+static enum stage_result apply_whole(struct request *r, const void *current)
 {
     struct err err = { 0 };
     struct val doc, patch;
@@ -167,10 +170,9 @@ static enum stage_result apply_one(struct request *r)
     struct api_problems problems = { 0 };
     enum patch_kind kind = kind_of(r);
     struct str what;
-    const void *current = render_convert(r->ep, &r->arena, r->old);
 
     val_dups_init(&dups);
-    if (!current || !api_to_val(&r->arena, r->ep->res->type, current, &doc) ||
+    if (!api_to_val(&r->arena, r->ep->res->type, current, &doc) ||
         !val_set(&r->arena, &doc, STR("kind"), val_string(r->ep->res->kind)) ||
         !val_set(&r->arena, &doc, STR("apiVersion"), val_string(r->ep->api_version))) {
         return request_bad(r, "the object is too large");
@@ -208,7 +210,54 @@ static enum stage_result apply_one(struct request *r)
     for (struct val_dup *d = dups.first; d; d = d->next) {
         api_problems_add(&r->arena, &problems, arena_printf(&r->arena, "duplicate field \"%.*s\"", STR_ARG(d->path)));
     }
-    enum stage_result result = decode(r, &doc, what, &problems);
+    return decode_whole(r, &doc, what, &problems);
+}
+
+/*
+ * Most patches touch a few members of a large object: only those become a tree. False when this is no such patch, or when
+ * anything about it is to be said to the client, which is then found again, with the whole object to show, by apply_whole().
+ */
+static bool apply_part(struct request *r, const void *current)
+{
+    struct err err;
+    struct val doc, patch;
+    struct val_dups dups;
+    struct api_problems problems = { 0 };
+    struct api_json_decode how = { .problems = &problems };
+    struct api_default_ctx ctx = { .now_sec = clock_real_s() };
+    const struct api_type *t = r->ep->res->type;
+    enum patch_kind kind = kind_of(r);
+
+    val_dups_init(&dups);
+    if (kind == PATCH_JSON || !val_parse_json(&r->arena, r->body, JSON_DEPTH, &dups, &patch, &err) || dups.n > 0 ||
+        !api_part_is_known(t, &patch) || val_get(&patch, STR("kind")) || val_get(&patch, STR("apiVersion")) ||
+        !api_to_val_part(&r->arena, t, current, &patch, &doc)) {
+        return false;
+    }
+    /* A strategic merge uses its patch up; the graft asks it for names only. */
+    const struct val names = patch;
+    struct val used;
+    void *part = arena_alloc(&r->arena, t->size), *obj = arena_alloc(&r->arena, t->size);
+    bool ok = part && obj &&
+              (kind == PATCH_MERGE ? patch_merge_apply_val(&r->arena, &doc, &patch, &err)
+                                   : val_copy(&r->arena, &patch, false, &used) && patch_strategic_apply(&r->arena, &doc, &used, t, &err)) &&
+              api_from_val(&r->arena, t, &doc, &how, part, &err) && problems.n == 0 &&
+              api_copy_into(&r->arena, t, current, obj, false) && api_graft(&r->arena, t, obj, part, &names) &&
+              api_default(&r->arena, t, obj, &ctx);
+    if (!ok) {
+        return false;
+    }
+    r->obj = body_to_hub(r, obj);
+    return r->obj != NULL;
+}
+
+static enum stage_result apply_one(struct request *r)
+{
+    const void *current = render_convert(r->ep, &r->arena, r->old);
+    if (!current) {
+        return request_bad(r, "the object is too large");
+    }
+    enum stage_result result = apply_part(r, current) ? STAGE_DONE : apply_whole(r, current);
     return result == STAGE_DONE ? check_identity(r) : result;
 }
 
