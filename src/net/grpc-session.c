@@ -10,6 +10,10 @@ struct grpc_session {
     const struct grpc_session_events *events;
     void *user;
     bool draining;
+    bool tls;
+    const char *authority;
+    const struct grpc_header *metadata;
+    size_t n_metadata;
 };
 
 void grpc_stream_init(struct grpc_stream *st, size_t max_message)
@@ -206,18 +210,26 @@ bool grpc_session_start(struct grpc_session *s, struct grpc_stream *st, struct e
     if (st->timeout_ms) {
         grpc_timeout_format(st->timeout_ms, timeout);
     }
-    nghttp2_nv nv[] = {
+    nghttp2_nv nv[8 + GRPC_MAX_METADATA] = {
         NV(":method", "POST", 4),
-        NV(":scheme", "http", 4),
+        NV(":scheme", s->tls ? "https" : "http", s->tls ? 5 : 4),
         NV(":path", st->method, strlen(st->method)),
-        NV(":authority", "localhost", 9), /* what servers on unix sockets accept */
+        NV(":authority", s->authority, strlen(s->authority)),
         NV("content-type", "application/grpc", 16),
         NV("te", "trailers", 8),
         NV("user-agent", "coracle/" CORACLE_VERSION, strlen("coracle/" CORACLE_VERSION)),
-        NV("grpc-timeout", timeout, strlen(timeout)),
     };
+    size_t n = 7;
+    if (timeout[0]) {
+        nv[n++] = (nghttp2_nv)NV("grpc-timeout", timeout, strlen(timeout));
+    }
+    for (size_t i = 0; i < s->n_metadata && i < GRPC_MAX_METADATA; i++) {
+        const struct grpc_header *h = &s->metadata[i];
+        nv[n++] = (nghttp2_nv){ .name = (uint8_t *)(uintptr_t)h->name, .namelen = strlen(h->name),
+                                .value = (uint8_t *)(uintptr_t)h->value, .valuelen = strlen(h->value) };
+    }
     nghttp2_data_provider provider = { .read_callback = read_request };
-    int32_t id = nghttp2_submit_request(s->ng, NULL, nv, ARRAY_SIZE(nv) - (timeout[0] ? 0 : 1), &provider, st);
+    int32_t id = nghttp2_submit_request(s->ng, NULL, nv, n, &provider, st);
     if (id < 0) {
         return err_set(err, ERR_UNAVAILABLE, "cannot open a stream: %s", nghttp2_strerror(id));
     }
@@ -265,6 +277,7 @@ struct grpc_session *grpc_session_new(const struct grpc_session_events *events, 
     }
     s->events = events;
     s->user = user;
+    s->authority = "localhost";
     nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data_chunk);
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
@@ -284,6 +297,20 @@ struct grpc_session *grpc_session_new(const struct grpc_session_events *events, 
     rc = nghttp2_session_set_local_window_size(s->ng, NGHTTP2_FLAG_NONE, 0, 4 * GRPC_WINDOW);
     assert(rc == 0);
     return s;
+}
+
+void grpc_session_set_target(struct grpc_session *s, bool tls, const char *authority, const struct grpc_header *metadata,
+                             size_t n_metadata)
+{
+    s->tls = tls;
+    s->authority = authority;
+    s->metadata = metadata;
+    s->n_metadata = n_metadata;
+}
+
+void grpc_session_ping(struct grpc_session *s)
+{
+    (void)nghttp2_submit_ping(s->ng, NGHTTP2_FLAG_NONE, NULL);
 }
 
 struct grpc_session *grpc_session_free(struct grpc_session *s)

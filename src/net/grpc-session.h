@@ -49,6 +49,12 @@ struct grpc_session *grpc_session_new(const struct grpc_session_events *events, 
 /* Streams that are not over are forgotten, without on_end. NULL-safe. */
 struct grpc_session *grpc_session_free(struct grpc_session *s);
 
+/* What requests say of their target; without it they go to a unix socket ("http", "localhost"). Borrowed. */
+void grpc_session_set_target(struct grpc_session *s, bool tls, const char *authority, const struct grpc_header *metadata,
+                             size_t n_metadata);
+/* Queues a PING; its answer comes as bytes like any other. */
+void grpc_session_ping(struct grpc_session *s);
+
 /* Opens the stream. 'st' stays where it is until on_end or grpc_session_cancel(). */
 MUST_CHECK bool grpc_session_start(struct grpc_session *s, struct grpc_stream *st, struct err *err);
 /* 'st->send' or 'st->send_end' grew. */

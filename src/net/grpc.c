@@ -1,39 +1,51 @@
 #include "net/grpc.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/rand.h"
+#include "net/dial.h"
 #include "net/grpc-session.h"
 #include "net/path.h"
+#include "net/stream.h"
 #include "net/stream-limits.h"
 
 /* How long a connection attempt may take before its calls fail. */
 #define CONNECT_TIMEOUT_MS 5000
+/* Servers count pings that come more often than this as an attack (gRPC's "too_many_pings"). */
+#define PING_EVERY_MS 5000
 
 enum state {
     IDLE,       /* no connection; the next call makes one, after 'not_before_ms' */
-    CONNECTING,
+    CONNECTING, /* dialling, or in the TLS handshake */
     CONNECTED,
+};
+
+struct endpoint {
+    char *host, *authority;
+    uint16_t port;
 };
 
 struct grpc_client {
     struct loop *loop;
     struct grpc_config config;
     struct net_path *net_path;
-    char *path;
+    struct endpoint *endpoints;
+    size_t n_endpoints, at;      /* the one in use, or tried next */
+    size_t failures;             /* attempts in a row */
 
     enum state state;
-    int fd;
-    struct loop_io io;
+    struct net_dial *dial;
+    struct net_stream *stream;
     struct loop_task work;       /* starts calls, fails them, sends */
     struct loop_timer timer;     /* connection attempt, or the back-off of calls that wait */
+    struct loop_task leaving;    /* fn NULL: not queued */
+    struct loop_timer watchdog;  /* is the server still there? */
     struct grpc_session *session;
-    struct str out;              /* bytes of the session that the socket did not take yet, borrowed from it */
+    uint64_t received_ms;        /* when the last byte came */
+    uint64_t ping_ms;            /* when the last ping went; 0: never on this connection */
+    bool pinged;                 /* nothing came since */
+    bool heard;                  /* a byte has come on this connection */
 
     struct list waiting, active; /* calls */
     size_t n_calls;
@@ -52,6 +64,7 @@ struct grpc_call {
     char *method;
     struct loop_timer deadline;
     uint64_t deadline_ms; /* 0: none */
+    uint64_t started_ms;  /* when it went to the server */
     bool active, wait_for_ready;
     enum grpc_code refused; /* the call was never to be sent, for the reason in the stream's status */
     grpc_done_fn *done;
@@ -96,10 +109,17 @@ static void call_end(struct grpc_call *call)
 static void client_destroy(struct grpc_client *c)
 {
     loop_task_cancel(&c->work);
+    loop_task_cancel(&c->leaving);
     loop_timer_stop(&c->timer);
+    loop_timer_stop(&c->watchdog);
     grpc_session_free(c->session);
     net_path_unref(c->net_path);
-    free(c->path);
+    net_tls_client_unref(c->config.tls);
+    for (size_t i = 0; i < c->n_endpoints; i++) {
+        free(c->endpoints[i].host);
+        free(c->endpoints[i].authority);
+    }
+    free(c->endpoints);
     free(c);
 }
 
@@ -115,16 +135,13 @@ static bool client_is_gone(struct grpc_client *c)
 
 static void disconnect(struct grpc_client *c)
 {
-    loop_io_stop(&c->io);
     loop_timer_stop(&c->timer);
-    if (c->fd >= 0) {
-        (void)close(c->fd);
-        c->fd = -1;
+    loop_timer_stop(&c->watchdog);
+    if (c->dial) {
+        net_dialer_direct()->ops->cancel(c->dial);
+        c->dial = NULL;
     }
-    if (c->state == CONNECTED) {
-        net_path_count(c->net_path, -1, 0, 0);
-    }
-    c->out = STR_EMPTY;
+    c->stream = net_stream_free(c->stream);
     c->state = IDLE;
 }
 
@@ -132,16 +149,21 @@ static void disconnect(struct grpc_client *c)
  * be doomed afterwards. */
 static void connection_failed(struct grpc_client *c, const struct err *why)
 {
-    bool was_connected = c->state == CONNECTED;
+    /* One that took the connection and never said a word is given one chance. */
+    bool was_connected = c->state == CONNECTED && (c->heard || c->failures == 0);
     struct list failed;
     assert(c->in_callback == 0);
     c->last_err = *why;
     net_path_failed(c->net_path, why->msg);
     disconnect(c);
     c->session = grpc_session_free(c->session);
+    c->at = (c->at + 1) % c->n_endpoints;
     if (was_connected) {
-        c->not_before_ms = 0; /* a server that restarts is looked for at once */
+        c->not_before_ms = 0; /* a server that restarts is looked for at once, and so is another one */
         c->backoff_ms = 0;
+        c->failures = c->heard ? 0 : 1;
+    } else if (++c->failures % c->n_endpoints != 0) {
+        c->not_before_ms = 0; /* the others first */
     } else {
         c->backoff_ms = c->backoff_ms ? MIN(c->backoff_ms * 2, c->config.backoff_max_ms) : c->config.backoff_min_ms;
         c->not_before_ms = loop_now_ms(c->loop) + c->backoff_ms / 2 + rand_below(c->backoff_ms / 2 + 1);
@@ -181,116 +203,131 @@ static void session_end(void *user UNUSED, struct grpc_stream *st, bool refused)
 
 static const struct grpc_session_events session_events = { .on_message = session_message, .on_end = session_end };
 
-/* The socket */
+/* The connection */
 
 static bool client_send(struct grpc_client *c, struct err *err)
 {
-    for (;;) {
-        if (c->out.len == 0 && !grpc_session_send(c->session, &c->out, err)) {
+    while (!net_stream_over(c->stream, GRPC_SEND_QUEUE)) {
+        struct str out;
+        if (!grpc_session_send(c->session, &out, err)) {
             return false;
         }
-        if (c->out.len == 0) {
-            (void)loop_io_set(&c->io, LOOP_READ);
+        if (out.len == 0) {
             return true;
         }
-        ssize_t n = send(c->fd, c->out.ptr, c->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0 && errno == EAGAIN) {
-            (void)loop_io_set(&c->io, LOOP_READ | LOOP_WRITE);
-            return true;
-        }
-        if (n < 0) {
-            return err_set_errno(err, errno, "cannot send to %s", c->path);
-        }
-        net_path_count(c->net_path, 0, 0, (uint64_t)n);
-        c->out = str_sub(c->out, (size_t)n, SIZE_MAX);
-    }
-}
-
-/* Reads what there is, up to a share of the turn. */
-static bool client_receive(struct grpc_client *c, struct err *err)
-{
-    char chunk[32 * 1024];
-    for (int i = 0; i < 8; i++) {
-        ssize_t n = recv(c->fd, chunk, sizeof(chunk), MSG_DONTWAIT);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0 && errno == EAGAIN) {
-            return true;
-        }
-        if (n < 0) {
-            return err_set_errno(err, errno, "cannot receive from %s", c->path);
-        }
-        if (n == 0) {
-            return err_set(err, ERR_UNAVAILABLE, "%s closed the connection", c->path);
-        }
-        net_path_count(c->net_path, 0, (uint64_t)n, 0);
-        c->in_callback++;
-        bool ok = grpc_session_recv(c->session, str_n(chunk, (size_t)n), err);
-        c->in_callback--;
-        if (!ok || c->doomed) {
-            return ok;
-        }
-        if ((size_t)n < sizeof(chunk)) {
-            return true;
-        }
+        net_stream_write_str(c->stream, out);
     }
     return true;
 }
 
-static void on_connected(struct grpc_client *c)
+/* After something came, or may be sent. */
+static void send_or_fail(struct grpc_client *c, bool ok, struct err *err)
 {
-    loop_timer_stop(&c->timer);
-    c->state = CONNECTED;
-    net_path_count(c->net_path, 1, 0, 0);
-    c->session = grpc_session_new(&session_events, c);
-    c->out = STR_EMPTY;
-    (void)loop_io_set(&c->io, LOOP_READ);
-    loop_task_defer(&c->work);
-}
-
-static void on_io(struct loop_io *io UNUSED, unsigned events, void *arg)
-{
-    struct grpc_client *c = arg;
-    struct err err = { 0 };
-    bool ok = true;
-    if (c->state == CONNECTING) {
-        int e = 0;
-        socklen_t n = sizeof(e);
-        if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &e, &n) != 0 || e != 0) {
-            err_set_errno(&err, e ? e : errno, "cannot connect to %s", c->path);
-            connection_failed(c, &err);
-        } else {
-            on_connected(c);
-        }
-        (void)client_is_gone(c);
-        return;
-    }
-    if (events & (LOOP_READ | LOOP_HUP)) {
-        ok = client_receive(c, &err);
-        if (client_is_gone(c)) {
-            return;
-        }
-    }
     if (ok) {
         c->in_callback++; /* a stream may end while its last frame is made */
-        ok = client_send(c, &err);
+        ok = client_send(c, err);
         c->in_callback--;
         if (client_is_gone(c)) {
             return;
         }
     }
     if (!ok) {
-        connection_failed(c, &err);
+        connection_failed(c, err);
     } else if (list_empty(&c->active) && grpc_session_is_draining(c->session)) {
         disconnect(c);
         c->session = grpc_session_free(c->session);
+        c->at = (c->at + 1) % c->n_endpoints; /* it is going away: the next one, where there is one */
         loop_task_defer(&c->work);
     }
     (void)client_is_gone(c);
+}
+
+static void stream_data(struct net_stream *stream UNUSED, struct str data, void *arg)
+{
+    struct grpc_client *c = arg;
+    struct err err = { 0 };
+    c->received_ms = loop_now_ms(c->loop);
+    c->heard = true;
+    c->pinged = false;
+    c->in_callback++;
+    bool ok = grpc_session_recv(c->session, data, &err);
+    c->in_callback--;
+    if (!client_is_gone(c)) {
+        send_or_fail(c, ok, &err);
+    }
+}
+
+static void stream_drain(struct net_stream *stream UNUSED, void *arg)
+{
+    struct err err = { 0 };
+    send_or_fail(arg, true, &err);
+}
+
+static void stream_eof(struct net_stream *stream UNUSED, void *arg)
+{
+    struct grpc_client *c = arg;
+    struct err err;
+    err_set(&err, ERR_UNAVAILABLE, "%s closed the connection", c->endpoints[c->at].host);
+    connection_failed(c, &err);
+    (void)client_is_gone(c);
+}
+
+static void stream_close(struct net_stream *stream UNUSED, enum net_close why UNUSED, const char *reason, void *arg)
+{
+    struct grpc_client *c = arg;
+    struct err err;
+    err_set(&err, ERR_UNAVAILABLE, "%s: %s", c->endpoints[c->at].authority, reason);
+    connection_failed(c, &err);
+    (void)client_is_gone(c);
+}
+
+static void stream_open(struct net_stream *stream, void *arg)
+{
+    struct grpc_client *c = arg;
+    if (c->config.tls && net_stream_alpn(stream) != NET_ALPN_H2) {
+        struct err err;
+        err_set(&err, ERR_UNAVAILABLE, "%s does not speak HTTP/2", c->endpoints[c->at].authority);
+        connection_failed(c, &err);
+        (void)client_is_gone(c);
+        return;
+    }
+    loop_timer_stop(&c->timer);
+    c->state = CONNECTED;
+    c->received_ms = loop_now_ms(c->loop);
+    c->ping_ms = 0;
+    c->pinged = c->heard = false;
+    c->session = grpc_session_new(&session_events, c);
+    grpc_session_set_target(c->session, c->config.tls != NULL, c->endpoints[c->at].authority, c->config.metadata,
+                            c->config.n_metadata);
+    if (c->config.keepalive_ms || c->config.silence_ms) {
+        loop_timer_start(&c->watchdog, c->config.silence_ms ? c->config.silence_ms / 2 : c->config.keepalive_ms / 2);
+    }
+    loop_task_defer(&c->work);
+}
+
+static const struct net_stream_ops stream_ops = {
+    .on_open = stream_open, .on_data = stream_data, .on_eof = stream_eof, .on_drain = stream_drain, .on_close = stream_close,
+};
+
+static void on_dialled(int fd, const struct err *why, void *arg)
+{
+    struct grpc_client *c = arg;
+    struct endpoint *e = &c->endpoints[c->at];
+    c->dial = NULL;
+    if (fd < 0) {
+        struct err err = *why;
+        connection_failed(c, &err);
+        (void)client_is_gone(c);
+        return;
+    }
+    c->stream = c->config.tls ? net_stream_new_tls_client(c->loop, fd, c->config.tls, str_c(e->host), &stream_ops, c)
+                              : net_stream_new(c->loop, fd, &stream_ops, c);
+    if (c->config.tls) {
+        net_stream_restrict_alpn(c->stream, NET_ALPN_H2);
+    }
+    if (c->net_path) {
+        net_stream_set_path(c->stream, c->net_path);
+    }
 }
 
 static void on_timer(void *arg)
@@ -298,7 +335,8 @@ static void on_timer(void *arg)
     struct grpc_client *c = arg;
     if (c->state == CONNECTING) {
         struct err err;
-        err_set(&err, ERR_UNAVAILABLE, "%s did not accept the connection in %d ms", c->path, CONNECT_TIMEOUT_MS);
+        err_set(&err, ERR_UNAVAILABLE, "%s did not accept the connection in %u ms", c->endpoints[c->at].host,
+                c->config.connect_ms);
         connection_failed(c, &err);
         (void)client_is_gone(c);
     } else {
@@ -306,38 +344,49 @@ static void on_timer(void *arg)
     }
 }
 
+/* Since when has a call waited for its first byte while nothing at all came? 0: no call does. */
+static uint64_t silent_since(const struct grpc_client *c)
+{
+    uint64_t since = 0;
+    LIST_FOREACH(&c->active, struct grpc_call, link, call) {
+        if (call->stream.unary) {
+            uint64_t at = MAX(call->started_ms, c->received_ms);
+            since = since ? MIN(since, at) : at;
+        }
+    }
+    return since;
+}
+
+static void on_watchdog(void *arg)
+{
+    struct grpc_client *c = arg;
+    uint64_t now = loop_now_ms(c->loop), since = silent_since(c);
+    const struct grpc_config *g = &c->config;
+    uint32_t patience = g->silence_ms ? g->silence_ms : g->keepalive_ms;
+    struct err err = { 0 };
+    loop_timer_start(&c->watchdog, MAX(patience / 2, 10u));
+    if (c->pinged && now - c->ping_ms >= patience) {
+        err_set(&err, ERR_UNAVAILABLE, "%s does not answer any more", c->endpoints[c->at].authority);
+        connection_failed(c, &err);
+        (void)client_is_gone(c);
+        return;
+    }
+    bool silent = g->silence_ms && since && now - since >= g->silence_ms;
+    bool idle = g->keepalive_ms && now - c->received_ms >= g->keepalive_ms && !list_empty(&c->active);
+    if (!c->pinged && (silent || idle) && (c->ping_ms == 0 || now - c->ping_ms >= PING_EVERY_MS)) {
+        c->pinged = true;
+        c->ping_ms = now;
+        grpc_session_ping(c->session);
+        send_or_fail(c, true, &err);
+    }
+}
+
 static void connect_start(struct grpc_client *c)
 {
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    struct err err;
-    size_t n = strlen(c->path);
-    if (n >= sizeof(addr.sun_path)) {
-        err_set(&err, ERR_INVALID, "socket path %s has more than %zu characters", c->path, sizeof(addr.sun_path) - 1);
-        connection_failed(c, &err);
-        return;
-    }
-    memcpy(addr.sun_path, c->path, n);
-    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
-    if (c->path[0] == '@') {
-        addr.sun_path[0] = '\0';
-        len--;
-    }
-    c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (c->fd < 0 || (connect(c->fd, (struct sockaddr *)&addr, len) != 0 && errno != EINPROGRESS)) {
-        err_set_errno(&err, errno, "cannot connect to %s", c->path);
-        connection_failed(c, &err);
-        return;
-    }
-    /* A unix socket connects at once or not at all; writable tells. */
     c->state = CONNECTING;
-    loop_io_init(&c->io, c->loop, c->fd, on_io, c);
-    int rc = loop_io_set(&c->io, LOOP_WRITE);
-    if (rc < 0) {
-        err_set_errno(&err, rc, "cannot watch the connection to %s", c->path);
-        connection_failed(c, &err);
-        return;
-    }
-    loop_timer_start(&c->timer, CONNECT_TIMEOUT_MS);
+    c->dial = net_dial_start(net_dialer_direct(), c->loop, str_c(c->endpoints[c->at].host), c->endpoints[c->at].port,
+                             c->config.connect_ms, on_dialled, c);
+    loop_timer_start(&c->timer, c->config.connect_ms);
 }
 
 static void call_start(struct grpc_call *call)
@@ -349,6 +398,7 @@ static void call_start(struct grpc_call *call)
     list_remove(&call->link);
     list_push_back(&c->active, &call->link);
     call->active = true;
+    call->started_ms = now;
     if (!grpc_session_start(c->session, &call->stream, &err)) {
         grpc_status_set(&call->stream.status, GRPC_UNAVAILABLE, "%s", err.msg);
         call_end(call);
@@ -428,24 +478,58 @@ static void on_work(void *arg)
 
 /* The client */
 
+static char *copy(struct str s)
+{
+    char *dst = malloc(s.len + 1);
+    if (!dst) {
+        abort();
+    }
+    if (!str_to_cstr(s, dst, s.len + 1)) {
+        dst[0] = '\0'; /* a NUL inside: no such host, dialling says so */
+    }
+    return dst;
+}
+
 struct grpc_client *grpc_client_new(struct loop *l, const struct grpc_config *config)
 {
     struct grpc_client *c = calloc(1, sizeof(*c));
-    if (!c || !(c->path = strdup(config->unix_path))) {
+    size_t n = config->unix_path ? 1 : config->n_endpoints;
+    assert(n > 0);
+    if (!c || !(c->endpoints = calloc(n, sizeof(*c->endpoints)))) {
         abort();
+    }
+    c->n_endpoints = n;
+    for (size_t i = 0; i < n; i++) {
+        struct endpoint *e = &c->endpoints[i];
+        struct grpc_endpoint from = config->unix_path ? (struct grpc_endpoint){ .host = str_c(config->unix_path) }
+                                                      : config->endpoints[i];
+        bool v6 = str_find_char(from.host, ':') >= 0;
+        e->host = copy(from.host);
+        e->port = from.port;
+        if (from.port == 0) {
+            e->authority = strdup("localhost"); /* what servers on unix sockets accept */
+        } else if (asprintf(&e->authority, v6 ? "[%s]:%u" : "%s:%u", e->host, from.port) < 0) {
+            e->authority = NULL;
+        }
+        if (!e->authority) {
+            abort();
+        }
     }
     c->loop = l;
     c->config = *config;
-    c->config.unix_path = c->path;
+    c->config.unix_path = NULL;
+    c->config.endpoints = NULL;
+    c->config.tls = config->tls ? net_tls_client_ref(config->tls) : NULL;
+    c->net_path = config->path ? net_path_ref(config->path) : NULL;
     c->config.max_message = config->max_message ? config->max_message : GRPC_MAX_MESSAGE;
     c->config.backoff_min_ms = config->backoff_min_ms ? config->backoff_min_ms : 50;
     c->config.backoff_max_ms = config->backoff_max_ms ? config->backoff_max_ms : 3000;
-    c->net_path = net_path_ref(config->path);
-    c->fd = -1;
+    c->config.connect_ms = config->connect_ms ? config->connect_ms : CONNECT_TIMEOUT_MS;
     list_init(&c->waiting);
     list_init(&c->active);
     loop_task_init(&c->work, l, on_work, c);
     loop_timer_init(&c->timer, l, on_timer, c);
+    loop_timer_init(&c->watchdog, l, on_watchdog, c);
     return c;
 }
 
@@ -475,6 +559,31 @@ struct grpc_client *grpc_client_free(struct grpc_client *c)
 bool grpc_client_is_connected(const struct grpc_client *c)
 {
     return c->state == CONNECTED;
+}
+
+const char *grpc_client_endpoint(const struct grpc_client *c)
+{
+    return c->endpoints[c->at].authority;
+}
+
+static void on_left(void *arg)
+{
+    struct grpc_client *c = arg;
+    c->leaving.fn = NULL;
+    if (c->state == CONNECTED && !c->doomed) {
+        struct err err = c->last_err;
+        connection_failed(c, &err);
+        (void)client_is_gone(c);
+    }
+}
+
+void grpc_client_leave(struct grpc_client *c, const char *why)
+{
+    if (c->state == CONNECTED && !c->leaving.fn) {
+        err_set(&c->last_err, ERR_UNAVAILABLE, "%s: %s", c->endpoints[c->at].authority, why);
+        loop_task_init(&c->leaving, c->loop, on_left, c);
+        loop_task_defer(&c->leaving);
+    }
 }
 
 /* Calls */

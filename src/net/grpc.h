@@ -1,9 +1,14 @@
 /*
- * A gRPC client on one HTTP/2 connection over a unix socket: how the kubelet talks to its container runtime (CRI).
+ * A gRPC client on one HTTP/2 connection, over a unix socket (how the kubelet talks to its container runtime, CRI) or over
+ * TCP and TLS to one of several endpoints (etcd).
  *
  * Any number of calls run at once on the connection. It is made when the first call needs it and made anew after it was
  * lost; nothing is kept running while there are no calls. After a failed attempt calls fail at once with UNAVAILABLE until
  * a back-off (with jitter, doubling) has passed, unless they asked to wait.
+ *
+ * Of several endpoints one is used at a time. When its connection is lost or cannot be made the next one is tried at once; the
+ * back-off begins when all were tried. A server that holds its connection open and is silent (paused, cut off) is found out
+ * with a ping, see 'silence_ms'.
  *
  * Every call ends with exactly one 'done' or 'end' callback, unless it is cancelled. No callback is called from inside a
  * function of this header but grpc_client_free() and grpc_call_resume(); all run on the loop's thread.
@@ -13,6 +18,7 @@
 
 #include "base/err.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 struct grpc_client;
 struct grpc_call;
@@ -54,8 +60,26 @@ typedef void grpc_message_fn(void *arg, struct str message);
 /* The end of a stream. */
 typedef void grpc_end_fn(void *arg, const struct grpc_status *status);
 
+struct grpc_endpoint {
+    struct str host; /* a name or an IP address (verified in the server's certificate) */
+    uint16_t port;
+};
+
+struct grpc_header {
+    const char *name, *value;
+};
+
 struct grpc_config {
-    const char *unix_path;     /* "/run/containerd/containerd.sock", or "@name" for an abstract socket; copied */
+    const char *unix_path;     /* "/run/containerd/containerd.sock", or "@name" for an abstract socket; copied. Or … */
+    const struct grpc_endpoint *endpoints; /* … at least one; copied */
+    size_t n_endpoints;
+    struct net_tls_client *tls; /* NULL: plain text; a reference is taken. Only HTTP/2 is offered */
+    const struct grpc_header *metadata; /* sent with every call; must stay valid */
+    size_t n_metadata;
+    uint32_t connect_ms;       /* dialling and handshake; 0: 5000 */
+    uint32_t silence_ms;       /* a unary call that has waited so long while nothing came makes the client ping (at most every
+                                * five seconds); no answer within the same time again: the connection is lost. 0: never */
+    uint32_t keepalive_ms;     /* ping after so long without a byte while there are calls; 0: never */
     size_t max_message;        /* bytes of one received message; 0: GRPC_MAX_MESSAGE */
     uint32_t backoff_min_ms;   /* 0: 50 */
     uint32_t backoff_max_ms;   /* 0: 3000 */
@@ -67,6 +91,10 @@ struct grpc_client *grpc_client_new(struct loop *l, const struct grpc_config *co
 /* Ends every call with GRPC_CANCELLED and frees the client. NULL-safe; may be called from a callback. */
 struct grpc_client *grpc_client_free(struct grpc_client *c);
 bool grpc_client_is_connected(const struct grpc_client *c);
+/* "10.0.0.1:2379": the endpoint that is used, or tried next. */
+const char *grpc_client_endpoint(const struct grpc_client *c);
+/* This endpoint is of no use now (it has no leader): its calls end with UNAVAILABLE and the next endpoint is tried. */
+void grpc_client_leave(struct grpc_client *c, const char *why);
 
 /* Calls 'method' ("/runtime.v1.RuntimeService/Version") with one request message (its bytes are copied) and one response.
  * 'timeout_ms' 0: no deadline. */

@@ -29,6 +29,10 @@
 #define GRPC_MAX_CALLS 1000u
 /* Bytes of one answer's headers and trailers together. Longer: the call fails. */
 #define GRPC_MAX_HEADERS (32u * 1024)
+/* Headers that a client's owner adds to every call; a constant of ours. */
+#define GRPC_MAX_METADATA 4
+/* Bytes handed to the socket and not sent: past it the session makes no more, so that calls share the connection fairly. */
+#define GRPC_SEND_QUEUE (256u * 1024)
 /* Window that a call's unread bytes may fill; unary calls are read at once. */
 #define GRPC_WINDOW (1024u * 1024)
 
