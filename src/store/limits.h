@@ -38,6 +38,31 @@
 /* Zeros kept behind the end of the WAL, so that commits do not make the file longer. */
 #define STORE_WAL_AHEAD (512 << 10)
 
+/* One answer of etcd: a page of STORE_ETCD_PAGE values of etcd's own largest request (1.5 MB by default) would be more; such a page
+ * is asked for again in smaller pieces. */
+#define STORE_ETCD_MAX_MESSAGE (64u << 20)
+/* What one answer may become when it is decoded (strings borrow from the answer, so this is structs). */
+#define STORE_ETCD_MAX_ARENA (64u << 20)
+/* Keys in a page: at 1.7 KB a pod, about a megabyte. */
+#define STORE_ETCD_PAGE 500u
+/* Transactions under way at once; what is more waits here. etcd takes 250 streams of a connection in its stride. */
+#define STORE_ETCD_MAX_TXNS 200u
+/* One attempt of a call, and all attempts together. etcd itself gives a proposal five seconds and two election times. */
+#define STORE_ETCD_ATTEMPT_MS 10000u
+#define STORE_ETCD_CALL_MS 20000u
+/* A read is asked again after this: a question that went down with a leader is answered by the next one. */
+#define STORE_ETCD_READ_ATTEMPT_MS 2000u
+/* A transaction without an answer for so long is looked into. */
+#define STORE_ETCD_STALL_MS 1000u
+/* How long an answer waits for its own event on the watch stream before it is given without. */
+#define STORE_ETCD_EVENT_WAIT_MS 5000u
+/* A lease is shared by so many keys at most, and by keys whose ends differ by 5 % of their time but no more than this: upstream's
+ * figures, so that an expiry is a bounded batch. */
+#define STORE_ETCD_LEASE_KEYS 1000u
+#define STORE_ETCD_LEASE_REUSE_S 60
+/* Progress is asked for so often while somebody waits for it. */
+#define STORE_ETCD_PROGRESS_MS 100u
+
 /* Ring of a watch cache: superseded objects that only the ring still holds, and changes. A burst may fill it; what is older
  * than the age goes as soon as the ring holds more than the idle bytes (75 seconds: upstream's event freshness). */
 #define WATCH_RING_BYTES (8u << 20)

@@ -93,6 +93,20 @@ int64_t store_revision_seen(struct store *s)
     return s->ops->revision_seen(s);
 }
 
+void store_health(struct store *s, uint32_t timeout_ms, store_health_fn *done, void *arg)
+{
+    if (s->ops->health) {
+        s->ops->health(s, timeout_ms, done, arg);
+    } else {
+        done(arg, STORE_OK);
+    }
+}
+
+bool store_reload(struct store *s, struct err *err)
+{
+    return !s->ops->reload || s->ops->reload(s, err);
+}
+
 void store_get_stats(struct store *s, struct store_stats *ret)
 {
     s->ops->stats(s, ret);

@@ -76,6 +76,21 @@ struct store_config {
  * read-only or network file system, a file that another process holds, a full disk. */
 MUST_CHECK struct store *store_open_memory(const struct store_config *cfg, struct err *err);
 MUST_CHECK struct store *store_open_sqlite(const struct store_config *cfg, struct err *err);
+struct store_etcd_config {
+    const struct str *servers; /* "https://10.0.0.1:2379", "http://…", "unix:///path"; one scheme for all */
+    size_t n_servers;
+    struct str ca_file, cert_file, key_file; /* PEM; empty: the system's CAs, no client certificate */
+    struct str prefix;               /* in place of "/registry"; empty: that */
+    uint64_t compaction_interval_ms; /* history older than this is compacted away; 0: never by us */
+    uint32_t silence_ms;             /* see grpc_config; 0: 300 */
+    bool trust_progress;             /* take progress answers of any version as true (tests of that path) */
+};
+/* etcd v3, perhaps shared with other API servers. Nothing is connected yet when it returns: that shows with the first answers. Runs
+ * on cfg->loop alone, which must be set; no threads. */
+MUST_CHECK struct store *store_open_etcd(const struct store_config *cfg, const struct store_etcd_config *etcd, struct err *err);
+/* Reads certificates and keys again; new connections use them. Does nothing for other back ends. */
+MUST_CHECK bool store_reload(struct store *s, struct err *err);
+
 /* Writes out what is held back, answers everything that is pending (STORE_E_CLOSED where it was not written), ends the
  * threads and frees the store. Blocks for as long as the disk takes; callbacks run inside. Resources are to be closed
  * before. NULL-safe; returns NULL. */
@@ -101,6 +116,9 @@ struct store_resource_config {
     /* The watermark may have moved (after events were delivered, or because of other resources' writes). Called once a batch
      * while store_resource_want_progress() is on. May be NULL. */
     void (*on_progress)(void *arg);
+    /* Changes between the watermark and now are gone for good (etcd compacted them while it could not be reached): load anew with
+     * store_range(). Called before the watermark moves on. May be NULL. */
+    void (*on_lost)(void *arg);
     void *arg;
 };
 
@@ -121,6 +139,8 @@ void store_resource_want_progress(struct store_resource *r, bool on);
 
 enum store_write_flag {
     STORE_VOLATILE = 1 << 0,
+    STORE_UNIQUE = 1 << 1, /* nobody else would ever write these bytes (they hold a random uid): if they are found in the store
+                            * after an answer was lost, the write was made */
 };
 
 struct store_result {
@@ -175,6 +195,10 @@ void store_revision(struct store *s, store_revision_fn *done, void *arg);
 /* The newest revision seen by this process; for messages and metrics. */
 int64_t store_revision_seen(struct store *s);
 
+/* Does the back end answer a consistent read within so many milliseconds? Local stores answer at once. */
+typedef void store_health_fn(void *arg, enum store_status status);
+void store_health(struct store *s, uint32_t timeout_ms, store_health_fn *done, void *arg);
+
 struct store_stats {
     uint64_t writes, conflicts, groups, volatile_writes, flushes, failed_writes;
     uint64_t keys;            /* live keys */
@@ -198,6 +222,8 @@ struct store_ops {
     void (*revision)(struct store *s, store_revision_fn *done, void *arg);
     int64_t (*revision_seen)(struct store *s);
     void (*stats)(struct store *s, struct store_stats *ret);
+    void (*health)(struct store *s, uint32_t timeout_ms, store_health_fn *done, void *arg); /* NULL: well as long as it is open */
+    bool (*reload)(struct store *s, struct err *err);                                       /* NULL: nothing to read again */
 };
 
 struct store {

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "store/test-etcd.h"
 
 static void on_event(void *arg, const struct store_event *ev)
 {
@@ -39,6 +40,25 @@ struct fixture *fixture_new(bool sqlite)
     return f;
 }
 
+struct fixture *fixture_new_etcd(struct test_etcd *etcd)
+{
+    static int number;
+    struct fixture *f = fixture_new(false);
+    f->etcd = etcd;
+    snprintf(f->prefix, sizeof(f->prefix), "/t%d", ++number);
+    return f;
+}
+
+static struct store *open_etcd(struct fixture *f, const struct store_config *cfg, struct err *err)
+{
+    struct str servers[TEST_ETCD_MAX];
+    struct store_etcd_config e = { .servers = servers, .prefix = str_c(f->prefix), .trust_progress = f->trust_progress,
+                                   .compaction_interval_ms = f->compaction_ms };
+    e.n_servers = test_etcd_servers(f->etcd, servers);
+    test_etcd_files(f->etcd, &e);
+    return store_open_etcd(cfg, &e, err);
+}
+
 bool fixture_try_open(struct fixture *f, struct err *err)
 {
     struct store_config cfg = {
@@ -50,7 +70,7 @@ bool fixture_try_open(struct fixture *f, struct err *err)
         .no_sync = !f->sync,
         .held_back_bytes = f->held_back_bytes,
     };
-    f->store = f->sqlite ? store_open_sqlite(&cfg, err) : store_open_memory(&cfg, err);
+    f->store = f->etcd ? open_etcd(f, &cfg, err) : f->sqlite ? store_open_sqlite(&cfg, err) : store_open_memory(&cfg, err);
     if (!f->store) {
         return false;
     }
@@ -66,6 +86,10 @@ void fixture_open(struct fixture *f)
 {
     struct err err;
     CHECK_OK(fixture_try_open(f, &err), &err);
+    for (int i = 0; f->etcd && store_resource_watermark(f->pods) == 0; i++) {
+        CHECK(i < 1000);
+        loop_turn(f->loop, 10);
+    }
 }
 
 void fixture_close(struct fixture *f)

@@ -7,8 +7,14 @@
 #include "store/store.h"
 #include "store/watch-cache.h"
 
+struct test_etcd;
+
 struct fixture {
     bool sqlite;
+    struct test_etcd *etcd;     /* over etcd; borrowed */
+    char prefix[32];            /* its keys there begin with this */
+    bool trust_progress;
+    uint64_t compaction_ms;
     bool with_volatile_log;
     bool sync; /* fsync for real */
     size_t held_back_bytes;
@@ -27,6 +33,8 @@ struct fixture {
 
 /* A folder under /tmp, removed by fixture_end(). */
 struct fixture *fixture_new(bool sqlite);
+/* Over etcd, with keys of its own. */
+struct fixture *fixture_new_etcd(struct test_etcd *etcd);
 void fixture_open(struct fixture *f);
 bool fixture_try_open(struct fixture *f, struct err *err);
 void fixture_close(struct fixture *f);

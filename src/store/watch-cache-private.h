@@ -41,6 +41,10 @@ struct watch_cache {
     int64_t load_newest; /* revision of the newest object seen in pages */
     char *load_from;
     size_t load_from_len;
+    /* History was lost: the old state is served, as of 'frozen', until the new one is loaded into 'fresh'. */
+    bool reloading, restart; /* restart: the page under way is of no use */
+    struct tree fresh;
+    int64_t frozen;
     struct map load_gone; /* keys deleted while loading: what a page brings of them is older */
 
     /* Ring: changes [tail, head), at ring[number & mask]. Numbers begin at 1. */
@@ -80,6 +84,8 @@ static inline struct watch_change *ring_at(const struct watch_cache *c, uint64_t
 void watchers_dispatch(struct watch_cache *c, uint64_t number);
 void watchers_trimmed(struct watch_cache *c);
 void watchers_call_ready(struct watch_cache *c);
+/* All watchers end: what they would have to be told is not known. */
+void watchers_expire_all(struct watch_cache *c);
 
 /* watch-cache.c: drops changes that are old, when there are many. */
 void watch_cache_age(struct watch_cache *c);

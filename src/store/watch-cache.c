@@ -192,17 +192,19 @@ static void on_event(void *arg, const struct store_event *ev)
         log_error("store: key %.*s does not belong to %.*s and is left out", STR_ARG(ev->key), STR_ARG(c->cfg.prefix));
         return;
     }
-    const struct object *there = tree_get(&c->objects, &k);
+    struct tree *objects = c->reloading ? &c->fresh : &c->objects;
+    bool loading = !c->ready || c->reloading;
+    const struct object *there = tree_get(objects, &k);
     c->applied = MAX(c->applied, ev->revision);
     if (there && there->revision >= ev->revision) {
         return; /* a page was read later than this write was made */
     }
     if (ev->type == STORE_EVENT_DELETE) {
-        if (!c->ready) {
+        if (loading) {
             map_put(&c->load_gone, ev->key, c);
         }
-        struct object *old = index_remove(&c->objects, k);
-        if (!c->ready || !old) {
+        struct object *old = index_remove(objects, k);
+        if (loading || !old) {
             object_unref(old);
             return;
         }
@@ -211,8 +213,8 @@ static void on_event(void *arg, const struct store_event *ev)
         struct object *o = ev->object ? object_ref(ev->object) : build(c, ev->key, ev->value, ev->revision);
         if (!o) {
             /* What cannot be decoded is not served in an older form either. */
-            struct object *old = index_remove(&c->objects, k);
-            if (old && c->ready) {
+            struct object *old = index_remove(objects, k);
+            if (old && !loading) {
                 ring_push(c, ev->revision, NULL, old, NULL);
                 watchers_dispatch(c, c->head - 1);
             } else {
@@ -221,11 +223,11 @@ static void on_event(void *arg, const struct store_event *ev)
             return;
         }
         c->stale |= o->epoch < c->epoch;
-        if (!c->ready) {
+        if (loading) {
             map_remove(&c->load_gone, ev->key);
         }
-        struct object *old = index_put(&c->objects, o);
-        if (!c->ready) {
+        struct object *old = index_put(objects, o);
+        if (loading) {
             object_unref(old);
             return;
         }
@@ -236,13 +238,15 @@ static void on_event(void *arg, const struct store_event *ev)
 
 /* ---- waiting ---- */
 
+static void load_next(struct watch_cache *c);
+
 struct watch_cache_ask {
     struct watch_cache_wait *wait; /* NULL: cancelled */
 };
 
 void watch_cache_update_progress(struct watch_cache *c)
 {
-    bool want = !list_empty(&c->waits) || !list_empty(&c->ready_list) || (c->loaded && !c->ready);
+    bool want = !list_empty(&c->waits) || !list_empty(&c->ready_list) || (c->loaded && (!c->ready || c->reloading));
     if (want != c->wants_progress) {
         c->wants_progress = want;
         store_resource_want_progress(c->resource, want);
@@ -275,11 +279,51 @@ static void call_waits(struct watch_cache *c)
  * a watch misses nothing. */
 static void check_loaded(struct watch_cache *c)
 {
-    if (c->loaded && !c->ready && store_resource_watermark(c->resource) >= c->load_newest) {
-        map_deinit(&c->load_gone);
-        map_init(&c->load_gone);
-        c->ready = true;
-        c->trimmed = watch_cache_revision(c);
+    if (!c->loaded || (c->ready && !c->reloading) || store_resource_watermark(c->resource) < c->load_newest) {
+        return;
+    }
+    map_deinit(&c->load_gone);
+    map_init(&c->load_gone);
+    if (c->reloading) {
+        while (c->tail < c->head) {
+            ring_trim_one(c);
+        }
+        tree_deinit(&c->objects);
+        c->objects = c->fresh;
+        c->reloading = false;
+        c->stale = true;
+        watchers_expire_all(c);
+    }
+    c->ready = true;
+    c->trimmed = watch_cache_revision(c);
+}
+
+/* The way from what is here to what is there is not known. Readers get the old state until the new one is loaded. */
+static void on_lost(void *arg)
+{
+    struct watch_cache *c = arg;
+    if (c->reloading) {
+        tree_deinit(&c->fresh);
+        tree_init(&c->fresh, &object_tree);
+    } else if (c->ready) {
+        c->frozen = watch_cache_revision(c);
+        c->reloading = true;
+        tree_init(&c->fresh, &object_tree);
+    } else {
+        tree_deinit(&c->objects);
+        tree_init(&c->objects, &object_tree);
+    }
+    map_deinit(&c->load_gone);
+    map_init(&c->load_gone);
+    free(c->load_from);
+    c->load_from = NULL;
+    c->load_newest = 0;
+    c->loaded = false;
+    watch_cache_update_progress(c);
+    if (c->loading) {
+        c->restart = true;
+    } else {
+        load_next(c);
     }
 }
 
@@ -311,8 +355,6 @@ static void on_latest(void *arg, enum store_status status, int64_t revision)
         call_waits(c);
     }
 }
-
-static void load_next(struct watch_cache *c);
 
 bool watch_cache_wait(struct watch_cache *c, struct watch_cache_wait *w, int64_t revision,
                       void (*done)(void *arg, enum store_status status), void *arg)
@@ -362,6 +404,9 @@ static void cache_destroy(struct watch_cache *c)
     }
     free(c->ring);
     tree_deinit(&c->objects);
+    if (c->reloading) {
+        tree_deinit(&c->fresh);
+    }
     map_deinit(&c->load_gone);
     map_deinit(&c->buckets);
     free(c->load_from);
@@ -377,6 +422,12 @@ static void on_page(void *arg, const struct store_page *page)
         return;
     }
     c->loading = false;
+    if (c->restart) {
+        c->restart = false;
+        load_next(c);
+        return;
+    }
+    struct tree *objects = c->reloading ? &c->fresh : &c->objects;
     if (page->status != STORE_OK) {
         if (page->status != STORE_E_CLOSED) {
             log_error("store: cannot load %.*s: %s; trying again when it is next waited for", STR_ARG(c->cfg.prefix),
@@ -390,7 +441,7 @@ static void on_page(void *arg, const struct store_page *page)
         if (!split_key(c, kv->key, &k)) {
             continue;
         }
-        const struct object *there = tree_get(&c->objects, &k);
+        const struct object *there = tree_get(objects, &k);
         if ((there && there->revision >= kv->revision) || map_has(&c->load_gone, kv->key)) {
             continue;
         }
@@ -398,7 +449,7 @@ static void on_page(void *arg, const struct store_page *page)
         c->load_newest = MAX(c->load_newest, kv->revision);
         if (o) {
             c->stale |= o->epoch < c->epoch;
-            object_unref(index_put(&c->objects, o));
+            object_unref(index_put(objects, o));
         }
     }
     if (!page->more || page->n_items == 0) {
@@ -406,6 +457,7 @@ static void on_page(void *arg, const struct store_page *page)
         c->load_from = NULL;
         c->loaded = true;
         check_loaded(c);
+        watchers_call_ready(c);
         call_waits(c);
         watch_cache_update_progress(c);
         return;
@@ -459,6 +511,7 @@ struct watch_cache *watch_cache_new(const struct watch_cache_config *cfg)
         .has_volatile = cfg->has_volatile,
         .on_event = on_event,
         .on_progress = on_progress,
+        .on_lost = on_lost,
         .arg = c,
     };
     c->resource = store_resource_open(cfg->store, &rc);
@@ -507,6 +560,9 @@ size_t watch_cache_n_broken(const struct watch_cache *c)
 int64_t watch_cache_revision(struct watch_cache *c)
 {
     int64_t watermark = store_resource_watermark(c->resource);
+    if (c->reloading) {
+        return c->frozen;
+    }
     return MAX(watermark, c->applied);
 }
 

@@ -263,6 +263,25 @@ void watchers_trimmed(struct watch_cache *c)
     }
 }
 
+static void expire_list(struct list *l)
+{
+    LIST_FOREACH(l, struct watcher, link, w) {
+        watcher_expire(w);
+        watcher_wake(w);
+    }
+}
+
+void watchers_expire_all(struct watch_cache *c)
+{
+    size_t at = 0;
+    struct str key;
+    void *bucket;
+    expire_list(&c->all);
+    while (map_next(&c->buckets, &at, &key, &bucket)) {
+        expire_list(&((struct watch_bucket *)bucket)->watchers);
+    }
+}
+
 /* ---- life ---- */
 
 /* The first change above 'revision'. */
