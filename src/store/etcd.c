@@ -3,6 +3,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "net/addr.h"
+#include "net/path.h"
 #include "store/etcd-private.h"
 
 /* etcd's interceptor answers a call that says so with "no leader" at once, rather than after an election's time. */
@@ -502,12 +503,18 @@ struct store *store_open_etcd(const struct store_config *cfg, const struct store
         free(s);
         return NULL;
     }
+    struct net_path_spec spec = { .outgoing = true, .peer = STR("etcd"), .purpose = STR("objects"),
+                                  .authn = !tls ? "nobody" : etcd->cert_file.len ? "client certificate" : "nobody",
+                                  .authz = "etcd" };
+    struct net_path *path = net_path_get(s->loop, &spec);
     struct grpc_config grpc = {
+        .path = path,
         .endpoints = endpoints, .n_endpoints = etcd->n_servers, .tls = s->tls, .metadata = metadata, .n_metadata = ARRAY_SIZE(metadata),
         .connect_ms = CONNECT_MS, .silence_ms = etcd->silence_ms ? etcd->silence_ms : SILENCE_MS, .keepalive_ms = KEEPALIVE_MS,
         .max_message = STORE_ETCD_MAX_MESSAGE, .backoff_min_ms = 50, .backoff_max_ms = 1000,
     };
     s->grpc = grpc_client_new(s->loop, &grpc);
+    net_path_unref(path);
     etcd_watch_start(s);
     etcd_upkeep_start(s);
     return &s->base;
