@@ -31,6 +31,8 @@ struct tunnel_link_ops {
     /* Opens a stream to host:port as the node sees it. NULL with the reason when there is no open tunnel or no room. */
     struct tunnel_far *(*open)(struct tunnel_link *l, struct str host, uint16_t port, const struct tunnel_far_events *events,
                                void *arg, struct err *err);
+    /* Brings what is counted elsewhere into 'facts'; may be NULL. */
+    void (*refresh)(struct tunnel_link *l);
     void (*free)(struct tunnel_link *l);
 };
 

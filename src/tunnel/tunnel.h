@@ -23,8 +23,8 @@ struct tunnel_config {
 };
 
 /* Before informers_start(). NULL with a reason. Everything is copied. */
-MUST_CHECK struct tunnel *tunnel_new(struct loop *l, struct informers *informers, const struct tunnel_config *config,
-                                     struct err *err);
+MUST_CHECK struct tunnel *tunnel_new(struct loop *l, struct client *client, struct informers *informers,
+                                     const struct tunnel_config *config, struct err *err);
 /* The informers have their first list. */
 void tunnel_synced(struct tunnel *t);
 /* NULL-safe; returns NULL. */

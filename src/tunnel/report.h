@@ -1,0 +1,11 @@
+/* What is told about the tunnels: /paths as JSON. */
+#ifndef TUNNEL_REPORT_H
+#define TUNNEL_REPORT_H
+
+#include "base/buf.h"
+#include "tunnel/link.h"
+
+/* One object of "tunnels". */
+void report_link(struct buf *b, struct str node, struct tunnel_link *l);
+
+#endif
