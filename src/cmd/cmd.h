@@ -8,5 +8,6 @@ int cloud_controller_manager_main(int argc, char **argv);
 int kube_scheduler_main(int argc, char **argv);
 int kubelet_main(int argc, char **argv);
 int kube_proxy_main(int argc, char **argv);
+int coracle_tunnel_main(int argc, char **argv);
 
 #endif

@@ -19,6 +19,7 @@
 #pragma weak kube_scheduler_main
 #pragma weak kubelet_main
 #pragma weak kube_proxy_main
+#pragma weak coracle_tunnel_main
 
 static const struct program {
     const char *name;
@@ -32,6 +33,8 @@ static const struct program {
     { "kube-scheduler", kube_scheduler_main, true },
     { "kubelet", kubelet_main, false },
     { "kube-proxy", kube_proxy_main, false },
+    { "coracle-tunnel", coracle_tunnel_main, true },
+    { "tunnel", coracle_tunnel_main, true }, /* coracle tunnel */
 };
 
 static const struct program *find_program(const char *path)

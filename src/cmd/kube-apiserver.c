@@ -1,6 +1,8 @@
 /* kube-apiserver: options, store, loop, doors, close. */
 #include "cmd/cmd.h"
+#include "cmd/tunnel-options.h"
 
+#include <limits.h>
 #include <malloc.h>
 #include <signal.h>
 #include <unistd.h>
@@ -75,6 +77,11 @@ static const struct flag cluster_flags[] = {
     FLAG_STRING(struct options, cfg.proxy_denied_cidrs, "proxy-denied-cidrs", "",
                 "Networks that the proxies of nodes, pods and services never lead to, besides loopback, link-local and metadata addresses"),
     FLAG_MAP(struct options, feature_gates, "feature-gates", "", "Feature gates, Name=true,…: accepted where they say what is the case here"),
+};
+
+static const struct flag tunnel_flags[] = {
+    FLAG_STRING(struct tunnel_options, kubeconfig, "tunnel-kubeconfig", "",
+                "With --ssh-user: how the tunnel process, which watches Nodes, reaches this server"),
 };
 
 struct main_state {
@@ -400,9 +407,26 @@ static bool start(struct main_state *m, struct err *err)
     return m->server != NULL;
 }
 
+/* --ssh-user: the tunnel process is forked off first, before anything secret is read. */
+static bool start_tunnel(struct options *o, struct tunnel_options *t, struct err *err)
+{
+    static char socket[PATH_MAX];
+    char dir[PATH_MAX];
+    if (str_empty(t->ssh_user)) {
+        return str_empty(t->ssh_keyfile) || err_set(err, ERR_INVALID, "--ssh-keyfile needs --ssh-user");
+    }
+    t->socket = o->cfg.tunnel_socket;
+    if (!str_to_cstr(o->cfg.data_dir, dir, sizeof(dir)) || !tunnel_process_start(t, dir, socket, err)) {
+        return false;
+    }
+    o->cfg.tunnel_socket = str_c(socket);
+    return true;
+}
+
 int kube_apiserver_main(int argc, char **argv)
 {
     static struct options opt;
+    static struct tunnel_options tunnel;
     const struct flag_section sections[] = {
         { "Secure serving", serving_flags, ARRAY_SIZE(serving_flags), &opt },
         { "Listening", apiserver_port_flags, apiserver_n_port_flags, &opt.ports },
@@ -411,6 +435,8 @@ int kube_apiserver_main(int argc, char **argv)
         { "Authorization", apiserver_authorization_flags, apiserver_n_authorization_flags, &opt.cfg },
         { "Admission", admission_flags, ARRAY_SIZE(admission_flags), &opt },
         { "Cluster", cluster_flags, ARRAY_SIZE(cluster_flags), &opt },
+        { "SSH tunnels", tunnel_ssh_flags, tunnel_n_ssh_flags, &tunnel },
+        { "Tunnel process", tunnel_flags, ARRAY_SIZE(tunnel_flags), &tunnel },
     };
     struct flag_program program = { "kube-apiserver", "Serves the Kubernetes API.", sections, ARRAY_SIZE(sections) };
     struct flag_result flags;
@@ -420,6 +446,10 @@ int kube_apiserver_main(int argc, char **argv)
     int status = flags_main(&program, argc, argv, &flags);
     if (status >= 0) {
         return status;
+    }
+    if (!start_tunnel(&opt, &tunnel, &err)) {
+        log_error("apiserver: %s", err.msg);
+        return 1;
     }
     opt.cfg.kubelet_must_be_verified = flags.secure;
     if (kubelet_is_unverified(&opt.cfg)) {
