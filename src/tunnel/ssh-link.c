@@ -427,11 +427,21 @@ static void step(struct ssh_link *l)
 
 /* ---- probes ---- */
 
+static uint32_t probe_ms(const struct ssh_link *l)
+{
+    return l->shared->probe_ms ? l->shared->probe_ms : TUNNEL_PROBE_MS;
+}
+
+static uint32_t probe_answer_ms(const struct ssh_link *l)
+{
+    return l->shared->probe_answer_ms ? l->shared->probe_answer_ms : TUNNEL_PROBE_ANSWER_MS;
+}
+
 static void probe_answered(struct ssh_link *l, const char *reason)
 {
     (void)snprintf(l->base.facts.kubelet, sizeof(l->base.facts.kubelet), "%s", reason);
     l->probe = NULL;
-    loop_timer_start(&l->probe_timer, TUNNEL_PROBE_MS / 2 + rand_below(TUNNEL_PROBE_MS));
+    loop_timer_start(&l->probe_timer, probe_ms(l) / 2 + rand_below(probe_ms(l)));
 }
 
 static void on_probe_open(void *arg)
@@ -469,7 +479,7 @@ static void on_probe_timer(void *arg)
 {
     struct ssh_link *l = arg;
     if (l->probe) {
-        ssh_link_fail(l, "sshd did not answer within %u s", TUNNEL_PROBE_ANSWER_MS / 1000);
+        ssh_link_fail(l, "sshd did not answer within %u ms", probe_answer_ms(l));
         step(l);
     } else {
         start_probe(l);
@@ -484,7 +494,7 @@ static void start_probe(void *arg)
     uint16_t port = l->kubelet_port ? l->kubelet_port : 1;
     l->probe = (struct ssh_far *)(void *)ssh_far_open(l, str_c(l->kubelet_host[0] ? l->kubelet_host : "127.0.0.1"), port, &probe_events,
                                                       l, &err);
-    loop_timer_start(&l->probe_timer, l->probe ? TUNNEL_PROBE_ANSWER_MS : TUNNEL_PROBE_MS);
+    loop_timer_start(&l->probe_timer, l->probe ? probe_answer_ms(l) : probe_ms(l));
 }
 
 /* ---- the link ---- */

@@ -23,6 +23,7 @@ struct ssh_links {
     bool annotation_keys;
     char user[64];
     uint16_t port;
+    uint32_t probe_ms, probe_answer_ms; /* 0: as in limits.h */
     unsigned handshakes; /* under way */
     size_t held;         /* bytes that slow readers make us hold */
 };
