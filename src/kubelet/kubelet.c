@@ -327,7 +327,6 @@ static void stop(struct kubelet *k)
     loop_timer_stop(&k->offline_timer);
     loop_timer_stop(&k->keep_time);
     collector_stop(k);
-    serving_stop(k);
     server_stop(k);
     statics_stop(k);
     pleg_stop(k);

@@ -856,6 +856,7 @@ void server_stop(struct kubelet *k)
     if (!s) {
         return;
     }
+    serving_stop(k);
     LIST_FOREACH(&s->requests, struct core_request, link, r) {
         core_request_free(r);
     }
