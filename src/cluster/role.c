@@ -77,6 +77,8 @@ static void apiserver(const struct maker *m, struct role *r)
     word(r, m->a, "--service-account-signing-key-file=%s/kube/apiserver/sa.key", m->state);
     word(r, m->a, "--service-account-issuer=https://kubernetes.default.svc.%s", CLUSTER_DOMAIN);
     word(r, m->a, "--service-cluster-ip-range=%s", CLUSTER_SERVICE_CIDR);
+    /* Tokens are Secrets of kube-system: where there are none, nobody gets in by one. */
+    word(r, m->a, "--enable-bootstrap-token-auth=true");
     word(r, m->a, "--authorization-mode=Node,RBAC");
 }
 

@@ -210,7 +210,7 @@ static void accept_certificate(struct cert_manager *m)
     struct buf key;
     struct err err = { 0 };
     buf_init(&key, CERT_PAIR_MAX);
-    struct pki_cert *before = pki_cert_ref(m->current.leaf);
+    struct pki_cert *before = m->current.leaf ? pki_cert_ref(m->current.leaf) : NULL;
     bool ok = (pki_key_write_private(m->key, &key) || err_set(&err, ERR_INTERNAL, "the key cannot be written")) &&
               cert_pair_set(&m->current, buf_str(&m->certificate), buf_str(&key), &err);
     if (key.ptr) {
