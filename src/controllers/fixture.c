@@ -1,7 +1,9 @@
 #include "controllers/fixture.h"
 
 #include "api/decode-json.h"
+#include "api/gen/core_v1.h"
 #include "client/informer-private.h"
+#include "client/meta.h"
 
 void fixture_init(struct fixture *f, const struct controller_ops *ops)
 {
@@ -27,17 +29,60 @@ void fixture_deinit(struct fixture *f)
     buf_deinit(&f->out);
 }
 
+/* What is put in again is newer than what is there, whatever version its text says. */
+static void make_newer(struct fixture *f, const struct api_resource *r, void *obj,
+                       char version_text[24])
+{
+    struct meta_v1_object_meta *m = meta_of_mut(r->type, obj);
+    uint64_t newest = 0;
+    LIST_FOREACH(&f->informers->all, struct informer, link, i) {
+        const void *old = i->resource == r ? informer_get(i, m->namespace, m->name) : NULL;
+        newest = old ? MAX(newest, meta_rv(meta_of(r->type, old))) : newest;
+    }
+    if (newest && meta_rv(m) <= newest) {
+        snprintf(version_text, 24, "%llu", (unsigned long long)newest + 1);
+        m->resource_version = str_c(version_text);
+    }
+}
+
+/* Informers with selectors take what a server would give them: here, what has the name or type of
+ * their field selector. */
+static void put_selected(struct fixture *f, const struct api_resource *r, const void *obj)
+{
+    const struct meta_v1_object_meta *m = meta_of(r->type, obj);
+    LIST_FOREACH(&f->informers->all, struct informer, link, i) {
+        struct str selector = str_c(i->field_selector), key, value;
+        if (i->resource != r || !i->field_selector || (i->ns && !str_eq_c(m->namespace, i->ns))) {
+            continue;
+        }
+        CHECK(str_cut(selector, '=', &key, &value));
+        struct str have = m->name;
+        if (str_eq_c(key, "type")) {
+            CHECK(r->type == &core_v1_secret_type);
+            have = ((const struct core_v1_secret *)obj)->type;
+        } else {
+            CHECK(str_eq_c(key, "metadata.name"));
+        }
+        if (str_eq(have, value)) {
+            informer_store(i, obj, false);
+        }
+    }
+}
+
 void fixture_put(struct fixture *f, const char *group, const char *version, const char *resource,
                  const char *json)
 {
     const struct api_resource *r = api_resource_find(str_c(group), str_c(version), str_c(resource));
     struct arena a;
     struct err err;
+    char version_text[24];
     CHECK(r);
     arena_init(&a, ARENA_NO_BUDGET);
     void *obj = arena_alloc(&a, r->type->size);
     CHECK_OK(api_decode_json(&a, r->type, str_c(json), NULL, obj, &err), &err);
+    make_newer(f, r, obj, version_text);
     informers_absorb(f->informers, r, obj);
+    put_selected(f, r, obj);
     arena_deinit(&a);
 }
 

@@ -17,7 +17,8 @@ struct fixture {
 
 void fixture_init(struct fixture *f, const struct controller_ops *ops);
 void fixture_deinit(struct fixture *f);
-/* Puts the object into every informer of its resource ("apps/v1", "replicasets"). */
+/* Puts the object into every informer of its resource ("apps/v1", "replicasets") that selects it, as
+ * newer than what is there. */
 void fixture_put(struct fixture *f, const char *group, const char *version, const char *resource,
                  const char *json);
 /* One pass; the actions as controller_dry_run() writes them, valid until the next pass. */

@@ -128,12 +128,13 @@ static void look_at(struct state *s, const struct core_v1_secret *secret, int64_
     }
     struct str invalid = meta_label(m, LABEL_INVALID_SINCE);
     if (!invalid.ptr || !read_date(invalid, &since)) {
+        struct str today = write_date(a, act_now(a));
         struct str patch =
             arena_printf(act_arena(a),
                          "{\"metadata\":{\"uid\":\"%.*s\",\"resourceVersion\":\"%.*s\",\"labels\":{"
                          "\"%.*s\":\"%.*s\"}}}",
                          STR_ARG(m->uid), STR_ARG(m->resource_version),
-                         STR_ARG(LABEL_INVALID_SINCE), STR_ARG(write_date(a, act_now(a))));
+                         STR_ARG(LABEL_INVALID_SINCE), STR_ARG(today));
         act_patch(a, s->secrets_resource, m->namespace, m->name, NULL, CLIENT_PATCH_MERGE, patch);
     } else if (str_cmp(invalid, before_date) < 0) {
         struct client_delete_options same = { .grace_seconds = -1,
