@@ -186,9 +186,15 @@ bool fields_union(struct arena *a, const struct fields *x, const struct fields *
     return true;
 }
 
+bool fields_is_same(const struct fields *x, const struct fields *y)
+{
+    return x->member == y->member && x->n == y->n && (x->n == 0 || x->kids == y->kids);
+}
+
 bool fields_difference(struct arena *a, const struct fields *x, const struct fields *y, struct fields *ret)
 {
     struct fields out = { .pe = x->pe, .member = x->member && !y->member };
+    bool changed = false;
     for (uint32_t i = 0, j = 0; i < x->n; i++) {
         int c = -1;
         while (j < y->n && (c = fields_pe_cmp(&x->kids[i].pe, &y->kids[j].pe)) > 0) {
@@ -198,9 +204,23 @@ bool fields_difference(struct arena *a, const struct fields *x, const struct fie
         if (j < y->n && c == 0 && !fields_difference(a, &x->kids[i], &y->kids[j], &rest)) {
             return false;
         }
-        if (!append(a, &out, &rest)) {
+        /* What stays whole is not copied: from the first change on the kids are new ones. */
+        if (!changed && !fields_is_same(&rest, &x->kids[i])) {
+            changed = true;
+            for (uint32_t k = 0; k < i; k++) {
+                if (!append(a, &out, &x->kids[k])) {
+                    return false;
+                }
+            }
+        }
+        if (changed && !append(a, &out, &rest)) {
             return false;
         }
+    }
+    if (!changed) {
+        out.kids = x->kids;
+        out.n = x->n;
+        out.capacity = x->n;
     }
     *ret = out;
     return true;
@@ -263,63 +283,69 @@ size_t fields_count(const struct fields *f)
 /* ---- JSON ---- */
 
 /* A step as a key: a plain name directly, anything with JSON in it through a buffer, since it is escaped once more. */
-static void write_step(struct buf *b, const struct fields_pe *pe)
+static bool is_plain(struct str s)
 {
-    if (pe->kind == FIELDS_NAME) {
-        bool plain = true;
-        for (size_t i = 0; i < pe->name.len && plain; i++) {
-            char c = pe->name.ptr[i];
-            plain = c >= ' ' && c < 0x7f && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
-        }
-        if (plain) {
-            buf_append(b, STR("\"f:"));
-            buf_append(b, pe->name);
-            buf_append(b, STR("\""));
-            return;
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&') {
+            return false;
         }
     }
-    struct buf step;
-    buf_init(&step, b->max);
-    switch (pe->kind) {
-    case FIELDS_NAME:
-        buf_append(&step, STR("f:"));
-        buf_append(&step, pe->name);
-        break;
-    case FIELDS_KEY: buf_append(&step, STR("k:")); break;
-    case FIELDS_VALUE: buf_append(&step, STR("v:")); break;
-    case FIELDS_INDEX: buf_append(&step, STR("i:")); break;
-    }
-    if (pe->kind != FIELDS_NAME) {
-        val_write_json(&step, &pe->value);
-    }
-    json_write_string(b, buf_str(&step));
-    buf_deinit(&step);
+    return true;
 }
 
-static void write_node(struct buf *b, const struct fields *f, unsigned levels)
+/* 'step' is a buffer to work in. */
+static void write_step(struct buf *b, struct buf *step, const struct fields_pe *pe)
+{
+    if (pe->kind == FIELDS_NAME && is_plain(pe->name)) {
+        buf_append(b, STR("\"f:"));
+        buf_append(b, pe->name);
+        buf_append(b, STR("\""));
+        return;
+    }
+    buf_clear(step);
+    switch (pe->kind) {
+    case FIELDS_NAME:
+        buf_append(step, STR("f:"));
+        buf_append(step, pe->name);
+        break;
+    case FIELDS_KEY: buf_append(step, STR("k:")); break;
+    case FIELDS_VALUE: buf_append(step, STR("v:")); break;
+    case FIELDS_INDEX: buf_append(step, STR("i:")); break;
+    }
+    if (pe->kind != FIELDS_NAME) {
+        val_write_json(step, &pe->value);
+    }
+    json_write_string(b, buf_str(step));
+    b->failed |= buf_failed(step);
+}
+
+static void write_node(struct buf *b, struct buf *step, const struct fields *f, unsigned levels)
 {
     bool comma = false;
     uint32_t n = levels ? f->n : 0;
-    buf_append(b, STR("{"));
+    buf_append_char(b, '{');
     if (f->member && n) {
         buf_append(b, STR("\".\":{}"));
         comma = true;
     }
     for (uint32_t i = 0; i < n; i++) {
         if (comma) {
-            buf_append(b, STR(","));
+            buf_append_char(b, ',');
         }
         comma = true;
-        write_step(b, &f->kids[i].pe);
-        buf_append(b, STR(":"));
-        write_node(b, &f->kids[i], levels - 1);
+        write_step(b, step, &f->kids[i].pe);
+        buf_append_char(b, ':');
+        write_node(b, step, &f->kids[i], levels - 1);
     }
-    buf_append(b, STR("}"));
+    buf_append_char(b, '}');
 }
 
 void fields_write(struct buf *b, const struct fields *f)
 {
-    write_node(b, f, FIELDS_DEPTH - 2);
+    CLEANUP(buf_deinit) struct buf step;
+    buf_init(&step, b->max);
+    write_node(b, &step, f, FIELDS_DEPTH - 2);
 }
 
 static bool parse_step(struct arena *a, struct str key, struct fields_pe *ret, struct err *err)

@@ -39,6 +39,8 @@ static inline bool fields_is_empty(const struct fields *f)
 {
     return !f->member && f->n == 0;
 }
+/* The same members in the same memory: what an operation left alone. */
+bool fields_is_same(const struct fields *x, const struct fields *y);
 /* The kid of that step, or NULL. */
 const struct fields *fields_kid(const struct fields *f, const struct fields_pe *pe);
 /* Adds a kid in its place, if it is not empty (or merges it into the one that is there). For building. */
@@ -50,7 +52,8 @@ void fields_sort_kids(struct fields *f);
 MUST_CHECK bool fields_add_names(struct arena *a, struct fields *f, const char *const *names, size_t n);
 
 MUST_CHECK bool fields_union(struct arena *a, const struct fields *x, const struct fields *y, struct fields *ret);
-/* Members of x that are no members of y. A member of y does not take what is below it out of x. */
+/* Members of x that are no members of y. A member of y does not take what is below it out of x.
+ * When nothing goes, '*ret' shares x's memory. */
 MUST_CHECK bool fields_difference(struct arena *a, const struct fields *x, const struct fields *y, struct fields *ret);
 /* x without the members of y and all that is below them. */
 MUST_CHECK bool fields_exclude(struct arena *a, const struct fields *x, const struct fields *y, struct fields *ret);

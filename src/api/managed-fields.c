@@ -41,8 +41,9 @@ struct managed_entry *managed_add(struct arena *a, struct managed *m, const stru
     return &m->entries[m->n++];
 }
 
-bool managed_decode(struct arena *a, const struct meta_v1_managed_fields_entry *entries, size_t n, struct managed *ret,
-                    struct err *err)
+/* 'live': the texts are the server's own, which are in canonical form. */
+static bool decode(struct arena *a, const struct meta_v1_managed_fields_entry *entries, size_t n, bool live, struct managed *ret,
+                   struct err *err)
 {
     struct managed m = { 0 };
     for (size_t i = 0; i < n; i++) {
@@ -59,6 +60,10 @@ bool managed_decode(struct arena *a, const struct meta_v1_managed_fields_entry *
         if (in->fields_v1.len && !fields_parse(a, in->fields_v1, &e.set, err)) {
             return false;
         }
+        if (live) {
+            e.text = in->fields_v1;
+            e.read = e.set;
+        }
         struct managed_entry *same = managed_find(&m, e.manager, e.apply, e.api_version, e.subresource);
         if (same) {
             *same = e;
@@ -68,6 +73,12 @@ bool managed_decode(struct arena *a, const struct meta_v1_managed_fields_entry *
     }
     *ret = m;
     return true;
+}
+
+bool managed_decode(struct arena *a, const struct meta_v1_managed_fields_entry *entries, size_t n, struct managed *ret,
+                    struct err *err)
+{
+    return decode(a, entries, n, false, ret, err);
 }
 
 static bool is_reset(const struct meta_v1_managed_fields_entry *e, size_t n)
@@ -88,7 +99,7 @@ bool managed_init(struct arena *a, const struct meta_v1_managed_fields_entry *li
         return true;
     }
     /* Clients that do not know the field must not delete it; live entries that cannot be read are as good as none. */
-    if (!managed_decode(a, live, n_live, ret, &bad)) {
+    if (!decode(a, live, n_live, true, ret, &bad)) {
         if (bad.code == ERR_TOO_LARGE) {
             return no_memory(err);
         }
@@ -326,15 +337,18 @@ bool managed_encode(struct arena *a, struct managed *m, struct meta_v1_managed_f
     buf_init(&b, BUF_NO_MAX);
     for (size_t i = 0; i < m->n; i++) {
         const struct managed_entry *e = &m->entries[i];
+        bool kept = e->text.len && fields_is_same(&e->set, &e->read);
         buf_clear(&b);
-        fields_write(&b, &e->set);
+        if (!kept) {
+            fields_write(&b, &e->set);
+        }
         out[i] = (struct meta_v1_managed_fields_entry){
             .manager = e->manager,
             .operation = e->apply ? STR("Apply") : STR("Update"),
             .api_version = e->api_version,
             .time = e->time,
             .fields_type = STR("FieldsV1"),
-            .fields_v1 = buf_failed(&b) ? STR_NULL : arena_str(a, buf_str(&b)),
+            .fields_v1 = kept ? e->text : buf_failed(&b) ? STR_NULL : arena_str(a, buf_str(&b)),
             .subresource = e->subresource,
         };
         if (!out[i].fields_v1.ptr) {

@@ -29,6 +29,9 @@ struct managed_entry {
     bool apply;
     struct api_time time;
     struct fields set;
+    /* Of a live entry: its text, and the set that was read from it. While they are the same the text need not be made anew. */
+    struct str text;
+    struct fields read;
 };
 
 struct managed {

@@ -52,7 +52,7 @@ void buf_commit(struct buf *b, size_t n)
     b->ptr[b->len] = '\0';
 }
 
-void buf_append_bytes(struct buf *b, const void *p, size_t n)
+void buf_append_slow(struct buf *b, const void *p, size_t n)
 {
     char *dst = buf_reserve(b, n);
     if (dst) {
@@ -63,19 +63,9 @@ void buf_append_bytes(struct buf *b, const void *p, size_t n)
     }
 }
 
-void buf_append(struct buf *b, struct str s)
-{
-    buf_append_bytes(b, s.ptr, s.len);
-}
-
 void buf_append_c(struct buf *b, const char *s)
 {
     buf_append(b, str_c(s));
-}
-
-void buf_append_char(struct buf *b, char c)
-{
-    buf_append_bytes(b, &c, 1);
 }
 
 void buf_append_u64(struct buf *b, uint64_t v)

@@ -37,10 +37,27 @@ static inline struct str buf_str(const struct buf *b)
 /* Room for 'n' more bytes at the end, or NULL (and failed). Write, then buf_commit(). */
 MUST_CHECK char *buf_reserve(struct buf *b, size_t n);
 void buf_commit(struct buf *b, size_t n);
-void buf_append(struct buf *b, struct str s);
-void buf_append_bytes(struct buf *b, const void *p, size_t n);
+void buf_append_slow(struct buf *b, const void *p, size_t n); /* when there is no room yet */
+/* Inline, because writers of JSON call it a thousand times an object. */
+static inline void buf_append_bytes(struct buf *b, const void *p, size_t n)
+{
+    if (b->failed || n >= b->capacity - b->len) {
+        buf_append_slow(b, p, n);
+    } else if (n) {
+        memcpy(b->ptr + b->len, p, n);
+        b->len += n;
+        b->ptr[b->len] = '\0';
+    }
+}
+static inline void buf_append(struct buf *b, struct str s)
+{
+    buf_append_bytes(b, s.ptr, s.len);
+}
 void buf_append_c(struct buf *b, const char *s);
-void buf_append_char(struct buf *b, char c);
+static inline void buf_append_char(struct buf *b, char c)
+{
+    buf_append_bytes(b, &c, 1);
+}
 void buf_append_u64(struct buf *b, uint64_t v);
 void buf_append_i64(struct buf *b, int64_t v);
 PRINTF_LIKE(2, 3) void buf_printf(struct buf *b, const char *fmt, ...);
