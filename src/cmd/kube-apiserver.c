@@ -322,7 +322,7 @@ static void note_unsafe(const struct main_state *m)
     if (o->ports.insecure_port) {
         flags_note_unsafe(m->flags, "insecure-port");
     }
-    if (str_empty(o->cfg.kubelet_certificate_authority)) {
+    if (kubelet_is_unverified(&o->cfg)) {
         flags_note_unsafe(m->flags, "kubelet-certificate-authority");
     }
     if (has_mode(o, "AlwaysAllow")) {
@@ -452,9 +452,6 @@ int kube_apiserver_main(int argc, char **argv)
         return 1;
     }
     opt.cfg.kubelet_must_be_verified = flags.secure;
-    if (kubelet_is_unverified(&opt.cfg)) {
-        flags_note_unsafe(&flags, "kubelet-certificate-authority");
-    }
     /* A big answer's memory goes back when the answer is gone: glibc would learn from it to keep such blocks. */
     (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
     m.loop = loop_new(&err);

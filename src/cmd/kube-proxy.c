@@ -349,14 +349,16 @@ static bool address_of(struct str text, int32_t port, bool port_given, const cha
     if (!text.len) {
         return true;
     }
-    if (net_addr_parse(text, &addr) && addr.sa.sa_family != AF_UNIX) {
+    if (net_addr_parse_ip(text, (uint16_t)port, &addr)) {
+        /* an address alone: the port is the other flag's */
+    } else if (net_addr_parse(text, &addr) && addr.sa.sa_family != AF_UNIX) {
         if (port_given && port && net_addr_port(&addr) != port) {
             return err_set(err, ERR_BAD_REQUEST, "--%s=%.*s and --%s=%d contradict each other", flag, STR_ARG(text), port_flag, port);
         }
         if (port_given && !port) {
             return true;
         }
-    } else if (!net_addr_parse_ip(text, (uint16_t)port, &addr)) {
+    } else {
         return err_set(err, ERR_BAD_REQUEST, "--%s: \"%.*s\" is no IP address, with or without a port", flag, STR_ARG(text));
     }
     *ret = net_addr_port(&addr) ? net_addr_text(&addr, dst) : STR_EMPTY;
