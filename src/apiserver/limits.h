@@ -49,5 +49,23 @@
 #define PROXY_MAX_HEADERS 128u
 /* Bytes of a request's body that wait for a backend; past it the client is not read. */
 #define PROXY_BODY_HIGH (256u << 10)
+/* Reports of paths, which come from nodes: one answer's bytes (a kubelet's is about 6 KB), the processes in it, its flags and
+ * paths, the bytes of one text. Answer: the node's report is left out and the catalog says why, or the rest is cut. */
+#define PATHS_MAX_REPORT (1u << 20)
+#define PATHS_MAX_PARTS 8u
+#define PATHS_MAX_FLAGS 64u
+#define PATHS_MAX_FACTS 4096u
+#define PATHS_MAX_TEXT 512u
+/* Nodes that are asked for one catalog, and at once; how long one may take; how old an answer may be that is used again.
+ * Answer: further nodes are listed with what the apiserver knows of them. */
+#define PATHS_MAX_NODES 1024u
+#define PATHS_ASK_AT_ONCE 32u
+#define PATHS_ASK_MS 3000u
+#define PATHS_FRESH_MS 1000u
+/* Memory of one catalog: a thousand nodes need about 20 MB while it is made. */
+#define PATHS_ARENA (64u << 20)
+/* Streams of /paths?watch=true, and how often one is sent. Answer: 429. */
+#define PATHS_MAX_WATCHES 16u
+#define PATHS_WATCH_MS 2000u
 
 #endif
