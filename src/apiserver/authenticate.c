@@ -1,3 +1,4 @@
+#include "apiserver/paths.h"
 #include "apiserver/request.h"
 #include "apiserver/verbs.h"
 #include "base/clock.h"
@@ -10,6 +11,7 @@ static enum stage_result finish(struct request *r, enum authn_result result)
     if (result == AUTHN_OK) {
         r->user = r->authn.user;
         r->real_user = r->authn.user;
+        paths_label_request(r);
         return STAGE_DONE;
     }
     if (result == AUTHN_FAILED) {

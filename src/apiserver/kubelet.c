@@ -5,6 +5,7 @@
 #include "apiserver/limits.h"
 #include "apiserver/server.h"
 #include "base/fs.h"
+#include "client/path-report.h"
 #include "net/path.h"
 
 /* How the other side is verified and what it is shown. */
@@ -154,6 +155,9 @@ static struct http_client *make_client(struct apiserver *s, const struct wanted 
     struct net_path_spec spec = { .outgoing = true, .peer = str_n(peer, MIN((size_t)peer_len, sizeof(peer) - 1)),
                                   .purpose = str_c(w->purpose), .authn = w->authn,
                                   .address = str_n(address, MIN((size_t)address_len, sizeof(address) - 1)) };
+    if (w->trust == TRUST_NOBODY) {
+        spec.address = STR_EMPTY; /* pods come and go: one path for all of them */
+    }
     struct net_path *path = net_path_get(s->loop, &spec);
     struct http_client_config cfg = {
         .host = w->host, .port = w->port, .tls = w->tls ? s->kubelets->tls[w->trust] : NULL, .max_connections = MAX_CONNECTIONS,
@@ -219,8 +223,8 @@ uint16_t kubelet_port(const struct apiserver *s, const struct core_v1_node *node
 
 struct http_client *kubelet_client(struct apiserver *s, const struct core_v1_node *node, bool unverified, struct err *err)
 {
-    struct wanted w = { .peer_kind = "kubelet", .peer_name = node->metadata.name, .purpose = "logs, exec, attach, port-forward, proxy",
-                        .authn = str_empty(s->cfg.kubelet_client_certificate) ? NULL : "--kubelet-client-certificate",
+    struct wanted w = { .peer_kind = "kubelet", .peer_name = node->metadata.name, .purpose = PATH_PURPOSE_KUBELET,
+                        .authn = str_empty(s->cfg.kubelet_client_certificate) ? NULL : "client certificate",
                         .port = kubelet_port(s, node), .tls = true, .trust = unverified ? TRUST_KUBELET_UNVERIFIED : TRUST_KUBELET };
     /* A certificate that is verified for 127.0.0.1 makes this a kubelet beside us; nothing else does. */
     w.rule = unverified || str_empty(s->cfg.kubelet_certificate_authority) ? EGRESS_FOREIGN : EGRESS_VERIFIED;
@@ -229,14 +233,17 @@ struct http_client *kubelet_client(struct apiserver *s, const struct core_v1_nod
 
 struct http_client *kubelet_node_client(struct apiserver *s, const struct core_v1_node *node, uint16_t port, bool tls, struct err *err)
 {
-    struct wanted w = { .peer_kind = "node", .peer_name = node->metadata.name, .purpose = "proxy", .port = port, .tls = tls,
+    struct wanted w = { .peer_kind = "node", .peer_name = node->metadata.name, .purpose = tls ? PATH_PURPOSE_NODE_PROXY ":https" : PATH_PURPOSE_NODE_PROXY ":http", .port = port, .tls = tls,
                         .trust = TRUST_NODE, .rule = EGRESS_FOREIGN };
     return preferred_address(s, node, &w.host, err) ? client_of(s, &w, err) : NULL;
 }
 
 struct http_client *kubelet_plain_client(struct apiserver *s, const char *what, struct str host, uint16_t port, bool tls, struct err *err)
 {
-    struct wanted w = { .peer_kind = what, .purpose = "proxy", .host = host, .port = port, .tls = tls, .trust = TRUST_NOBODY,
+    bool service = strcmp(what, "services") == 0;
+    const char *purpose = service ? (tls ? PATH_PURPOSE_SERVICE_PROXY ":https" : PATH_PURPOSE_SERVICE_PROXY ":http")
+                                  : (tls ? PATH_PURPOSE_POD_PROXY ":https" : PATH_PURPOSE_POD_PROXY ":http");
+    struct wanted w = { .peer_kind = what, .purpose = purpose, .host = host, .port = port, .tls = tls, .trust = TRUST_NOBODY,
                         .rule = EGRESS_FOREIGN };
     return client_of(s, &w, err);
 }

@@ -2,6 +2,7 @@
 #include "apiserver/discovery.h"
 #include "apiserver/health.h"
 #include "apiserver/openapi.h"
+#include "apiserver/paths.h"
 #include "apiserver/request.h"
 #include "apiserver/respond.h"
 #include "apiserver/verbs.h"
@@ -85,6 +86,7 @@ static const struct {
 } paths[] = {
     { "/version", version },
     { "/metrics", metrics },
+    { "/paths", paths_answer },
     { "/", root },
     { "/.well-known/openid-configuration", issuer },
     { "/openid/v1/jwks", jwks },

@@ -160,14 +160,19 @@ void path_catalog_write_page(const struct path_catalog *c, struct str nonce, str
 struct paths_collector;
 /* Says what connection 'r' came on is for, once it is known who asks. */
 void paths_label_request(struct request *r);
-/* What outgoing connections are for. */
-struct net_path;
-struct net_path *paths_kubelet(struct apiserver *s, struct str node, struct str host, uint16_t port);
+struct path_labels;
+struct path_labels *path_labels_free(struct path_labels *l);
+/* "Node,RBAC" */
+struct str paths_authz_words(struct apiserver *s);
 /* Catalog of now: asks everybody (or takes what is younger than a second), then calls 'done' in a later turn. NULL-safe cancel. */
 struct paths_ask;
 typedef void paths_done_fn(void *arg, const struct path_catalog *c);
 struct paths_ask *paths_collect(struct apiserver *s, paths_done_fn *done, void *arg);
 void paths_cancel(struct paths_ask *ask);
 struct paths_collector *paths_collector_free(struct paths_collector *c);
+
+/* GET /paths: the page, JSON, or a stream of JSON. */
+#include "apiserver/stage.h"
+enum stage_result paths_answer(struct request *r);
 
 #endif

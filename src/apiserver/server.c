@@ -9,6 +9,7 @@
 #include "apiserver/feeds.h"
 #include "apiserver/kubelet.h"
 #include "apiserver/openapi.h"
+#include "apiserver/paths.h"
 #include "apiserver/request.h"
 #include "apiserver/service-alloc.h"
 #include "apiserver/startup.h"
@@ -147,6 +148,8 @@ struct apiserver *apiserver_free(struct apiserver *s)
     auth_setup_close(s);
     s->discovery = discovery_free(s->discovery);
     s->openapi = openapi_free(s->openapi);
+    s->paths = paths_collector_free(s->paths);
+    s->path_labels = path_labels_free(s->path_labels);
     s->kubelets = kubelet_pool_free(s->kubelets);
     s->egress = egress_free(s->egress);
     free(s->admission_enabled);
@@ -156,7 +159,12 @@ struct apiserver *apiserver_free(struct apiserver *s)
 
 bool apiserver_listen(struct apiserver *s, int fd, struct net_tls_server *tls, struct err *err)
 {
-    return http_server_listen(s->http, fd, tls, NULL, err);
+    if (!http_server_listen(s->http, fd, tls, NULL, err)) {
+        return false;
+    }
+    http_server_describe(s->http, fd, tls ? PATH_PURPOSE_API : PATH_PURPOSE_INSECURE_API, tls ? "in each request" : "nobody",
+                         tls ? paths_authz_words(s).ptr : "everything is allowed");
+    return true;
 }
 
 const char apiserver_insecure_listener[] = "insecure";

@@ -28,6 +28,8 @@ struct apiserver;
 struct service_alloc;
 struct openapi;
 struct kubelet_pool;
+struct path_labels;
+struct paths_collector;
 struct egress;
 struct pki_key;
 struct jwt_keyset;
@@ -81,6 +83,9 @@ struct apiserver {
     struct client *authn_webhook, *authz_webhook; /* asked by reviews; NULL: not configured */
     struct service_alloc *services; /* cluster IPs and node ports */
     struct egress *egress;          /* which way connections go */
+    struct path_labels *path_labels; /* what connections are for */
+    struct paths_collector *paths;   /* the catalog of paths; made when first asked for */
+    unsigned n_path_watches;
     struct kubelet_pool *kubelets;  /* connections to kubelets; made when first needed */
 
     bool *admission_enabled; /* one per plugin */

@@ -35,6 +35,7 @@ struct http_conn {
     struct net_stream *io;     /* NULL once it was handed out or closed */
     const void *cookie;        /* of the listener */
     struct net_path *path;     /* of the listener; a reference */
+    uint8_t path_rank;         /* of http_stream_set_path() */
     struct loop_timer timer;   /* the protocol's: header, idle and stall limits */
     struct net_addr local, remote;
     uint64_t since_ms;         /* accepted */

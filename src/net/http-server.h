@@ -116,8 +116,11 @@ bool http_stream_wants_upgrade(const struct http_stream *s);
  * cannot be upgraded (HTTP/2, body not read). */
 struct net_stream *http_stream_upgrade(struct http_stream *s, const struct http_header *headers, size_t n);
 
-/* What the connection that carries this stream is for, once it is known who asks (path.h). Cheap when it is that already. */
-void http_stream_set_path(struct http_stream *s, struct net_path *path);
+/* What the connection that carries this stream is for, once it is known who asks (path.h). A connection that carries requests of
+ * several takes the first one of the highest rank: 1 for nobody in particular, 2 for somebody. */
+void http_stream_set_path(struct http_stream *s, struct net_path *path, unsigned rank);
+/* Would it change anything? Cheap. */
+bool http_stream_wants_path(const struct http_stream *s, unsigned rank);
 
 void http_stream_release(struct http_stream *s);
 

@@ -491,9 +491,15 @@ struct net_stream *http_stream_upgrade(struct http_stream *s, const struct http_
     return s->conn->ops->upgrade(s, headers, n);
 }
 
-void http_stream_set_path(struct http_stream *s, struct net_path *path)
+void http_stream_set_path(struct http_stream *s, struct net_path *path, unsigned rank)
 {
-    if (s->conn && s->conn->io) {
+    if (http_stream_wants_path(s, rank)) {
+        s->conn->path_rank = (uint8_t)rank;
         net_stream_set_path(s->conn->io, path);
     }
+}
+
+bool http_stream_wants_path(const struct http_stream *s, unsigned rank)
+{
+    return s->conn && s->conn->io && rank > s->conn->path_rank;
 }
