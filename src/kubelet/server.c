@@ -218,7 +218,8 @@ static void reply_paths(struct exchange *e, struct net_chunk core)
         buf_append_c(&b, "]}");
     }
     net_chunk_unref(core);
-    reply_text(e->s, buf_failed(&b) || !b.len ? 500 : 200, STR("application/json"), net_chunk_take_buf(&b));
+    int status = buf_failed(&b) || !b.len ? 500 : 200;
+    reply_text(e->s, status, STR("application/json"), net_chunk_take_buf(&b));
 }
 
 static void on_answer(void *arg, const struct wire_message *m)
