@@ -2,6 +2,7 @@
 
 #include "apiserver/request.h"
 #include "apiserver/respond.h"
+#include "apiserver/tunnel-check.h"
 
 static bool always(const struct apiserver *s)
 {
@@ -24,22 +25,35 @@ static bool not_stopping(const struct apiserver *s)
     return !s->stopping;
 }
 
+/* Of --ssh-user and --tunnel-socket; as in kube-apiserver of /healthz alone: the tunnel process needs this server first. */
+static bool nodes_are_listed(const struct apiserver *s)
+{
+    return tunnel_check_passes(s->tunnel);
+}
+
+static bool has_tunnel(const struct apiserver *s)
+{
+    return s->tunnel != NULL;
+}
+
 enum { HEALTHZ = 1, LIVEZ = 2, READYZ = 4, ALL = 7 };
 
 static const struct check {
     const char *name;
     unsigned where;
     bool (*passes)(const struct apiserver *s);
+    bool (*exists)(const struct apiserver *s); /* NULL: always */
 } checks[] = {
-    { "ping", ALL, always },
-    { "log", ALL, always },
-    { "etcd", ALL, always },
-    { "informer-sync", READYZ, caches_loaded },
-    { "poststarthook/start-system-namespaces-controller", ALL, started },
-    { "poststarthook/rbac/bootstrap-roles", ALL, started },
-    { "poststarthook/scheduling/bootstrap-system-priority-classes", ALL, started },
-    { "poststarthook/bootstrap-controller", ALL, started },
-    { "shutdown", READYZ, not_stopping },
+    { "ping", ALL, always, NULL },
+    { "log", ALL, always, NULL },
+    { "etcd", ALL, always, NULL },
+    { "informer-sync", READYZ, caches_loaded, NULL },
+    { "poststarthook/start-system-namespaces-controller", ALL, started, NULL },
+    { "poststarthook/rbac/bootstrap-roles", ALL, started, NULL },
+    { "poststarthook/scheduling/bootstrap-system-priority-classes", ALL, started, NULL },
+    { "poststarthook/bootstrap-controller", ALL, started, NULL },
+    { "SSH Tunnel Check", HEALTHZ, nodes_are_listed, has_tunnel },
+    { "shutdown", READYZ, not_stopping, NULL },
 };
 
 const char *const health_paths[] = {
@@ -60,13 +74,18 @@ static bool excluded(struct request *r, const char *name)
     return false;
 }
 
+static bool is_of(const struct check *c, unsigned where, const struct apiserver *s)
+{
+    return (c->where & where) && (!c->exists || c->exists(s));
+}
+
 static enum stage_result all(struct request *r, const char *probe, unsigned where)
 {
     CLEANUP(buf_deinit) struct buf b;
     bool ok = true, verbose = request_param(r, "verbose").ptr != NULL;
     buf_init(&b, 1u << 16);
     for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
-        if (!(checks[i].where & where)) {
+        if (!is_of(&checks[i], where, r->srv)) {
             continue;
         }
         if (excluded(r, checks[i].name)) {
@@ -88,7 +107,7 @@ static enum stage_result one(struct request *r, struct str name, unsigned where)
 {
     struct str type = STR("text/plain; charset=utf-8");
     for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
-        if ((checks[i].where & where) && str_eq_c(name, checks[i].name)) {
+        if (is_of(&checks[i], where, r->srv) && str_eq_c(name, checks[i].name)) {
             bool ok = checks[i].passes(r->srv);
             respond_bytes(r, ok ? 200 : 500, type, ok ? STR("ok") : STR("internal server error: not ready\n"));
             return STAGE_ANSWERED;

@@ -7,6 +7,7 @@
 #include "apiserver/respond.h"
 #include "apiserver/verbs.h"
 #include "auth/sa-token.h"
+#include "apiserver/tunnel-check.h"
 #include "base/metrics.h"
 #include "base/version.h"
 #include "pki/jwt.h"
@@ -44,6 +45,7 @@ static enum stage_result metrics(struct request *r)
     CLEANUP(buf_deinit) struct buf b;
     buf_init(&b, 64u << 20);
     metrics_write(&b);
+    tunnel_check_write_metrics(r->srv->tunnel, &b);
     respond_bytes(r, 200, STR(METRIC_CONTENT_TYPE), buf_str(&b));
     return STAGE_ANSWERED;
 }

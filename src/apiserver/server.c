@@ -13,6 +13,7 @@
 #include "apiserver/request.h"
 #include "apiserver/service-alloc.h"
 #include "apiserver/startup.h"
+#include "apiserver/tunnel-check.h"
 #include "apiserver/world.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -74,6 +75,10 @@ static bool open_egress(struct apiserver *s, struct err *err)
     s->egress = egress_new(&egress, err);
     if (s->egress && egress_is_proxied(s->egress, EGRESS_CLUSTER, &way)) {
         log_info("apiserver: kubelets, nodes, pods and services are reached through %.*s alone", STR_ARG(way));
+    }
+    if (s->egress && !str_empty(s->cfg.tunnel_socket)) {
+        s->tunnel = tunnel_check_new(s->loop, s->cfg.tunnel_socket, err);
+        return s->tunnel != NULL;
     }
     return s->egress != NULL;
 }
@@ -151,6 +156,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->paths = paths_collector_free(s->paths);
     s->path_labels = path_labels_free(s->path_labels);
     s->kubelets = kubelet_pool_free(s->kubelets);
+    s->tunnel = tunnel_check_free(s->tunnel);
     s->egress = egress_free(s->egress);
     free(s->admission_enabled);
     free(s);

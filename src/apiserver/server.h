@@ -86,6 +86,7 @@ struct apiserver {
     struct path_labels *path_labels; /* what connections are for */
     struct paths_collector *paths;   /* the catalog of paths; made when first asked for */
     unsigned n_path_watches;
+    struct tunnel_check *tunnel;    /* of the tunnel process; NULL: none */
     struct kubelet_pool *kubelets;  /* connections to kubelets; made when first needed */
 
     bool *admission_enabled; /* one per plugin */

@@ -207,10 +207,10 @@ struct agent *agent_free(struct agent *a)
             net_dialer_direct()->ops->cancel(a->dial);
         }
         net_stream_free(a->stream);
-        mux_free(a->mux, "the agent stops");
         LIST_FOREACH(&a->targets, struct target, link, t) {
             target_free(t);
         }
+        mux_free(a->mux, "the agent stops");
         net_tls_client_unref(a->tls);
         free(a->host);
         free(a);

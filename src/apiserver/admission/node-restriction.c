@@ -102,6 +102,15 @@ static struct str forbidden_changes(struct check *c, const struct meta_v1_object
 
 /* ---- nodes ---- */
 
+/* The host keys that SSH tunnels trust for this node where none are pinned: it may name them once (src/tunnel/README.md). */
+#define SSH_HOST_KEYS STR("coracle.local/ssh-host-keys")
+
+static bool changes_host_keys(const struct core_v1_node *node, const struct core_v1_node *old)
+{
+    struct str before = value_of(old->metadata.annotations, old->metadata.n_annotations, SSH_HOST_KEYS);
+    return before.ptr && !str_eq(before, value_of(node->metadata.annotations, node->metadata.n_annotations, SSH_HOST_KEYS));
+}
+
 static enum stage_result admit_node(struct check *c)
 {
     struct admission_attrs *a = c->attrs;
@@ -132,6 +141,9 @@ static enum stage_result admit_node(struct check *c)
     }
     if (!api_equal_field(&meta_v1_object_meta_type, "ownerReferences", &node->metadata, &old->metadata)) {
         return DENY(c, "node \"%.*s\" is not allowed to modify ownerReferences", STR_ARG(c->node));
+    }
+    if (changes_host_keys(node, old)) {
+        return DENY(c, "node \"%.*s\" is not allowed to modify annotation coracle.local/ssh-host-keys once it is set", STR_ARG(c->node));
     }
     return STAGE_DONE;
 }
