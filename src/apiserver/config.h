@@ -30,6 +30,8 @@ struct apiserver_config {
     bool no_sync;
     struct str advertise_address; /* of the kubernetes Service's endpoint */
     int64_t secure_port;
+    struct str endpoint_reconciler_type; /* "lease" or "none" */
+    int64_t kubernetes_service_node_port; /* 0: the kubernetes Service is of type ClusterIP */
     struct str service_cluster_ip_range; /* "10.96.0.0/16" */
     struct str service_node_port_range;  /* "30000-32767" */
     struct str client_ca_file, token_auth_file;

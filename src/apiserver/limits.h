@@ -32,6 +32,8 @@
 #define REQUEST_MAX_WARNINGS 32u
 /* fieldManager: metav1 validation. */
 #define FIELD_MANAGER_MAX 128u
+/* API servers on one store. Further ones are left out of the kubernetes Service's endpoints. */
+#define MASTERS_MAX 64u
 /* An EgressSelectorConfiguration, and each PEM file that it names. Answer: the server does not start. */
 #define EGRESS_MAX_FILE (1u << 20)
 /* Networks of --proxy-denied-cidrs. */

@@ -8,6 +8,7 @@
 #include "apiserver/egress.h"
 #include "apiserver/feeds.h"
 #include "apiserver/kubelet.h"
+#include "apiserver/kubernetes-service.h"
 #include "apiserver/openapi.h"
 #include "apiserver/paths.h"
 #include "apiserver/request.h"
@@ -30,7 +31,7 @@ void apiserver_config_defaults(struct apiserver_config *c)
         .auth = { .webhook_ttl_ms = 120000, .authz_webhook_allowed_ttl_ms = 300000, .authz_webhook_denied_ttl_ms = 30000,
                   .oidc_username_claim = STR("sub") },
         .kubelet_preferred_address_types = STR("Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP"), .event_ttl_s = 3600,
-        .kubelet_timeout_ms = 5000, .kubelet_port = 10250,
+        .kubelet_timeout_ms = 5000, .kubelet_port = 10250, .endpoint_reconciler_type = STR("lease"),
         .authorization_modes = { .items = modes, .n = 1 }, .service_account_issuers = { .items = issuers, .n = 1 },
     };
 }
@@ -115,7 +116,7 @@ struct apiserver *apiserver_new(struct loop *l, const struct apiserver_config *c
     bool ok = s->services && s->admission_enabled &&
               admission_select(cfg->enable_admission_plugins, cfg->disable_admission_plugins, s->admission_enabled,
                                admission_count(), err) &&
-              open_egress(s, err) && open_store(s, err) && registry_open(s, err) && auth_setup_open(s, err);
+              kubernetes_service_check(cfg, err) && open_egress(s, err) && open_store(s, err) && registry_open(s, err) && auth_setup_open(s, err);
     if (ok) {
         open_discovery(s);
         s->http = http_server_new(l, &http, err);
@@ -134,6 +135,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     }
     s->stopping = true;
     startup_end(s);
+    kubernetes_service_stop(s);
     s->http = http_server_free(s->http);
     LIST_FOREACH(&s->requests, struct request, link, r)
     {
@@ -144,6 +146,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     registry_close(s);
     s->store = store_close(s->store);
     startup_free(s);
+    kubernetes_service_free(s);
     LIST_FOREACH(&s->requests, struct request, link, r)
     {
         r->pending = 0;
@@ -205,5 +208,6 @@ bool apiserver_reload(struct apiserver *s, struct err *err)
 void apiserver_drain(struct apiserver *s, uint32_t max_ms, loop_fn *done, void *arg)
 {
     s->stopping = true;
+    kubernetes_service_leave(s);
     http_server_drain(s->http, max_ms, done, arg);
 }

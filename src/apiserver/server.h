@@ -31,6 +31,7 @@ struct kubelet_pool;
 struct path_labels;
 struct paths_collector;
 struct egress;
+struct kubernetes_service;
 struct pki_key;
 struct jwt_keyset;
 
@@ -88,6 +89,8 @@ struct apiserver {
     unsigned n_path_watches;
     struct tunnel_check *tunnel;    /* of the tunnel process; NULL: none */
     struct kubelet_pool *kubelets;  /* connections to kubelets; made when first needed */
+
+    struct kubernetes_service *kubernetes_service;
 
     bool *admission_enabled; /* one per plugin */
     struct kind_world world;

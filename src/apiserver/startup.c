@@ -5,10 +5,10 @@
 #include "api/decode-json.h"
 #include "api/default.h"
 #include "api/gen/core_v1.h"
-#include "api/gen/discovery_v1.h"
 #include "api/gen/rbac_v1.h"
 #include "apiserver/auth-configmap.h"
 #include "apiserver/feeds.h"
+#include "apiserver/kubernetes-service.h"
 #include "apiserver/server.h"
 #include "apiserver/service-alloc.h"
 #include "auth/rbac-bootstrap.h"
@@ -171,54 +171,11 @@ static void rbac_roles(struct startup *st)
     }
 }
 
-/* The kubernetes Service: the first address of the range, answered by this server. */
-static void kubernetes_service(struct startup *st)
+/* The kubernetes Service and its endpoints are there. */
+static void on_service(void *arg)
 {
-    struct apiserver *s = st->srv;
-    struct str ip = service_alloc_first_ip(s->services), address = s->cfg.advertise_address;
-    bool v6 = str_find_char(ip, ':') >= 0;
-    ensure_json(st, "", "services",
-                "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{\"component\":\"apiserver\","
-                "\"provider\":\"kubernetes\"}},\"spec\":{\"ports\":[{\"name\":\"https\",\"protocol\":\"TCP\",\"port\":443,"
-                "\"targetPort\":%lld}],\"clusterIP\":\"%.*s\",\"clusterIPs\":[\"%.*s\"],\"type\":\"ClusterIP\","
-                "\"sessionAffinity\":\"None\",\"ipFamilies\":[\"%s\"],\"ipFamilyPolicy\":\"SingleStack\","
-                "\"internalTrafficPolicy\":\"Cluster\"}}", (long long)s->cfg.secure_port, STR_ARG(ip), STR_ARG(ip), v6 ? "IPv6" : "IPv4");
-
-    struct rest *eps = registry_rest(s, STR_EMPTY, STR("endpoints"));
-    struct rest *slices = registry_rest(s, STR("discovery.k8s.io"), STR("endpointslices"));
-    const struct object *e = watch_cache_get(eps->cache, STR("default"), STR("kubernetes"));
-    const struct object *es = watch_cache_get(slices->cache, STR("default"), STR("kubernetes"));
-    if (!e) {
-        ensure_json(st, "", "endpoints",
-                    "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{"
-                    "\"endpointslice.kubernetes.io/skip-mirror\":\"true\"}},\"subsets\":[{\"addresses\":[{\"ip\":\"%.*s\"}],"
-                    "\"ports\":[{\"name\":\"https\",\"port\":%lld,\"protocol\":\"TCP\"}]}]}", STR_ARG(address),
-                    (long long)s->cfg.secure_port);
-    } else {
-        struct core_v1_endpoints *have = rest_decode(eps, &st->arena, e);
-        bool same = have && have->n_subsets == 1 && have->subsets[0].n_addresses == 1 && have->subsets[0].n_ports == 1 &&
-                    str_eq(have->subsets[0].addresses[0].ip, address) && have->subsets[0].ports[0].port == s->cfg.secure_port;
-        if (have && !same && have->n_subsets == 1 && have->subsets[0].n_addresses == 1 && have->subsets[0].n_ports == 1) {
-            have->subsets[0].addresses[0].ip = address;
-            have->subsets[0].ports[0].port = (int32_t)s->cfg.secure_port;
-            ensure(st, STR_EMPTY, STR("endpoints"), have, object_revision(e));
-        }
-    }
-    if (!es) {
-        ensure_json(st, "discovery.k8s.io", "endpointslices",
-                    "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{"
-                    "\"kubernetes.io/service-name\":\"kubernetes\"}},\"addressType\":\"%s\",\"endpoints\":[{\"addresses\":[\"%.*s\"],"
-                    "\"conditions\":{\"ready\":true}}],\"ports\":[{\"name\":\"https\",\"port\":%lld,\"protocol\":\"TCP\"}]}",
-                    str_find_char(address, ':') >= 0 ? "IPv6" : "IPv4", STR_ARG(address), (long long)s->cfg.secure_port);
-    } else {
-        struct discovery_v1_endpoint_slice *have = rest_decode(slices, &st->arena, es);
-        bool shape = have && have->n_endpoints == 1 && have->endpoints[0].n_addresses == 1 && have->n_ports == 1;
-        if (shape && (!str_eq(have->endpoints[0].addresses[0], address) || have->ports[0].port != s->cfg.secure_port)) {
-            have->endpoints[0].addresses[0] = address;
-            have->ports[0].port = (int32_t)s->cfg.secure_port;
-            ensure(st, STR("discovery.k8s.io"), STR("endpointslices"), have, object_revision(es));
-        }
-    }
+    struct store_result ok = { .status = STORE_OK };
+    on_written(arg, &ok);
 }
 
 static void work(struct startup *st)
@@ -227,7 +184,10 @@ static void work(struct startup *st)
     namespaces(st);
     priority_classes(st);
     rbac_roles(st);
-    kubernetes_service(st);
+    if (!st->srv->kubernetes_service) {
+        st->pending++;
+        kubernetes_service_start(st->srv, on_service, st);
+    }
     auth_configmap_sync(st->srv);
     struct store_result ok = { .status = STORE_OK };
     on_written(st, &ok);

@@ -59,6 +59,10 @@ static const struct flag admission_flags[] = {
 
 static const struct flag cluster_flags[] = {
     FLAG_STRING(struct options, cfg.service_cluster_ip_range, "service-cluster-ip-range", "10.0.0.0/24", "Addresses of Services"),
+    FLAG_STRING(struct options, cfg.endpoint_reconciler_type, "endpoint-reconciler-type", "lease",
+                "Who is among the endpoints of the kubernetes Service: lease (every server that renews its lease in the store), or none (nobody is written there)"),
+    FLAG_INT(struct options, cfg.kubernetes_service_node_port, "kubernetes-service-node-port", "0",
+             "If not 0, the kubernetes Service is of type NodePort with this port; else of type ClusterIP"),
     FLAG_STRING(struct options, cfg.service_node_port_range, "service-node-port-range", "30000-32767", "Ports of Services on nodes"),
     FLAG_STRING(struct options, cfg.kubelet_client_certificate, "kubelet-client-certificate", "", "Certificate shown to kubelets"),
     FLAG_STRING(struct options, cfg.kubelet_client_key, "kubelet-client-key", "", "Its key"),
