@@ -18,6 +18,11 @@ static void write_file(const char *path, struct str text)
 
 void test_server_start(struct test_server *t)
 {
+    test_server_start_with(t, NULL, NULL);
+}
+
+void test_server_start_with(struct test_server *t, void (*adjust)(struct apiserver_config *cfg, void *arg), void *arg)
+{
     static struct str modes[] = { STR_INIT("Node"), STR_INIT("RBAC") };
     static struct str key_files[1];
     struct apiserver_config cfg;
@@ -43,6 +48,9 @@ void test_server_start(struct test_server *t)
     cfg.authorization_modes = (struct flag_strings){ modes, ARRAY_SIZE(modes) };
     cfg.service_cluster_ip_range = STR("10.96.0.0/16");
     cfg.enable_admission_plugins = STR("NodeRestriction");
+    if (adjust) {
+        adjust(&cfg, arg);
+    }
     t->loop = loop_new(&err);
     CHECK(t->loop != NULL);
     t->server = apiserver_new(t->loop, &cfg, &err);
@@ -138,7 +146,7 @@ static bool dechunk(struct str s, struct buf *out, size_t *ret_used)
     }
 }
 
-static void reconnect(struct test_server *t)
+void test_reconnect(struct test_server *t)
 {
     int pair[2];
     (void)close(t->fd);
@@ -172,7 +180,7 @@ struct test_answer test_request(struct test_server *t, struct arena *a, struct s
     ptrdiff_t end;
     while ((end = str_find(buf_str(&t->in), STR("\r\n\r\n"))) < 0) {
         if (!more(t)) {
-            reconnect(t);
+            test_reconnect(t);
             return r;
         }
     }
@@ -191,7 +199,7 @@ struct test_answer test_request(struct test_server *t, struct arena *a, struct s
         r.body = arena_str(a, buf_str(&plain));
     }
     if (r.status == 413 || str_eq_nocase(test_header(&r, "connection"), STR("close"))) {
-        reconnect(t);
+        test_reconnect(t);
     }
     return r;
 }

@@ -21,6 +21,10 @@ struct test_answer {
 
 /* Starts and waits until it is ready. Users: "admin" (system:masters), "alice" (devs), "bob". RBAC and Node, default admission. */
 void test_server_start(struct test_server *t);
+/* The same; 'adjust' may change the configuration before. */
+void test_server_start_with(struct test_server *t, void (*adjust)(struct apiserver_config *cfg, void *arg), void *arg);
+/* A new connection for the requests that follow. */
+void test_reconnect(struct test_server *t);
 void test_server_stop(struct test_server *t);
 /* Sends one request and waits for the whole answer, which lives in 'a'. 'token' NULL: none. 'headers' are raw lines ended by CRLF. */
 struct test_answer test_request(struct test_server *t, struct arena *a, struct str method, struct str target, const char *token,

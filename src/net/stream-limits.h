@@ -58,6 +58,9 @@
 /* Bytes of a backend's answer that refuses an upgrade; they are passed on whole. Longer: the client gets a 503. */
 #define UPGRADE_MAX_REFUSAL (64u * 1024)
 
+/* Headers of a backend's 101 that are passed on. More: the client gets a 503. */
+#define UPGRADE_MAX_HEADERS 64u
+
 /* How long one stream of a port-forward pair waits for the other, as Kubernetes does. Longer: it is reset. */
 #define PORTFORWARD_PAIR_MS 30000
 

@@ -108,6 +108,26 @@ static const char *const reply_headers[] = {
     "upgrade", "x-stream-protocol-version", "sec-websocket-accept", "sec-websocket-protocol", "sec-websocket-extensions",
 };
 
+/* What a proxied application says with its 101 (cookies) is for the client. */
+static bool reply_with_all(struct upgrade_proxy *u, const struct http_headers *h, struct http_header *out, size_t *n_out)
+{
+    static const char *const ours[] = { "connection", "date", "content-length", "transfer-encoding", "keep-alive", "proxy-connection",
+                                        "proxy-authenticate", "te", "trailer" };
+    for (size_t i = 0; i < h->n; i++) {
+        bool drop = false;
+        for (size_t k = 0; k < ARRAY_SIZE(ours); k++) {
+            drop |= str_eq(h->items[i].name, str_c(ours[k]));
+        }
+        if (!drop && *n_out == UPGRADE_MAX_HEADERS) {
+            return err_set(&u->result.err, ERR_UNAVAILABLE, "the backend switched protocols with too many headers");
+        }
+        if (!drop) {
+            out[(*n_out)++] = h->items[i];
+        }
+    }
+    return true;
+}
+
 /* Checks that the backend switched to what was asked for, and makes the client's 101 of its headers. */
 static bool check_switch(struct upgrade_proxy *u, const struct http_headers *h, struct http_header *out, size_t *n_out)
 {
@@ -121,6 +141,9 @@ static bool check_switch(struct upgrade_proxy *u, const struct http_headers *h, 
                        STR_ARG(str_sub(asked, 0, 100)));
     }
     *n_out = 0;
+    if (u->config.kind == UPGRADE_PASS) {
+        return reply_with_all(u, h, out, n_out);
+    }
     for (size_t i = 0; i < ARRAY_SIZE(reply_headers); i++) {
         struct str v = http_header_get(h, str_c(reply_headers[i]));
         if (v.ptr) {
@@ -133,7 +156,7 @@ static bool check_switch(struct upgrade_proxy *u, const struct http_headers *h, 
 static void on_upgrade(struct http_call *call UNUSED, const struct http_response *r, struct net_stream *backend, void *arg)
 {
     struct upgrade_proxy *u = arg;
-    struct http_header headers[ARRAY_SIZE(reply_headers)];
+    struct http_header headers[UPGRADE_MAX_HEADERS];
     size_t n = 0;
     u->call = NULL;
     if (!check_switch(u, &r->headers, headers, &n)) {
