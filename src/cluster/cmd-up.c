@@ -14,7 +14,7 @@
 
 struct up_options {
     struct str name, store, kubeconfig, without;
-    int64_t nodes, port, wait_ms;
+    int64_t nodes, port, wait_ms, certificate_ms;
     bool offline, demo;
     struct flag_strings publish;
 };
@@ -31,6 +31,8 @@ static const struct flag up_flags[] = {
                  "HOST:NODE lets 127.0.0.1:HOST lead to port NODE (a NodePort) of node-1."),
     FLAG_BOOL(struct up_options, demo, "demo", "false", "Deploys a small web page and publishes it on 127.0.0.1:8080, or the next free port."),
     FLAG_DURATION(struct up_options, wait_ms, "wait", "60s", "How long to wait for the cluster to be ready; 0 does not wait."),
+    FLAG_DURATION(struct up_options, certificate_ms, "certificate-lifetime", "8760h",
+                  "How long certificates live; each is renewed while the cluster runs when a third of its life is left."),
     FLAG_STRING(struct up_options, without, "without", "",
                 "Programs that are not started, by commas, because one brings one's own.", .hidden = true),
     FLAG_STRING(struct up_options, kubeconfig, "kubeconfig", "",
@@ -82,6 +84,12 @@ static bool configure(const struct up_options *o, const struct flag_result *flag
             return err_set(err, ERR_INVALID, "--port takes 1 to 65535");
         }
         c->api_port = (uint16_t)o->port;
+    }
+    if (!known || flags_changed(flags, "certificate-lifetime")) {
+        if (o->certificate_ms < 30000 || o->certificate_ms / 1000 > INT32_MAX) {
+            return err_set(err, ERR_INVALID, "--certificate-lifetime takes at least 30s");
+        }
+        c->certificate_s = o->certificate_ms / 1000;
     }
     c->offline = o->offline || (env && strcmp(env, "1") == 0);
     if (flags_changed(flags, "without") && !str_to_cstr(o->without, c->without, sizeof(c->without))) {

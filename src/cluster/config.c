@@ -57,6 +57,9 @@ bool cluster_config_save(const struct cluster_config *c, struct err *err)
     if (c->without[0]) {
         buf_printf(&b, "without=%s\n", c->without);
     }
+    if (c->certificate_s) {
+        buf_printf(&b, "certificate-seconds=%lld\n", (long long)c->certificate_s);
+    }
     for (size_t i = 0; i < c->n_published; i++) {
         buf_printf(&b, "publish=%u:%u\n", c->published[i].host, c->published[i].node);
     }
@@ -86,6 +89,10 @@ static bool read_line(struct cluster_config *c, struct str key, struct str value
         c->api_port = (uint16_t)number;
         return is_number && number <= 65535;
     }
+    if (str_eq_c(key, "certificate-seconds")) {
+        c->certificate_s = (int64_t)number;
+        return is_number && number <= INT32_MAX;
+    }
     if (str_eq_c(key, "kubeconfig")) {
         return str_to_cstr(value, c->kubeconfig, sizeof(c->kubeconfig));
     }
@@ -104,6 +111,7 @@ bool cluster_config_load(struct cluster_config *c, struct err *err)
     struct buf b;
     path_of(path, "%s/config", c->place.state);
     c->n_published = 0;
+    c->certificate_s = 0;
     c->without[0] = c->kubeconfig[0] = '\0';
     buf_init(&b, 4096);
     bool ok = fs_read(path, 4096, &b, err);

@@ -6,16 +6,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/fs.h"
+#include "base/time-floor.h"
 #include "cluster/role.h"
+#include "cluster/user-config.h"
 #include "pki/cluster-pki.h"
 #include "pki/limits.h"
+
+/* The owner of a copy stays who makes it. */
+#define NOBODY ((uid_t)-1)
 
 /* ---- files ---- */
 
 /* Copies a file into place at once. The same size and time of change are taken for the same file. */
-static bool copy_file(const char *from, const char *to, mode_t mode, struct err *err)
+static bool copy_file(const char *from, const char *to, mode_t mode, uid_t owner, struct err *err)
 {
     struct stat a, b;
     char fresh[PATH_MAX];
@@ -43,7 +47,8 @@ static bool copy_file(const char *from, const char *to, mode_t mode, struct err 
         left -= n;
     }
     const struct timespec times[2] = { a.st_mtim, a.st_mtim };
-    if (futimens(out, times) < 0 || rename(fresh, to) < 0) {
+    /* Its owner's from the moment that it is there: whoever waits for it reads it at once. */
+    if (fchown(out, owner, owner) < 0 || futimens(out, times) < 0 || rename(fresh, to) < 0) {
         return err_set_errno(err, errno, "cannot write %s", to);
     }
     return true;
@@ -82,9 +87,9 @@ bool prepare_programs(const struct cluster_config *c, struct err *err)
     char exe[PATH_MAX], images[PATH_MAX], to[PATH_MAX], dir[PATH_MAX];
     if (!own_path(exe, err) || !find_images(exe, images, err) ||
         !fs_mkdirs(path_of(dir, "%s/bin", c->place.state), 0755, err) ||
-        !copy_file(exe, path_of(to, "%s/bin/coracle", c->place.state), 0755, err) ||
+        !copy_file(exe, path_of(to, "%s/bin/coracle", c->place.state), 0755, NOBODY, err) ||
         !fs_mkdirs(path_of(dir, "%s/images", c->place.state), 0755, err) ||
-        !copy_file(images, path_of(to, "%s/images/coracle.tar", c->place.state), 0644, err)) {
+        !copy_file(images, path_of(to, "%s/images/coracle.tar", c->place.state), 0644, NOBODY, err)) {
         return false;
     }
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -139,16 +144,30 @@ bool prepare_admin_config(const struct cluster_config *c, struct arena *a, struc
 {
     char server[64];
     snprintf(server, sizeof(server), "https://127.0.0.1:%u", c->api_port);
-    return load_client(c, a, "admin", server, ret, err);
+    if (!load_client(c, a, "admin", server, ret, err)) {
+        return false;
+    }
+    /* Renewed while the cluster runs. */
+    ret->client_cert_file = arena_printf(a, "%s/pki/admin.crt", c->place.state);
+    ret->client_key_file = arena_printf(a, "%s/pki/admin.key", c->place.state);
+    return true;
 }
 
-static bool prepare_node_pki(const struct pki_cluster_spec *spec, unsigned node, struct err *err)
+static bool prepare_node_pki(const struct pki_cluster_spec *spec, unsigned node, unsigned *ret_made, struct err *err)
 {
     char name[16], ip[CLUSTER_IP_SIZE];
     cluster_node_name(node, name);
     cluster_ip_text(cluster_node_addr(node), ip);
     const struct str dns[] = { str_c(name), STR("localhost") }, ips[] = { str_c(ip), STR("127.0.0.1") };
-    return pki_cluster_write_node(spec, str_c(name), dns, 2, ips, 2, NULL, err);
+    return pki_cluster_write_node(spec, str_c(name), dns, 2, ips, 2, ret_made, err);
+}
+
+/* Hands a file or folder over, and leaves it alone when that is done: a change of owner would look like a change of content. */
+static bool hand_over(const char *path, uid_t uid, struct err *err)
+{
+    struct stat st;
+    return (stat(path, &st) == 0 && st.st_uid == uid && st.st_gid == uid) || chown(path, uid, uid) == 0 ||
+           err_set_errno(err, errno, "cannot hand %s over", path);
 }
 
 /* Copies credentials into the folder of one program, for its user alone. */
@@ -163,14 +182,11 @@ static bool share(const struct cluster_config *c, const char *program, uid_t uid
     for (size_t i = 0; i < n_files; i++) {
         path_of(from, "%s/pki/%s", c->place.state, files[i]);
         path_of(to, "%s/%s", dir, files[i]);
-        if (!copy_file(from, to, 0400, err)) {
+        if (!copy_file(from, to, 0400, uid, err) || !hand_over(to, uid, err)) {
             return false;
         }
-        if (chown(to, uid, uid) < 0) {
-            return err_set_errno(err, errno, "cannot hand %s over", to);
-        }
     }
-    return chown(dir, uid, uid) == 0 || err_set_errno(err, errno, "cannot hand %s over", dir);
+    return hand_over(dir, uid, err);
 }
 
 /* The same for a client's kubeconfig: node-1's loopback is where the control plane finds the API. */
@@ -179,7 +195,7 @@ static bool share_kubeconfig(const struct cluster_config *c, const char *program
     char path[PATH_MAX];
     path_of(path, "%s/kube/%s/kubeconfig", c->place.state, program);
     return write_client(c, program, "https://127.0.0.1:6443", path, err) &&
-           (chown(path, uid, uid) == 0 || err_set_errno(err, errno, "cannot hand %s over", path));
+           hand_over(path, uid, err);
 }
 
 static bool prepare_control_plane(const struct cluster_config *c, struct err *err)
@@ -196,10 +212,8 @@ static bool prepare_control_plane(const struct cluster_config *c, struct err *er
     if (!fs_mkdirs(path_of(kube, "%s/kube", c->place.state), 0755, err) || !fs_mkdirs(store, 0700, err)) {
         return false;
     }
-    if (chown(store, ROLE_UID_APISERVER, ROLE_UID_APISERVER) < 0) {
-        return err_set_errno(err, errno, "cannot hand %s over", store);
-    }
-    return share(c, "apiserver", ROLE_UID_APISERVER, apiserver, ARRAY_SIZE(apiserver), err) &&
+    return hand_over(store, ROLE_UID_APISERVER, err) &&
+           share(c, "apiserver", ROLE_UID_APISERVER, apiserver, ARRAY_SIZE(apiserver), err) &&
            share(c, "controller-manager", ROLE_UID_CONTROLLER_MANAGER, controller_manager, ARRAY_SIZE(controller_manager),
                  err) &&
            share_kubeconfig(c, "controller-manager", ROLE_UID_CONTROLLER_MANAGER, err) &&
@@ -207,8 +221,10 @@ static bool prepare_control_plane(const struct cluster_config *c, struct err *er
            share_kubeconfig(c, "scheduler", ROLE_UID_SCHEDULER, err);
 }
 
-bool prepare_pki(const struct cluster_config *c, struct err *err)
+/* The folder of the PKI; '*ret_made' counts what was made. */
+static bool write_pki(const struct cluster_config *c, unsigned *ret_made, struct err *err)
 {
+    unsigned made = 0;
     char dir[PATH_MAX], ip[CLUSTER_IP_SIZE];
     cluster_ip_text(cluster_node_addr(1), ip);
     const struct str ips[] = { str_c(ip) }, dns[] = { STR("node-1") };
@@ -220,42 +236,56 @@ bool prepare_pki(const struct cluster_config *c, struct err *err)
         .n_apiserver_dns = 1,
         .apiserver_ips = ips,
         .n_apiserver_ips = 1,
-        .now = clock_real_s(),
+        .now = time_floor_now_s(),
+        .cert_lifetime_s = c->certificate_s,
     };
-    if (!fs_mkdirs(dir, 0700, err) || !pki_cluster_write(&spec, NULL, err)) {
+    *ret_made = 0;
+    if (!fs_mkdirs(dir, 0700, err) || !pki_cluster_write(&spec, ret_made, err)) {
         return false;
     }
     for (unsigned node = 1; node <= c->n_nodes; node++) {
-        if (!prepare_node_pki(&spec, node, err)) {
+        if (!prepare_node_pki(&spec, node, &made, err)) {
             return false;
         }
+        *ret_made += made;
     }
-    return prepare_control_plane(c, err);
+    return true;
+}
+
+bool prepare_pki(const struct cluster_config *c, struct err *err)
+{
+    unsigned made;
+    return write_pki(c, &made, err) && prepare_control_plane(c, err);
 }
 
 /* ---- nodes ---- */
 
-static bool prepare_node(const struct cluster_config *c, const struct machine *m, unsigned node, struct err *err)
+/* A node's kubeconfigs and its kubelet's serving certificate. */
+static bool prepare_node_credentials(const struct cluster_config *c, unsigned node, struct err *err)
 {
     char conf[PATH_MAX], pki[PATH_MAX], from[PATH_MAX], to[PATH_MAX], server[64], pair[64], ip[CLUSTER_IP_SIZE];
     path_of(conf, "%s/conf", cluster_node_dir(c, node, to));
     path_of(pki, "%s/pki", c->place.state);
     snprintf(server, sizeof(server), "https://%s:%d", cluster_ip_text(cluster_node_addr(1), ip), CLUSTER_API_PORT);
     snprintf(pair, sizeof(pair), "nodes/node-%u/kubelet-client", node);
-    if (!fs_mkdirs(path_of(to, "%s/cni", conf), 0755, err) ||
-        !write_client(c, pair, server, path_of(to, "%s/kubelet.conf", conf), err) ||
-        !write_client(c, "kube-proxy", server, path_of(to, "%s/kube-proxy.conf", conf), err) ||
-        !copy_file(path_of(from, "%s/ca.crt", pki), path_of(to, "%s/ca.crt", conf), 0644, err) ||
-        !copy_file(path_of(from, "%s/nodes/node-%u/kubelet.crt", pki, node), path_of(to, "%s/kubelet.crt", conf), 0644,
-                   err) ||
-        !copy_file(path_of(from, "%s/nodes/node-%u/kubelet.key", pki, node), path_of(to, "%s/kubelet.key", conf), 0600,
-                   err)) {
+    return write_client(c, pair, server, path_of(to, "%s/kubelet.conf", conf), err) &&
+           write_client(c, "kube-proxy", server, path_of(to, "%s/kube-proxy.conf", conf), err) &&
+           copy_file(path_of(from, "%s/ca.crt", pki), path_of(to, "%s/ca.crt", conf), 0644, NOBODY, err) &&
+           copy_file(path_of(from, "%s/nodes/node-%u/kubelet.crt", pki, node), path_of(to, "%s/kubelet.crt", conf), 0644, NOBODY, err) &&
+           copy_file(path_of(from, "%s/nodes/node-%u/kubelet.key", pki, node), path_of(to, "%s/kubelet.key", conf), 0600, NOBODY, err);
+}
+
+static bool prepare_node(const struct cluster_config *c, const struct machine *m, unsigned node, struct err *err)
+{
+    char conf[PATH_MAX], dir[PATH_MAX];
+    path_of(conf, "%s/conf", cluster_node_dir(c, node, dir));
+    if (!fs_mkdirs(path_of(dir, "%s/cni", conf), 0755, err) || !prepare_node_credentials(c, node, err)) {
         return false;
     }
     struct buf b;
     buf_init(&b, 65536);
-    containerd_config_write(m, path_of(from, "%s/cni", conf), &b);
-    bool ok = fs_write_atomic(path_of(to, "%s/containerd.toml", conf), buf_str(&b), 0644, err);
+    containerd_config_write(m, dir, &b);
+    bool ok = fs_write_atomic(path_of(dir, "%s/containerd.toml", conf), buf_str(&b), 0644, err);
     buf_deinit(&b);
     return ok;
 }
@@ -268,4 +298,46 @@ bool prepare_nodes(const struct cluster_config *c, const struct machine *m, stru
         }
     }
     return true;
+}
+
+/* ---- while it runs ---- */
+
+/* The file that 'up' wrote a context into, as the cluster remembers it. */
+static bool renew_user_config(const struct cluster_config *c, struct err *err)
+{
+    struct cluster_config now = { .place = c->place };
+    struct client_config config;
+    struct arena a;
+    char context[64];
+    if (!cluster_config_load(&now, err)) {
+        return false;
+    }
+    if (!now.kubeconfig[0] || access(now.kubeconfig, F_OK) < 0) {
+        return true;
+    }
+    arena_init(&a, ARENA_NO_BUDGET);
+    user_config_context(&c->place, context);
+    bool ok = prepare_admin_config(c, &a, &config, err) && user_config_renew(now.kubeconfig, context, &config, err);
+    arena_deinit(&a);
+    return ok;
+}
+
+bool prepare_renew(const struct cluster_config *c, bool *ret_renewed, struct err *err)
+{
+    unsigned made;
+    *ret_renewed = false;
+    if (!write_pki(c, &made, err)) {
+        return false;
+    }
+    /* Also when nothing was made: an earlier time may have been cut short. What is the same is not written. */
+    if (!prepare_control_plane(c, err)) {
+        return false;
+    }
+    for (unsigned node = 1; node <= c->n_nodes; node++) {
+        if (!prepare_node_credentials(c, node, err)) {
+            return err_wrap(err, "node-%u", node);
+        }
+    }
+    *ret_renewed = made > 0;
+    return made == 0 || renew_user_config(c, err);
 }

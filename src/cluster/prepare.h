@@ -12,6 +12,11 @@
 MUST_CHECK bool prepare_programs(const struct cluster_config *c, struct err *err);
 MUST_CHECK bool prepare_pki(const struct cluster_config *c, struct err *err);
 MUST_CHECK bool prepare_nodes(const struct cluster_config *c, const struct machine *m, struct err *err);
+/*
+ * While the cluster runs: renews the certificates that are due and puts them where the programs read them, which see that by
+ * themselves. '*ret_renewed' says whether there were any. The administrator's in the user's kubeconfig too.
+ */
+MUST_CHECK bool prepare_renew(const struct cluster_config *c, bool *ret_renewed, struct err *err);
 /* How the administrator reaches the cluster from the host. */
 MUST_CHECK bool prepare_admin_config(const struct cluster_config *c, struct arena *a, struct client_config *ret,
                                      struct err *err);

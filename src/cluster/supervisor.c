@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "cluster/program.h"
 #include "cluster/control.h"
+#include "cluster/prepare.h"
 #include "cluster/routes.h"
 #include "cluster/switch.h"
 
@@ -18,6 +19,8 @@
 #define STOP_GRACE_MS 3000
 #define TRIM_EVERY_MS 60000
 #define NODE_AGAIN_MS 1000
+/* How often certificates are looked at: an hour, or a twelfth of their life. */
+#define RENEW_EVERY_MS 3600000
 
 struct node {
     struct supervisor *supervisor;
@@ -44,7 +47,7 @@ struct supervisor {
     size_t n_programs;
     struct control control;
     struct loop_signal on_term, on_int;
-    struct loop_timer trim, stop;
+    struct loop_timer trim, stop, renew;
     bool stopping;
 };
 
@@ -292,6 +295,26 @@ static void trim_logs(void *arg)
     loop_timer_start(&s->trim, TRIM_EVERY_MS);
 }
 
+static uint64_t renew_every_ms(const struct supervisor *s)
+{
+    uint64_t part = (uint64_t)s->config->certificate_s * 1000 / 12;
+    return part ? MIN(part, (uint64_t)RENEW_EVERY_MS) : RENEW_EVERY_MS;
+}
+
+/* Certificates last as long as the cluster: those that are due are made anew, and the programs read them again by themselves. */
+static void renew(void *arg)
+{
+    struct supervisor *s = arg;
+    struct err err;
+    bool renewed;
+    if (!prepare_renew(s->config, &renewed, &err)) {
+        log_error("certificates cannot be renewed, which is tried again: %s", err.msg);
+    } else if (renewed) {
+        log_info("certificates were renewed");
+    }
+    loop_timer_start(&s->renew, renew_every_ms(s));
+}
+
 static void slirp_on_end(struct loop_child *child UNUSED, int status UNUSED, void *arg)
 {
     struct supervisor *s = arg;
@@ -325,7 +348,7 @@ static bool start_network(struct supervisor *s, struct err *err)
     return true;
 }
 
-static void prepare_programs(struct supervisor *s)
+static void make_programs(struct supervisor *s)
 {
     s->n_programs = roles_of(s->config, s->start->machine, &s->arena, s->roles);
     for (size_t i = 0; i < s->n_programs; i++) {
@@ -361,7 +384,7 @@ static bool start_all(struct supervisor *s, struct err *err)
         }
     }
     tell(s, s->config->n_nodes == 1 ? "+node: namespaces, mounts, control groups" : "+nodes: namespaces, mounts, control groups");
-    prepare_programs(s);
+    make_programs(s);
     if (!confine_has_files()) {
         log_warning("this kernel has no Landlock: users and file modes alone keep the control plane's programs from files of others");
     }
@@ -374,6 +397,8 @@ static bool start_all(struct supervisor *s, struct err *err)
     }
     loop_timer_init(&s->trim, s->loop, trim_logs, s);
     loop_timer_start(&s->trim, TRIM_EVERY_MS);
+    loop_timer_init(&s->renew, s->loop, renew, s);
+    loop_timer_start(&s->renew, renew_every_ms(s));
     return true;
 }
 

@@ -146,6 +146,37 @@ static bool add_entries(struct arena *a, struct val *doc, const char *name, cons
            val_set(a, doc, STR("current-context"), val_string(str_c(name)));
 }
 
+static bool has_named(const struct val *list, const char *name)
+{
+    for (size_t i = 0; val_is(list, VAL_ARRAY) && i < list->n; i++) {
+        if (str_eq_c(val_get_str(&list->items[i], STR("name")), name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool user_config_renew(const char *path, const char *name, const struct client_config *config, struct err *err)
+{
+    struct arena a;
+    struct buf text;
+    struct val doc, user = val_object();
+    bool found;
+    arena_init(&a, 64 << 20);
+    buf_init(&text, USER_CONFIG_MAX);
+    bool ok = read_config(path, &a, &text, &doc, &found, err);
+    if (ok && found && has_named(val_get(&doc, STR("users")), name)) {
+        ok = (val_add(&a, &user, STR("client-certificate-data"), base64_of(&a, config->client_cert_pem)) &&
+              val_add(&a, &user, STR("client-key-data"), base64_of(&a, config->client_key_pem)) &&
+              put_named(&a, &doc, "users", "user", name, user)) ||
+             err_set(err, ERR_NO_MEMORY, "the kubeconfig %s is too large", path);
+        ok = ok && write_config(path, &doc, err);
+    }
+    buf_deinit(&text);
+    arena_deinit(&a);
+    return ok;
+}
+
 bool user_config_add(const char *path, const char *name, const struct client_config *config, struct err *err)
 {
     struct arena a;

@@ -14,6 +14,8 @@ MUST_CHECK bool user_config_path(struct str flag, char dst[PATH_MAX], struct err
 void user_config_context(const struct place *place, char dst[64]);
 /* Sets the entries named 'name' and makes them the current context. */
 MUST_CHECK bool user_config_add(const char *path, const char *name, const struct client_config *config, struct err *err);
+/* Gives the entries named 'name' these certificates, where there still is a user of that name; the current context stays. */
+MUST_CHECK bool user_config_renew(const char *path, const char *name, const struct client_config *config, struct err *err);
 /* Removes them; a current context of that name is unset. An absent file or entry is fine. */
 MUST_CHECK bool user_config_remove(const char *path, const char *name, struct err *err);
 

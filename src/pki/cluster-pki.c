@@ -185,7 +185,7 @@ static bool still_good(const struct writer *w, const struct authority *ca, struc
     struct pki_cert_info info;
     struct arena a;
     int64_t now = w->spec->now;
-    int64_t life = pki_cert_not_after(c) - pki_cert_not_before(c);
+    int64_t life = pki_cert_not_after(c) - pki_cert_not_before(c) - PKI_BACKDATE_S;
     if (!pki_cert_matches_key(c, k) || pki_cert_not_after(c) - now <= life / 3) {
         return false;
     }
