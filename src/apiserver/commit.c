@@ -169,7 +169,8 @@ enum stage_result stage_commit(struct request *r)
     struct store_write w = {
         .resource = watch_cache_resource(r->rest->cache), .key = buf_str(&key),
         .value = r->removing ? STR_NULL : buf_str(&value), .expect = r->creating ? STORE_ABSENT : r->old_revision,
-        .flags = is_volatile(r) ? STORE_VOLATILE : 0, .ttl_s = time_to_live(r),
+        /* A new object has a random uid. */
+        .flags = (is_volatile(r) ? STORE_VOLATILE : 0) | (r->creating ? STORE_UNIQUE : 0), .ttl_s = time_to_live(r),
         .object = (struct object *)(uintptr_t)r->new_pub, .done = on_committed, .arg = r,
     };
     r->pending++;

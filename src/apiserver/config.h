@@ -23,8 +23,16 @@ struct apiserver_auth_config {
     int64_t authz_webhook_allowed_ttl_ms, authz_webhook_denied_ttl_ms;
 };
 
+struct apiserver_etcd_config {
+    struct flag_strings servers, overrides;
+    struct str ca_file, cert_file, key_file, prefix;
+    int64_t compaction_interval_ms, healthcheck_ms, readycheck_ms;
+};
+
 struct apiserver_config {
-    struct str store;    /* "memory" or "sqlite" */
+    struct str store;    /* "memory", "sqlite" or "etcd" */
+    struct apiserver_etcd_config etcd;
+    struct str storage_media_type, storage_backend;
     struct str data_dir; /* sqlite: where coracle.db lies */
     struct str volatile_dir;
     bool no_sync;

@@ -15,6 +15,12 @@ static bool caches_loaded(const struct apiserver *s)
     return registry_ready(s);
 }
 
+static bool store_is_well(const struct apiserver *s)
+{
+    (void)s; /* asked in health_answer() */
+    return false;
+}
+
 static bool started(const struct apiserver *s)
 {
     return s->started;
@@ -46,7 +52,8 @@ static const struct check {
 } checks[] = {
     { "ping", ALL, always, NULL },
     { "log", ALL, always, NULL },
-    { "etcd", ALL, always, NULL },
+    { "etcd", ALL, store_is_well, NULL },
+    { "etcd-readiness", READYZ, store_is_well, NULL },
     { "informer-sync", READYZ, caches_loaded, NULL },
     { "poststarthook/start-system-namespaces-controller", ALL, started, NULL },
     { "poststarthook/rbac/bootstrap-roles", ALL, started, NULL },
@@ -59,8 +66,13 @@ static const struct check {
 const char *const health_paths[] = {
     "/.well-known/openid-configuration", "/healthz", "/healthz/etcd", "/healthz/log", "/healthz/ping", "/livez", "/livez/etcd",
     "/livez/log", "/livez/ping", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/openid/v1/jwks", "/readyz",
-    "/readyz/etcd", "/readyz/informer-sync", "/readyz/log", "/readyz/ping", "/readyz/shutdown", "/version", NULL,
+    "/readyz/etcd", "/readyz/etcd-readiness", "/readyz/informer-sync", "/readyz/log", "/readyz/ping", "/readyz/shutdown", "/version", NULL,
 };
+
+static bool passes(const struct request *r, const struct check *c)
+{
+    return c->passes == store_is_well ? r->store_health == STORE_WELL : c->passes(r->srv);
+}
 
 static bool excluded(struct request *r, const char *name)
 {
@@ -90,7 +102,7 @@ static enum stage_result all(struct request *r, const char *probe, unsigned wher
         }
         if (excluded(r, checks[i].name)) {
             buf_printf(&b, "[+]%s excluded: ok\n", checks[i].name);
-        } else if (checks[i].passes(r->srv)) {
+        } else if (passes(r, &checks[i])) {
             buf_printf(&b, "[+]%s ok\n", checks[i].name);
         } else {
             buf_printf(&b, "[-]%s failed: reason withheld\n", checks[i].name);
@@ -108,12 +120,39 @@ static enum stage_result one(struct request *r, struct str name, unsigned where)
     struct str type = STR("text/plain; charset=utf-8");
     for (size_t i = 0; i < ARRAY_SIZE(checks); i++) {
         if (is_of(&checks[i], where, r->srv) && str_eq_c(name, checks[i].name)) {
-            bool ok = checks[i].passes(r->srv);
+            bool ok = passes(r, &checks[i]);
             respond_bytes(r, ok ? 200 : 500, type, ok ? STR("ok") : STR("internal server error: not ready\n"));
             return STAGE_ANSWERED;
         }
     }
     return STAGE_DONE;
+}
+
+static void on_store_health(void *arg, enum store_status status)
+{
+    struct request *r = arg;
+    r->pending--;
+    r->store_health = status == STORE_OK ? STORE_WELL : STORE_ILL;
+    if (!r->waiting) {
+        return; /* the store knew at once */
+    }
+    if (r->cancelled) {
+        r->waiting = false;
+        r->ended = true;
+        request_finish(r);
+        return;
+    }
+    request_again(r);
+}
+
+/* WAIT until the store has answered, or has not. */
+static enum stage_result ask_store(struct request *r, bool ready)
+{
+    int64_t ms = ready ? r->srv->cfg.etcd.readycheck_ms : r->srv->cfg.etcd.healthcheck_ms;
+    r->pending++;
+    r->waiting = false;
+    store_health(r->srv->store, ms > 0 ? (uint32_t)MIN(ms, INT64_C(60000)) : 2000, on_store_health, r);
+    return r->store_health == STORE_NOT_ASKED ? STAGE_WAIT : STAGE_DONE;
 }
 
 enum stage_result health_answer(struct request *r)
@@ -127,6 +166,12 @@ enum stage_result health_answer(struct request *r)
         size_t len = strlen(probes[i].name);
         if (path.len > len && str_eq_c(str_sub(path, 1, len), probes[i].name)) {
             struct str rest = str_sub(path, 1 + len, path.len);
+            if (rest.len && rest.ptr[0] != '/') {
+                continue;
+            }
+            if (r->store_health == STORE_NOT_ASKED && ask_store(r, probes[i].where == READYZ) == STAGE_WAIT) {
+                return STAGE_WAIT;
+            }
             if (str_empty(rest) || str_eq_c(rest, "/")) {
                 return all(r, probes[i].name, probes[i].where);
             }

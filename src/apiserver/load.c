@@ -3,8 +3,42 @@
 #include "apiserver/request.h"
 #include "apiserver/verbs.h"
 
+static void on_fresh(void *arg, enum store_status status)
+{
+    struct request *r = arg;
+    r->rv_waiting = false;
+    if (status == STORE_OK) {
+        r->fresh = true;
+        request_again(r);
+        return;
+    }
+    r->status = (struct status){ .code = err_http_status(store_status_err(status)), .message = str_c(store_status_text(status)),
+                                 .reason = str_c(err_reason(store_status_err(status))) };
+    request_resume(r, STAGE_ERROR);
+}
+
+/* Where others write too, what a write is checked against must not be older than what they had acknowledged before: an object
+ * made through another server is there, its namespace is, and a version read there is known. One quorum read, shared by all
+ * requests of a turn. */
+enum stage_result stage_fresh(struct request *r)
+{
+    if (r->fresh || r->srv->store->sole_writer || !r->rest) {
+        return STAGE_DONE;
+    }
+    if (watch_cache_wait(r->rest->cache, &r->rv_wait, WATCH_CACHE_LATEST, on_fresh, r)) {
+        r->fresh = true;
+        return STAGE_DONE;
+    }
+    r->rv_waiting = true;
+    return STAGE_WAIT;
+}
+
 enum stage_result stage_load(struct request *r)
 {
+    enum stage_result fresh = stage_fresh(r);
+    if (fresh != STAGE_DONE) {
+        return fresh;
+    }
     const struct object *o = watch_cache_get(r->rest->cache, r->info.ns, r->info.name);
     request_unload(r);
     r->old_revision = 0;
@@ -54,6 +88,7 @@ static void on_reached(void *arg, enum store_status status)
     r->rv_waiting = false;
     loop_timer_stop(&r->rv_timer);
     if (status == STORE_OK) {
+        r->fresh = r->fresh || str_empty(r->opt.resource_version);
         request_resume(r, STAGE_DONE);
         return;
     }

@@ -97,7 +97,7 @@ static void rest_open(struct apiserver *s, struct rest *rest, const struct api_r
     rest->hub = hub;
     rest->ops = kind_ops_find(hub->group, hub->resource);
     rest->prefix = kept("%.*s/", STR_ARG(hub->etcd_prefix));
-    rest->stored_as_json = is_stored_as_json(hub);
+    rest->stored_as_json = is_stored_as_json(hub) || str_eq_c(s->cfg.storage_media_type, "application/json");
 
     size_t n = 0;
     uint32_t indexed = 0;

@@ -58,6 +58,10 @@ struct request {
     struct watch_cache_wait rv_wait;
     struct loop_timer rv_timer;
     bool rv_waiting;
+    bool fresh; /* the caches have reached what any server had acknowledged when the request came */
+
+    /* health */
+    enum { STORE_NOT_ASKED, STORE_WELL, STORE_ILL } store_health;
 
     /* negotiate, options, body */
     bool collecting; /* the body is being read: the stream's callbacks are its */

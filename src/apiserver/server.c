@@ -14,6 +14,7 @@
 #include "apiserver/request.h"
 #include "apiserver/service-alloc.h"
 #include "apiserver/startup.h"
+#include "apiserver/store-setup.h"
 #include "apiserver/tunnel-check.h"
 #include "apiserver/world.h"
 #include "base/fs.h"
@@ -25,7 +26,7 @@ void apiserver_config_defaults(struct apiserver_config *c)
     static struct str modes[] = { STR_INIT("AlwaysAllow") };
     static struct str issuers[] = { STR_INIT("https://kubernetes.default.svc.cluster.local") };
     *c = (struct apiserver_config){
-        .store = STR("memory"), .advertise_address = STR("127.0.0.1"), .secure_port = 6443,
+        .store = STR("memory"), .storage_media_type = STR("application/vnd.kubernetes.protobuf"), .advertise_address = STR("127.0.0.1"), .secure_port = 6443,
         .service_cluster_ip_range = STR("10.0.0.0/24"), .service_node_port_range = STR("30000-32767"), .anonymous_auth = true,
         .extend_token_expiration = true, .service_account_lookup = true,
         .auth = { .webhook_ttl_ms = 120000, .authz_webhook_allowed_ttl_ms = 300000, .authz_webhook_denied_ttl_ms = 30000,
@@ -34,38 +35,6 @@ void apiserver_config_defaults(struct apiserver_config *c)
         .kubelet_timeout_ms = 5000, .kubelet_port = 10250, .endpoint_reconciler_type = STR("lease"),
         .authorization_modes = { .items = modes, .n = 1 }, .service_account_issuers = { .items = issuers, .n = 1 },
     };
-}
-
-static const char *cstr(struct str s, char *dst, size_t size)
-{
-    return s.len > 0 && str_to_cstr(s, dst, size) ? dst : NULL;
-}
-
-static bool open_store(struct apiserver *s, struct err *err)
-{
-    char path[4096], volatile_dir[4096], dir[4000];
-    struct store_config cfg = { .loop = s->loop, .no_sync = s->cfg.no_sync };
-    if (str_eq_c(s->cfg.store, "memory")) {
-        s->store = store_open_memory(&cfg, err);
-        return s->store != NULL;
-    }
-    if (!str_eq_c(s->cfg.store, "sqlite")) {
-        return err_set(err, ERR_INVALID, "--store: \"%.*s\" is neither sqlite nor memory", STR_ARG(s->cfg.store));
-    }
-    if (!cstr(s->cfg.data_dir, dir, sizeof(dir))) {
-        return err_set(err, ERR_INVALID, "--data-dir is needed with --store=sqlite");
-    }
-    if (!fs_mkdirs(dir, 0700, err)) {
-        return false;
-    }
-    (void)snprintf(path, sizeof(path), "%s/coracle.db", dir);
-    cfg.path = path;
-    cfg.volatile_dir = cstr(s->cfg.volatile_dir, volatile_dir, sizeof(volatile_dir));
-    if (cfg.volatile_dir && !fs_mkdirs(cfg.volatile_dir, 0700, err)) {
-        return false;
-    }
-    s->store = store_open_sqlite(&cfg, err);
-    return s->store != NULL;
 }
 
 static bool open_egress(struct apiserver *s, struct err *err)
@@ -116,7 +85,8 @@ struct apiserver *apiserver_new(struct loop *l, const struct apiserver_config *c
     bool ok = s->services && s->admission_enabled &&
               admission_select(cfg->enable_admission_plugins, cfg->disable_admission_plugins, s->admission_enabled,
                                admission_count(), err) &&
-              kubernetes_service_check(cfg, err) && open_egress(s, err) && open_store(s, err) && registry_open(s, err) && auth_setup_open(s, err);
+              kubernetes_service_check(cfg, err) && open_egress(s, err) && store_setup_open(s, err) && registry_open(s, err) &&
+              auth_setup_open(s, err);
     if (ok) {
         open_discovery(s);
         s->http = http_server_new(l, &http, err);
@@ -201,6 +171,7 @@ bool apiserver_reload(struct apiserver *s, struct err *err)
 {
     struct err later;
     bool ok = auth_setup_reload(s, err);
+    ok = store_reload(s->store, ok ? err : &later) && ok;
     ok = kubelet_pool_reload(s, ok ? err : &later) && ok;
     return egress_reload(s->egress, ok ? err : &later) && ok;
 }

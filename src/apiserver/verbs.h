@@ -32,6 +32,7 @@ stage_fn stage_body;        /* reads the whole body */
 stage_fn stage_decode;      /* into r->body_obj: the endpoint's type, defaulted, in the hub's shape */
 
 /* [load.c] */
+stage_fn stage_fresh;       /* nothing older than what any server has acknowledged */
 stage_fn stage_load;        /* r->old, or absent */
 stage_fn stage_load_found;  /* the same; absent answers 404 */
 stage_fn stage_wait_rv;     /* until the cache has the resourceVersion that the read asks for */

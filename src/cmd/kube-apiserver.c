@@ -10,6 +10,7 @@
 #include "apiserver/auth-flags.h"
 #include "apiserver/kubelet.h"
 #include "apiserver/server.h"
+#include "apiserver/store-setup.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/time-floor.h"
@@ -21,13 +22,13 @@
 #include "net/tls.h"
 #include "pki/cert.h"
 
-enum { DRAIN_MS = 5000, KEEP_TIME_MS = 600000 };
+enum { ACCEPT_TRIES = 200 + 250, DRAIN_MS = 5000, KEEP_TIME_MS = 600000 };
 
 struct options {
     struct apiserver_config cfg;
     struct apiserver_ports ports;
-    struct str tls_cert_file, tls_private_key_file, cert_dir, etcd_servers_text;
-    struct flag_strings feature_gates, etcd_servers, enable_admission, disable_admission;
+    struct str tls_cert_file, tls_private_key_file, cert_dir;
+    struct flag_strings feature_gates, enable_admission, disable_admission;
     int64_t event_ttl_ms;
     bool allow_privileged, kubelet_https;
     struct str tls_min_version;
@@ -42,12 +43,7 @@ static const struct flag serving_flags[] = {
     FLAG_STRING(struct options, cfg.advertise_address, "advertise-address", "", "The address other members reach this server at; empty takes --bind-address, or the default interface's"),
 };
 
-static const struct flag store_flags[] = {
-    FLAG_STRING(struct options, cfg.store, "store", "sqlite", "Where objects are kept: sqlite or memory"),
-    FLAG_STRING(struct options, cfg.data_dir, "data-dir", "/var/lib/coracle", "The folder of the SQLite store"),
-    FLAG_STRING(struct options, cfg.volatile_dir, "volatile-dir", "", "A folder in tmpfs for what may be lost on power failure (lease renewals, events)"),
-    FLAG_BOOL(struct options, cfg.no_sync, "unsafe-no-sync", "false", "Do not wait for the disk: for tests"),
-    FLAG_STRINGS(struct options, etcd_servers, "etcd-servers", "", "etcd's addresses"),
+static const struct flag event_flags[] = {
     FLAG_DURATION(struct options, event_ttl_ms, "event-ttl", "1h", "How long events are kept"),
 };
 
@@ -100,6 +96,7 @@ struct main_state {
     int sockets[8], insecure; /* -1: none */
     size_t n_sockets;
     bool draining;
+    unsigned accept_tries;
 };
 
 static bool read_text(struct str path, struct buf *b, struct err *err)
@@ -252,7 +249,7 @@ static void watch_files(struct main_state *m)
     const struct apiserver_config *c = &m->opt->cfg;
     const struct str files[] = { m->opt->tls_cert_file, m->opt->tls_private_key_file, c->client_ca_file, c->token_auth_file,
                                  c->auth.requestheader_client_ca_file, c->kubelet_client_certificate, c->kubelet_client_key,
-                                 c->kubelet_certificate_authority };
+                                 c->kubelet_certificate_authority, c->etcd.ca_file, c->etcd.cert_file, c->etcd.key_file };
     m->files = file_watch_new(m->loop, on_files, m);
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
         file_watch_add(m->files, files[i]);
@@ -353,8 +350,8 @@ static bool complete(struct options *o, const struct flag_result *flags, struct 
         !flags_together(flags, "kubelet-client-certificate", "kubelet-client-key", err)) {
         return false;
     }
-    if (o->etcd_servers.n > 0) {
-        return err_set(err, ERR_INVALID, "--etcd-servers: this build keeps its objects in --store=sqlite or memory; it has no etcd back end");
+    if (!store_setup_validate(&o->cfg, flags, err)) {
+        return false;
     }
     if (!apiserver_auth_validate(&o->cfg, err)) {
         return false;
@@ -369,13 +366,14 @@ static bool complete(struct options *o, const struct flag_result *flags, struct 
 }
 
 /* Whoever comes before the default roles are there would be told "forbidden" and try again much later: so connections wait in
- * the sockets' queues until the server is ready, which takes milliseconds. */
+ * the sockets' queues until the server is ready, which takes milliseconds. When the store (etcd) cannot be reached for long, health
+ * must be answered nevertheless. */
 static void on_accept(void *arg)
 {
     struct main_state *m = arg;
     struct err err;
-    if (!apiserver_is_ready(m->server)) {
-        loop_timer_start(&m->accept, 1);
+    if (!apiserver_is_ready(m->server) && m->accept_tries < ACCEPT_TRIES) {
+        loop_timer_start(&m->accept, m->accept_tries++ < 200 ? 1 : 20);
         return;
     }
     for (size_t i = 0; i < m->n_sockets; i++) {
@@ -434,7 +432,8 @@ int kube_apiserver_main(int argc, char **argv)
     const struct flag_section sections[] = {
         { "Secure serving", serving_flags, ARRAY_SIZE(serving_flags), &opt },
         { "Listening", apiserver_port_flags, apiserver_n_port_flags, &opt.ports },
-        { "Store", store_flags, ARRAY_SIZE(store_flags), &opt },
+        { "Store", apiserver_store_flags, apiserver_n_store_flags, &opt.cfg },
+        { "Events", event_flags, ARRAY_SIZE(event_flags), &opt },
         { "Authentication", apiserver_authentication_flags, apiserver_n_authentication_flags, &opt.cfg },
         { "Authorization", apiserver_authorization_flags, apiserver_n_authorization_flags, &opt.cfg },
         { "Admission", admission_flags, ARRAY_SIZE(admission_flags), &opt },
