@@ -102,8 +102,10 @@ static void controller_manager(const struct maker *m, struct role *r)
     word(r, m->a, "--service-account-private-key-file=%s/kube/controller-manager/sa.key", m->state);
     /* Each controller with rights of its own: the program's own user may only ask for their tokens. */
     word(r, m->a, "--use-service-account-credentials=true");
-    /* Off by default: what a cluster that nodes join by tokens needs. */
-    word(r, m->a, "--controllers=*,bootstrap-signer-controller,token-cleaner-controller,kubelet-serving-csr-approving-controller");
+    /* Three that are off by default: nodes join by tokens and get serving certificates. One that is on: no version of this cluster
+     * ever made the tokens that it looks for, and it would hold every pod's volumes in memory. */
+    word(r, m->a, "--controllers=*,bootstrap-signer-controller,token-cleaner-controller,kubelet-serving-csr-approving-controller,"
+                  "-legacy-serviceaccount-token-cleaner-controller");
     word(r, m->a, "--allocate-node-cidrs=true");
     word(r, m->a, "--cluster-cidr=%s", CLUSTER_POD_CIDR);
     word(r, m->a, "--service-cluster-ip-range=%s", CLUSTER_SERVICE_CIDR);

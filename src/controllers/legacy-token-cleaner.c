@@ -35,7 +35,7 @@ static void *setup(struct controller *c, struct informers *informers)
 {
     static const char *const secret_fields[] = { "-metadata.managedFields", NULL };
     static const char *const account_fields[] = { "secrets", NULL };
-    static const char *const pod_fields[] = { "spec.volumes", NULL };
+    static const char *const pod_fields[] = { "spec.volumes.secret.secretName", NULL };
     static const char *const map_fields[] = { "data", NULL };
     struct state *s = calloc(1, sizeof(*s));
     if (!s) {
