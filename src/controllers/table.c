@@ -12,6 +12,7 @@ const struct controller_ops *const controllers_table[] = {
     &controller_replicaset,
     &controller_replicationcontroller,
     &controller_deployment,
+    &controller_daemonset,
     &controller_endpointslice,
     &controller_endpoints,
     &controller_pod_gc,

@@ -3,6 +3,7 @@
 #ifndef SCHEDULER_FRAMEWORK_H
 #define SCHEDULER_FRAMEWORK_H
 
+#include "api/node-affinity.h"
 #include "base/arena.h"
 #include "scheduler/cache.h"
 #include "scheduler/queue.h"
@@ -81,10 +82,6 @@ void framework_done(struct cycle *c);
 
 /* 0..max to 0..SCHED_SCORE_MAX, turned around when 'reverse'. */
 void normalize_default(int64_t *scores, size_t n, bool reverse);
-/* spec.nodeSelector and required node affinity against a node. */
-bool node_affinity_matches(const struct core_v1_pod_spec *spec, const struct core_v1_node *node);
-bool node_selector_term_matches(const struct core_v1_node_selector_term *t,
-                                const struct core_v1_node *node);
 /* The first taint of these effects that the pod does not tolerate, or NULL. */
 const struct core_v1_taint *untolerated_taint(const struct core_v1_pod_spec *spec,
                                               const struct core_v1_node *node,
