@@ -90,6 +90,26 @@ bool egress_rules_allow(const struct egress_rules *r, enum egress_rule rule, con
     return !why || err_set(err, ERR_FORBIDDEN, "address not allowed: %s", why);
 }
 
+bool egress_rules_allow_name(enum egress_rule rule, struct str name, struct err *err)
+{
+    while (str_ends(name, STR("."))) {
+        name.len--;
+    }
+    ptrdiff_t dot = str_rfind_char(name, '.');
+    struct str last = dot < 0 ? name : str_sub(name, (size_t)dot + 1, name.len);
+    bool number = last.len > 0 && last.ptr[0] >= '0' && last.ptr[0] <= '9';
+    for (size_t i = 0; number && i < last.len; i++) {
+        char c = last.ptr[i];
+        number = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || (i == 1 && (c == 'x' || c == 'X'));
+    }
+    bool local = str_eq_nocase(last, STR("localhost")) || str_eq_nocase(last, STR("localdomain"));
+    if (rule != EGRESS_FOREIGN || (!number && !local && name.len > 0)) {
+        return true;
+    }
+    return err_set(err, ERR_FORBIDDEN, "address not allowed: \"%.*s\" %s", STR_ARG(str_sub(name, 0, 100)),
+                   local ? "is whatever host it is asked on" : "is no name");
+}
+
 bool egress_rules_parse(struct egress_rules *r, struct str cidrs, struct err *err)
 {
     struct str rest = cidrs, piece;

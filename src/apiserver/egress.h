@@ -57,6 +57,10 @@ void egress_rules_free(struct egress_rules *r);
 /* May the address be dialled under the rule? False with "address not allowed" (upstream's words) and why. */
 bool egress_rules_allow(const struct egress_rules *r, enum egress_rule rule, const struct net_addr *a, struct err *err);
 
+/* The same of a name that is looked up at the far end of a proxy, where its address cannot be checked: no "localhost", and no number
+ * that a resolver takes for an address ("0x7f.1", "2130706433"). */
+bool egress_rules_allow_name(enum egress_rule rule, struct str name, struct err *err);
+
 /* ---- egress-config.c ---- */
 struct egress_selection {
     bool given, proxied;

@@ -186,6 +186,8 @@ static struct http_client *client_of(struct apiserver *s, const struct wanted *w
     }
     bool ok = n > 0 && (size_t)n < sizeof(b->key);
     ok = ok || err_set(err, ERR_INVALID, "the address is too long");
+    struct net_addr addr;
+    ok = ok && (net_addr_parse_ip(w->host, w->port, &addr) || egress_rules_allow_name(w->rule, w->host, err));
     ok = ok && (!w->tls || p->tls[w->trust] || load_tls(s, w->trust, err));
     ok = ok && (have_room(p) || err_set(err, ERR_UNAVAILABLE, "too many backends are in use at once"));
     b->client = ok ? make_client(s, w, err) : NULL;

@@ -525,3 +525,8 @@ void kubernetes_service_free(struct apiserver *s)
         s->kubernetes_service = NULL;
     }
 }
+
+struct store_resource *kubernetes_service_leases(struct apiserver *s)
+{
+    return s->kubernetes_service->leases;
+}

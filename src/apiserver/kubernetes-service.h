@@ -17,6 +17,7 @@
 struct apiserver;
 struct apiserver_config;
 struct kubernetes_service;
+struct store_resource;
 
 /* Are --endpoint-reconciler-type, --kubernetes-service-node-port and --advertise-address usable? */
 MUST_CHECK bool kubernetes_service_check(const struct apiserver_config *cfg, struct err *err);
@@ -26,6 +27,8 @@ void kubernetes_service_start(struct apiserver *s, void (*done)(void *arg), void
 void kubernetes_service_leave(struct apiserver *s);
 /* No more writes are begun; before the registry is closed. */
 void kubernetes_service_stop(struct apiserver *s);
+/* Where the leases are in the store; for tests that play another server. */
+struct store_resource *kubernetes_service_leases(struct apiserver *s);
 /* After the store was closed. */
 void kubernetes_service_free(struct apiserver *s);
 

@@ -86,6 +86,8 @@ static struct http_client *client_of_pod(struct request *r, const struct core_v1
     struct http_client *c = kubelet_client(r->srv, node, unverified, &err);
     if (!c && err.code == ERR_UNAVAILABLE) {
         r->status = (struct status){ .code = 503, .reason = STR("ServiceUnavailable"), .message = arena_printf(&r->arena, "%s", err.msg) };
+    } else if (!c && err.code == ERR_FORBIDDEN) {
+        (void)request_bad(r, "%s", err.msg);
     } else if (!c) {
         status_internal(&r->status, &r->arena, "%s", err.msg);
     }

@@ -65,6 +65,10 @@ static bool no_client(struct request *r, const struct err *err)
     if (err->code == ERR_UNAVAILABLE) {
         return unavailable(r, "%s", err->msg);
     }
+    if (err->code == ERR_FORBIDDEN) {
+        (void)request_bad(r, "%s", err->msg);
+        return false;
+    }
     status_internal(&r->status, &r->arena, "%s", err->msg);
     return false;
 }

@@ -398,6 +398,16 @@ TEST(proxy_never_dials_addresses_of_this_host_or_of_the_link)
             CHECK(has(r.body, "address not allowed"));
         }
     }
+    /* Names that mean the far end's own host, or that a resolver takes for an address. */
+    static const char *const names[] = { "localhost", "LOCALHOST.", "a.localhost", "2130706433", "0x7f000001", "127.1", "0177.0.0.1" };
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        char json[300];
+        (void)snprintf(json, sizeof(json), "{\"status\":{\"addresses\":[{\"type\":\"Hostname\",\"address\":\"%s\"}]}}", names[i]);
+        patch_status(&f, "/api/v1/nodes/node-1/status", json);
+        CHECK_INT(get(&f, "/api/v1/nodes/node-1/proxy/pods").status, 400);
+        CHECK_INT(get(&f, "/api/v1/nodes/node-1:80/proxy/x").status, 400);
+        CHECK_INT(get(&f, "/api/v1/namespaces/default/pods/proxy/log").status, 400);
+    }
     CHECK_STR_C(log_text(&f, f.proxy_log), "");
     fix_stop(&f);
 }
