@@ -127,6 +127,18 @@ static uint32_t ttl_s(int64_t ms)
     return ms <= 0 ? AUTH_TTL_NONE : (uint32_t)MIN((ms + 999) / 1000, (int64_t)UINT32_MAX - 1);
 }
 
+enum { SYNC_MS = 60000 };
+
+/* extension-apiserver-authentication is written again when somebody changed or deleted it. */
+static void on_sync(void *arg)
+{
+    struct apiserver *s = arg;
+    if (s->started && !s->stopping) {
+        auth_configmap_sync(s);
+    }
+    loop_timer_start(&s->auth_timer, SYNC_MS);
+}
+
 /* ---- the chains ---- */
 
 static struct authn_oidc_config oidc_of(const struct apiserver_auth_config *c, struct arena *a)
@@ -172,7 +184,7 @@ static bool open_authn(struct apiserver *s, struct arena *a, struct err *err)
     for (size_t i = 0; i < files.n; i++) {
         paths[i] = arena_cstr(a, files.items[i]);
     }
-    s->sa_lookup = (struct sa_lookup){ .ctx = s, .get = world_sa_get };
+    s->sa_lookup = (struct sa_lookup){ .ctx = s, .get = world_sa_get, .used = world_sa_used };
     struct authn_config authn = {
         .client_ca_file = cstr(a, c->client_ca_file),
         .token_auth_file = cstr(a, c->token_auth_file),
@@ -222,6 +234,8 @@ bool auth_setup_open(struct apiserver *s, struct err *err)
 {
     CLEANUP(arena_deinit) struct arena a;
     arena_init(&a, ARENA_NO_BUDGET);
+    loop_timer_init(&s->auth_timer, s->loop, on_sync, s);
+    loop_timer_start(&s->auth_timer, SYNC_MS);
     return load_keys(s, err) &&
            webhook_client(s, s->cfg.auth.webhook_config_file, "authentication-token-webhook-config-file", &s->authn_webhook, err) &&
            webhook_client(s, s->cfg.auth.authz_webhook_config_file, "authorization-webhook-config-file", &s->authz_webhook, err) &&
@@ -240,6 +254,7 @@ bool auth_setup_reload(struct apiserver *s, struct err *err)
 
 void auth_setup_close(struct apiserver *s)
 {
+    loop_timer_stop(&s->auth_timer);
     s->authn = authn_chain_free(s->authn);
     s->authz = authz_chain_free(s->authz);
     s->rbac = rbac_free(s->rbac);

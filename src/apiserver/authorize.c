@@ -1,3 +1,5 @@
+#include "apiserver/authorize.h"
+
 #include "api/selector.h"
 #include "apiserver/request.h"
 #include "apiserver/verbs.h"
@@ -5,9 +7,8 @@
 
 /* Selectors narrow what is asked for (KEP-4601): a node may list the pods that run on it. One that cannot be read narrows nothing;
  * the request will be refused for it later. */
-static void field_requirements(struct request *r, struct authz_attributes *attr)
+void authorize_field_requirements(struct request *r, struct str text, struct authz_attributes *attr)
 {
-    struct str text = request_param(r, "fieldSelector");
     struct field_selector sel;
     if (str_empty(text) || !field_selector_parse(&r->arena, text, &sel, NULL)) {
         return;
@@ -21,7 +22,7 @@ static void field_requirements(struct request *r, struct authz_attributes *attr)
     attr->n_fields = list ? sel.n : 0;
 }
 
-static void label_requirements(struct request *r, struct authz_attributes *attr)
+void authorize_label_requirements(struct request *r, struct str text, struct authz_attributes *attr)
 {
     static const struct str ops[] = {
         [SELECTOR_IN] = STR_INIT("In"),         [SELECTOR_NOT_IN] = STR_INIT("NotIn"),
@@ -29,7 +30,6 @@ static void label_requirements(struct request *r, struct authz_attributes *attr)
         [SELECTOR_NOT_EQUALS] = STR_INIT("NotIn"), [SELECTOR_EXISTS] = STR_INIT("Exists"),
         [SELECTOR_NOT_EXISTS] = STR_INIT("DoesNotExist"),
     };
-    struct str text = request_param(r, "labelSelector");
     struct selector sel;
     if (str_empty(text) || !selector_parse(&r->arena, text, &sel, NULL)) {
         return;
@@ -58,8 +58,8 @@ static void attributes(struct request *r, struct authz_attributes *attr)
         attr->subresource = i->subresource;
         attr->name = i->name;
         if (str_eq_c(i->verb, "list") || str_eq_c(i->verb, "watch") || str_eq_c(i->verb, "deletecollection")) {
-            field_requirements(r, attr);
-            label_requirements(r, attr);
+            authorize_field_requirements(r, request_param(r, "fieldSelector"), attr);
+            authorize_label_requirements(r, request_param(r, "labelSelector"), attr);
         }
     }
 }

@@ -244,6 +244,7 @@ enum stage_result backend_stream(struct request *r, const struct backend_call *c
     p->call = http_client_start(call->client, &cfg, &call_ops, p);
     http_stream_set_watermarks(r->http, LIST_BATCH_BYTES, LIST_BATCH_BYTES / 4);
     http_stream_set_ops(r->http, body ? &pass_body_ops : &pass_ops, r);
+    http_stream_resume(r->http);
     return STAGE_WAIT;
 }
 
@@ -298,6 +299,7 @@ enum stage_result backend_upgrade(struct request *r, const struct backend_call *
     r->handed_over = true;
     loop_timer_stop(&r->timer);
     http_stream_set_ops(r->http, NULL, NULL);
+    http_stream_resume(r->http);
     u->proxy = upgrade_proxy_start(r->http, call->client, &cfg, upgrade_done, u);
     return STAGE_WAIT;
 }

@@ -82,6 +82,7 @@ void front_on_request(struct http_stream *s, void *arg)
         r->query = STR_NULL;
     }
     http_stream_set_ops(s, &front_ops, r);
+    http_stream_pause(s); /* what comes of the body while somebody is asked (webhooks) is kept for the stage that reads it */
     if (!percent_decode(&r->arena, path, false, &decoded) || memchr(decoded.ptr, 0, decoded.len)) {
         (void)request_bad(r, "the path of the request is not valid");
         respond_status(r);

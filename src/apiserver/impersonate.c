@@ -47,6 +47,7 @@ static bool want_groups(struct request *r, struct wanted *w, bool *ret_any)
     return true;
 }
 
+/* Values of one key belong together, in whatever case and escapes the key was written. */
 static bool want_extra(struct request *r, struct wanted *w)
 {
     struct str prefix = STR("impersonate-extra-");
@@ -56,23 +57,36 @@ static bool want_extra(struct request *r, struct wanted *w)
     }
     for (size_t i = 0; i < r->in->headers.n; i++) {
         struct http_header h = r->in->headers.items[i];
-        struct str key;
-        if (!str_starts(h.name, prefix) || !percent_decode(&r->arena, str_sub(h.name, prefix.len, h.name.len), false, &key)) {
+        struct str key, rest = str_sub(h.name, prefix.len, h.name.len);
+        if (!str_starts(h.name, prefix)) {
             continue;
         }
-        struct str *value = arena_new(&r->arena, struct str);
-        if (!value || w->user.n_extra == IMPERSONATE_MAX ||
-            !add_check(w, r, "authentication.k8s.io", "userextras", key, STR_EMPTY, h.value)) {
+        if (!percent_decode(&r->arena, rest, false, &key)) {
+            key = rest;
+        }
+        if (!add_check(w, r, "authentication.k8s.io", "userextras", key, STR_EMPTY, h.value)) {
             return false;
         }
-        *value = h.value;
-        extra[w->user.n_extra++] = (struct auth_extra){ .key = key, .values = value, .n_values = 1 };
+        size_t at = 0;
+        while (at < w->user.n_extra && !str_eq(extra[at].key, key)) {
+            at++;
+        }
+        struct str *values = arena_new_n(&r->arena, struct str, extra[at].n_values + 1);
+        if (!values) {
+            return false;
+        }
+        for (size_t k = 0; k < extra[at].n_values; k++) {
+            values[k] = extra[at].values[k];
+        }
+        values[extra[at].n_values] = h.value;
+        extra[at] = (struct auth_extra){ .key = key, .values = values, .n_values = extra[at].n_values + 1 };
+        w->user.n_extra += at == w->user.n_extra;
     }
     w->user.extra = extra;
     return true;
 }
 
-/* The groups that come with a name when none were asked for. */
+/* The groups that come with a name when none were asked for, and the one that says whether one has authenticated. */
 static bool complete_groups(struct request *r, struct wanted *w, bool any_group)
 {
     struct str ns, sa;
@@ -87,7 +101,29 @@ static bool complete_groups(struct request *r, struct wanted *w, bool any_group)
         w->user.groups = full.groups;
         w->user.n_groups = full.n_groups;
     }
-    return auth_user_add_group(&w->user, &r->arena, AUTH_GROUP_AUTHENTICATED);
+    return auth_user_in_group(&w->user, AUTH_GROUP_UNAUTHENTICATED) || auth_user_add_group(&w->user, &r->arena, AUTH_GROUP_AUTHENTICATED);
+}
+
+/* A header of which only one can be meant. False when it is there twice: a proxy before us may have looked at the other one. */
+static bool only_one(const struct request *r, const char *name, struct str *ret)
+{
+    size_t pos = 0;
+    struct str again;
+    *ret = STR_NULL;
+    if (!http_header_next(&r->in->headers, str_c(name), &pos, ret)) {
+        return true;
+    }
+    return !http_header_next(&r->in->headers, str_c(name), &pos, &again);
+}
+
+static bool has_extra(const struct request *r)
+{
+    for (size_t i = 0; i < r->in->headers.n; i++) {
+        if (str_starts(r->in->headers.items[i].name, STR("impersonate-extra-"))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static enum stage_result refuse(struct request *r)
@@ -139,9 +175,11 @@ static enum stage_result ask(struct request *r, struct wanted *w)
 
 enum stage_result stage_impersonate(struct request *r)
 {
-    struct str name = request_header(r, "impersonate-user"), uid = request_header(r, "impersonate-uid");
-    struct str group = request_header(r, "impersonate-group");
-    if (!name.ptr && !uid.ptr && !group.ptr) {
+    struct str name, uid, group = request_header(r, "impersonate-group");
+    if (!only_one(r, "impersonate-user", &name) || !only_one(r, "impersonate-uid", &uid)) {
+        return request_bad(r, "Impersonate-User and Impersonate-Uid may each be given once");
+    }
+    if (!name.ptr && !uid.ptr && !group.ptr && !has_extra(r)) {
         return STAGE_DONE;
     }
     struct wanted *w = r->verb_data;

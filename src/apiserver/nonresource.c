@@ -56,30 +56,52 @@ static enum stage_result root(struct request *r)
     return STAGE_ANSWERED;
 }
 
+/* Whoever verifies tokens elsewhere may keep these documents for an hour. */
+static enum stage_result cached(struct request *r, struct str type, struct buf *b)
+{
+    struct http_header cache = { STR("Cache-Control"), STR("public, max-age=3600") };
+    respond_with_headers(r, 200, type, b, &cache, 1);
+    return STAGE_ANSWERED;
+}
+
+/* Only an https URL without query and fragment can be discovered (OpenID Connect Discovery 1.0, 3); for other issuers there is nothing. */
+static bool can_be_discovered(const struct apiserver *s)
+{
+    struct str first = s->cfg.service_account_issuers.n ? s->cfg.service_account_issuers.items[0] : STR_EMPTY;
+    return s->sa_keys && s->sa_keys->n > 0 && str_starts(first, STR("https://")) && str_find_char(first, '?') < 0 &&
+           str_find_char(first, '#') < 0;
+}
+
 static enum stage_result issuer(struct request *r)
 {
-    CLEANUP(buf_deinit) struct buf b, uri;
-    buf_init(&b, 1u << 20);
-    buf_init(&uri, 1u << 16);
-    if (!r->srv->sa_keys || r->srv->cfg.service_account_issuers.n == 0) {
+    const struct apiserver_config *c = &r->srv->cfg;
+    struct buf b, uri;
+    if (!can_be_discovered(r->srv)) {
         return text(r, 404, "404 page not found\n");
     }
-    buf_printf(&uri, "https://%.*s:%lld/openid/v1/jwks", STR_ARG(r->srv->cfg.advertise_address), (long long)r->srv->cfg.secure_port);
-    sa_openid_configuration(r->srv->cfg.service_account_issuers.items[0], buf_str(&uri), r->srv->sa_keys, &b);
-    respond_bytes(r, 200, STR("application/json"), buf_str(&b));
-    return STAGE_ANSWERED;
+    buf_init(&b, 1u << 20);
+    buf_init(&uri, 1u << 16);
+    bool v6 = str_find_char(c->advertise_address, ':') >= 0;
+    if (str_empty(c->auth.jwks_uri)) {
+        buf_printf(&uri, "https://%s%.*s%s:%lld/openid/v1/jwks", v6 ? "[" : "", STR_ARG(c->advertise_address), v6 ? "]" : "",
+                   (long long)c->secure_port);
+    } else {
+        buf_append(&uri, c->auth.jwks_uri);
+    }
+    sa_openid_configuration(c->service_account_issuers.items[0], buf_str(&uri), r->srv->sa_keys, &b);
+    buf_deinit(&uri);
+    return cached(r, STR("application/json"), &b);
 }
 
 static enum stage_result jwks(struct request *r)
 {
-    CLEANUP(buf_deinit) struct buf b;
-    buf_init(&b, 1u << 20);
-    if (!r->srv->sa_keys) {
+    struct buf b;
+    if (!can_be_discovered(r->srv)) {
         return text(r, 404, "404 page not found\n");
     }
+    buf_init(&b, 1u << 20);
     jwks_write(r->srv->sa_keys, &b);
-    respond_bytes(r, 200, STR("application/jwk-set+json"), buf_str(&b));
-    return STAGE_ANSWERED;
+    return cached(r, STR("application/jwk-set+json"), &b);
 }
 
 static const struct {

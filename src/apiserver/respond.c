@@ -231,6 +231,11 @@ void respond_bytes(struct request *r, int code, struct str content_type, struct 
     send_buf(r, code, content_type, &b, NULL, 0);
 }
 
+void respond_with_headers(struct request *r, int code, struct str content_type, struct buf *b, const struct http_header *more, size_t n_more)
+{
+    send_buf(r, code, content_type, b, more, n_more);
+}
+
 void respond_document(struct request *r, const char *type, struct str json, struct str etag)
 {
     struct http_header more[3] = { { STR("Cache-Control"), STR("public") }, { STR("ETag"), etag }, { STR("Vary"), STR("Accept") } };

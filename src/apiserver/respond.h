@@ -24,6 +24,8 @@ void respond_typed(struct request *r, int code, const struct api_type *type, con
                    struct str kind);
 /* Bytes as they are. */
 void respond_bytes(struct request *r, int code, struct str content_type, struct str bytes);
+/* The same with further headers; the buffer is taken. */
+void respond_with_headers(struct request *r, int code, struct str content_type, struct buf *b, const struct http_header *more, size_t n_more);
 /* JSON text of a known type: as it is, or converted to the negotiated representation. 'etag' may be absent. */
 void respond_document(struct request *r, const char *type, struct str json, struct str etag);
 

@@ -1,11 +1,13 @@
 /* Reviews: questions about users and rights that are answered and not stored. */
 #include "api/gen/authentication_v1.h"
 #include "api/gen/authorization_v1.h"
+#include "apiserver/authorize.h"
 #include "apiserver/request.h"
 #include "apiserver/respond.h"
 #include "apiserver/verbs.h"
 #include "auth/rbac.h"
 #include "base/clock.h"
+#include "base/time-floor.h"
 #include "base/time-floor.h"
 
 static enum stage_result answer(struct request *r)
@@ -41,6 +43,49 @@ static void user_of_spec(struct request *r, const struct authorization_v1_subjec
     a->path = s->non_resource_attributes;
     if (str_empty(s->user) && s->n_groups == 0) {
         field_invalid_str(&r->errs, STR("spec.user"), STR_EMPTY, "at least one of user or group must be specified");
+    }
+}
+
+/* Selectors of the attributes (KEP-4601): requirements, or a selector's text, which is read as that of a request. */
+static void take_fields(struct request *r, const struct authorization_v1_field_selector_attributes *f, struct authz_attributes *attr)
+{
+    if (!str_empty(f->raw_selector)) {
+        authorize_field_requirements(r, f->raw_selector, attr);
+        return;
+    }
+    struct authz_requirement *list = arena_new_n(&r->arena, struct authz_requirement, f->n_requirements + 1);
+    for (size_t i = 0; list && i < f->n_requirements; i++) {
+        list[i] = (struct authz_requirement){ .key = f->requirements[i].key, .op = f->requirements[i].operator,
+                                              .values = f->requirements[i].values, .n_values = f->requirements[i].n_values };
+    }
+    attr->fields = list;
+    attr->n_fields = list ? f->n_requirements : 0;
+}
+
+static void take_labels(struct request *r, const struct authorization_v1_label_selector_attributes *l, struct authz_attributes *attr)
+{
+    if (!str_empty(l->raw_selector)) {
+        authorize_label_requirements(r, l->raw_selector, attr);
+        return;
+    }
+    struct authz_requirement *list = arena_new_n(&r->arena, struct authz_requirement, l->n_requirements + 1);
+    for (size_t i = 0; list && i < l->n_requirements; i++) {
+        list[i] = (struct authz_requirement){ .key = l->requirements[i].key, .op = l->requirements[i].operator,
+                                              .values = l->requirements[i].values, .n_values = l->requirements[i].n_values };
+    }
+    attr->labels = list;
+    attr->n_labels = list ? l->n_requirements : 0;
+}
+
+static void check_selectors(struct request *r, const struct authorization_v1_resource_attributes *a)
+{
+    if (a->field_selector && !str_empty(a->field_selector->raw_selector) && a->field_selector->n_requirements > 0) {
+        field_invalid_str(&r->errs, STR("spec.resourceAttributes.fieldSelector.rawSelector"), a->field_selector->raw_selector,
+                          "may not specified at the same time as requirements");
+    }
+    if (a->label_selector && !str_empty(a->label_selector->raw_selector) && a->label_selector->n_requirements > 0) {
+        field_invalid_str(&r->errs, STR("spec.resourceAttributes.labelSelector.rawSelector"), a->label_selector->raw_selector,
+                          "may not specified at the same time as requirements");
     }
 }
 
@@ -80,6 +125,9 @@ static bool read_access(struct request *r, struct access *a)
             field_add(&r->errs, user.reason, user.path, user.body);
         }
     }
+    if (a->resource) {
+        check_selectors(r, a->resource);
+    }
     if (r->errs.n > 0) {
         status_invalid(&r->status, &r->arena, STR("authorization.k8s.io"), STR_EMPTY, STR_EMPTY, &r->errs);
         return false;
@@ -111,13 +159,19 @@ static enum stage_result review_access(struct request *r)
     if (!a || !read_access(r, a)) {
         return STAGE_ERROR;
     }
-    r->authz = (struct authz_request){ .arena = &r->arena, .done = on_decided, .owner = r };
+    r->authz = (struct authz_request){ .arena = &r->arena, .done = on_decided, .owner = r, .want_reason = true };
     if (a->resource) {
         r->authz.attr = (struct authz_attributes){
             .user = &a->user, .verb = a->resource->verb, .resource_request = true, .namespace_ = a->resource->namespace,
             .api_group = a->resource->group, .api_version = a->resource->version, .resource = a->resource->resource,
             .subresource = a->resource->subresource, .name = a->resource->name,
         };
+        if (a->resource->field_selector) {
+            take_fields(r, a->resource->field_selector, &r->authz.attr);
+        }
+        if (a->resource->label_selector) {
+            take_labels(r, a->resource->label_selector, &r->authz.attr);
+        }
     } else {
         r->authz.attr = (struct authz_attributes){ .user = &a->user, .verb = a->path->verb, .path = a->path->path };
     }
@@ -225,8 +279,11 @@ static enum stage_result review_token(struct request *r)
     if (str_empty(o->spec.token)) {
         return request_bad(r, "token is required for TokenReview in authentication");
     }
-    r->authn = (struct authn_request){ .arena = &r->arena, .now = time_floor_now_s(), .audiences = o->spec.audiences,
-                                       .n_audiences = o->spec.n_audiences, .done = on_token, .owner = r };
+    const struct apiserver_config *c = &r->srv->cfg;
+    const struct flag_strings *own = c->api_audiences.n ? &c->api_audiences : &c->service_account_issuers;
+    bool asked = o->spec.n_audiences > 0;
+    r->authn = (struct authn_request){ .arena = &r->arena, .now = time_floor_now_s(), .audiences = asked ? o->spec.audiences : own->items,
+                                       .n_audiences = asked ? o->spec.n_audiences : own->n, .done = on_token, .owner = r };
     enum authn_result result = authn_start_token(r->srv->authn, &r->authn, o->spec.token);
     return result == AUTHN_WAIT ? STAGE_WAIT : token_known(r, result);
 }

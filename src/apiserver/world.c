@@ -2,6 +2,8 @@
 #include "apiserver/world.h"
 
 #include "api/gen/core_v1.h"
+#include "base/clock.h"
+#include "base/log.h"
 
 static struct apiserver *server_of(const struct kind_world *w)
 {
@@ -73,6 +75,62 @@ bool world_sa_get(void *ctx, struct str resource, struct str ns, struct str name
                 ret->token = secret->data[i].value;
             }
         }
+        for (size_t i = 0; i < secret->metadata.n_labels; i++) {
+            ret->invalid |= str_eq(secret->metadata.labels[i].key, SA_LABEL_INVALID_SINCE);
+        }
     }
     return true;
+}
+
+static void on_used_written(void *arg, const struct store_result *res)
+{
+    (void)arg;
+    if (res->status != STORE_OK && res->status != STORE_E_CONFLICT) {
+        log_warning("apiserver: the last use of a legacy token cannot be written: %s", store_status_text(res->status));
+    }
+}
+
+void world_sa_used(void *ctx, struct str ns, struct str name, int64_t now)
+{
+    struct apiserver *s = ctx;
+    struct rest *rest = registry_rest(s, STR_EMPTY, STR("secrets"));
+    const struct object *there = watch_cache_get(rest->cache, ns, name);
+    char day[CLOCK_RFC3339_SIZE];
+    struct str today = str_n(day, MIN(clock_format_rfc3339(now, 0, 0, day), (size_t)10)), label = SA_LABEL_LAST_USED;
+    struct err err = { 0 };
+    CLEANUP(arena_deinit) struct arena a;
+    CLEANUP(buf_deinit) struct buf key, value;
+    arena_init(&a, 64u << 20);
+    buf_init(&key, 2048);
+    buf_init(&value, 8u << 20);
+    struct core_v1_secret *secret = there ? rest_decode(rest, &a, there) : NULL;
+    struct api_str_pair *labels = secret ? arena_new_n(&a, struct api_str_pair, secret->metadata.n_labels + 1) : NULL;
+    if (!labels) {
+        return;
+    }
+    size_t n = 0, at;
+    for (size_t i = 0; i < secret->metadata.n_labels; i++) {
+        if (!str_eq(secret->metadata.labels[i].key, label)) {
+            labels[n++] = secret->metadata.labels[i];
+        } else if (str_eq(secret->metadata.labels[i].value, today)) {
+            return; /* once a day is enough */
+        }
+    }
+    for (at = n++; at > 0 && str_cmp(labels[at - 1].key, label) > 0; at--) {
+        labels[at] = labels[at - 1];
+    }
+    labels[at] = (struct api_str_pair){ .key = label, .value = today };
+    secret->metadata.labels = labels;
+    secret->metadata.n_labels = n;
+    struct object *o = rest_publish(rest, &a, secret, &err);
+    if (o && rest_encode_stored(rest, secret, &value, &err)) {
+        watch_cache_key(rest->cache, ns, name, &key);
+        struct store_write w = { .resource = watch_cache_resource(rest->cache), .key = buf_str(&key), .value = buf_str(&value),
+                                 .expect = object_revision(there), .object = o, .done = on_used_written };
+        store_write(s->store, &w);
+    }
+    (void)object_unref(o);
+    if (value.ptr) {
+        explicit_bzero(value.ptr, value.capacity);
+    }
 }

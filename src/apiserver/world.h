@@ -9,5 +9,7 @@
 void world_init(struct apiserver *s);
 /* struct sa_lookup's get; 'ctx' is the struct apiserver. */
 bool world_sa_get(void *ctx, struct str resource, struct str ns, struct str name, struct arena *a, struct sa_object *ret);
+/* struct sa_lookup's used: writes the label of the day, unless it is there. */
+void world_sa_used(void *ctx, struct str ns, struct str name, int64_t now);
 
 #endif

@@ -255,8 +255,16 @@ static bool check_legacy(const struct sa_claims *c, struct str token, int64_t no
             err, ERR_UNAUTHORIZED,
             "service account token has been invalidated: its secret is gone or holds another one");
     }
-    return check_object(l, a, "serviceaccounts", "service account", c->namespace_, c->name, c->uid,
-                        now, &o, err);
+    if (o.invalid) {
+        return err_set(err, ERR_UNAUTHORIZED, "the service account token of the secret %.*s is marked as invalid", STR_ARG(c->secret_name));
+    }
+    if (!check_object(l, a, "serviceaccounts", "service account", c->namespace_, c->name, c->uid, now, &o, err)) {
+        return false;
+    }
+    if (l->used) {
+        l->used(l->ctx, c->namespace_, c->secret_name, now);
+    }
+    return true;
 }
 
 static bool add_extra(const struct sa_claims *c, struct arena *a, struct auth_user *u)

@@ -27,13 +27,19 @@ struct sa_object {
     bool deleting;        /* deletionTimestamp is set … */
     int64_t deletion_s;   /* … to this */
     struct str token;     /* of secrets: data.token, for legacy tokens */
+    bool invalid;         /* of secrets: labelled kubernetes.io/legacy-token-invalid-since */
 };
 struct sa_lookup {
     void *ctx;
     /* 'resource' is "serviceaccounts", "pods", "secrets" or "nodes". False when there is no such object. What 'ret' borrows lives in
      * the arena or until the loop's next turn. */
     bool (*get)(void *ctx, struct str resource, struct str namespace_, struct str name, struct arena *a, struct sa_object *ret);
+    /* A legacy token was used at 'now': its Secret is to say so (kubernetes.io/legacy-token-last-used). May be NULL. */
+    void (*used)(void *ctx, struct str namespace_, struct str secret, int64_t now);
 };
+/* Labels of legacy tokens' Secrets; both hold a day, "2026-11-24". */
+#define SA_LABEL_LAST_USED STR("kubernetes.io/legacy-token-last-used")
+#define SA_LABEL_INVALID_SINCE STR("kubernetes.io/legacy-token-invalid-since")
 
 /* ---- issuing ---- */
 struct sa_token_spec {
