@@ -26,7 +26,7 @@ const char *path_verdict_word(enum path_verdict v)
 
 const char *path_transport_word(enum path_transport t)
 {
-    static const char *const words[] = { [PATH_UNKNOWN] = "", [PATH_PLAIN] = "plain", [PATH_UNIX] = "unix", [PATH_TLS] = "tls" };
+    static const char *const words[] = { [PATH_UNKNOWN] = "", [PATH_PLAIN] = "plain", [PATH_UNIX] = "unix", [PATH_TLS] = "tls", [PATH_SSH] = "ssh" };
     return words[t];
 }
 
@@ -188,6 +188,19 @@ static void join_apiserver_end(struct builder *b, struct path_row *r)
     }
 }
 
+/* The kubelet's end of what the apiserver dials: who decides there. */
+static void join_kubelet_end(struct builder *b, struct path_row *r)
+{
+    for (size_t i = 1; i < b->w->n_parts; i++) {
+        const struct path_part *p = &b->w->parts[i];
+        for (size_t k = 0; str_eq(p->node, r->to.node) && !str_empty(p->node) && k < p->n_facts; k++) {
+            if (p->facts[k].way == PATH_LISTEN && str_eq_c(p->facts[k].purpose, PATH_PURPOSE_KUBELET)) {
+                r->authz = p->facts[k].authz;
+            }
+        }
+    }
+}
+
 /* ---- paths that are possible and were not seen ---- */
 
 static bool have_row(const struct builder *b, const char *id, struct str node)
@@ -216,14 +229,19 @@ static struct path_row *possible(struct builder *b, const char *id, struct path_
 static void add_possible(struct builder *b)
 {
     const struct path_world *w = b->w;
-    static const char *const clients[] = { "apiserver-users", "apiserver-pods", "apiserver-bootstrap", "apiserver-anonymous" };
+    static const struct {
+        const char *id;
+        struct str known_by;
+    } clients[] = { { "apiserver-users", STR_INIT("certificates, tokens") }, { "apiserver-pods", STR_INIT("service-account tokens") },
+                    { "apiserver-bootstrap", STR_INIT("bootstrap tokens") }, { "apiserver-anonymous", STR_INIT("nothing") } };
     struct path_end master = { .name = STR("kube-apiserver") };
     for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
-        const struct path_kind *k = path_kind_by_id(clients[i]);
-        struct path_row *r = have_row(b, clients[i], STR_NULL) ? NULL : possible(b, clients[i], (struct path_end){ .name = str_c(k->from) }, master);
+        const struct path_kind *k = path_kind_by_id(clients[i].id);
+        struct path_row *r = have_row(b, clients[i].id, STR_NULL) ? NULL : possible(b, clients[i].id, (struct path_end){ .name = str_c(k->from) }, master);
         if (r) {
             r->transport = PATH_TLS;
-            r->address = w->address;
+            r->address = i == 1 && w->service_address.len ? w->service_address : w->address;
+            r->authn = clients[i].known_by;
             r->authz = w->authz;
         }
     }
@@ -315,8 +333,8 @@ static int by_order(const void *x, const void *y)
  * nobody came to and that has no purpose of its own is none. */
 static bool is_row(const struct path_world *w, const struct path_part *p, const struct path_fact *f)
 {
-    bool idle_unnamed = f->way == PATH_OUT && str_empty(f->purpose) && !f->opened && !f->failed;
-    return !told_elsewhere(w, p, f) && !idle_unnamed;
+    bool silent = f->way == PATH_OUT && !f->opened && (str_empty(f->purpose) ? !f->failed : str_eq_c(f->purpose, PATH_PURPOSE_REPORT));
+    return !told_elsewhere(w, p, f) && !silent;
 }
 
 bool path_catalog_build(struct arena *a, const struct path_world *w, struct path_catalog *ret)
@@ -336,6 +354,9 @@ bool path_catalog_build(struct arena *a, const struct path_world *w, struct path
                 join_apiserver_end(&b, r);
             } else if (p == &w->parts[0] && p->facts[k].way == PATH_IN && is_component(p->facts[k].peer)) {
                 r->seen_by = STR("kube-apiserver (its end of the connection)");
+            }
+            if (strcmp(r->kind->id, "apiserver-kubelet") == 0) {
+                join_kubelet_end(&b, r);
             }
             if (strcmp(r->kind->id, "apiserver-pods") == 0 && p->facts[k].way == PATH_IN && w->service_address.len) {
                 r->address = arena_printf(a, "%.*s", STR_ARG(w->service_address));

@@ -72,6 +72,7 @@ static void transport(struct buf *b, const struct path_row *r)
 {
     struct str t = r->transport == PATH_TLS     ? (r->tls.len ? r->tls : STR("TLS"))
                    : r->transport == PATH_UNIX  ? STR("unix socket")
+                   : r->transport == PATH_SSH   ? STR("SSH")
                    : r->transport == PATH_PLAIN ? STR("plain")
                                                 : STR_EMPTY;
     buf_append_c(b, "<div class=\"dim\">");

@@ -28,7 +28,7 @@
   }
   const cut = (s, n) => (s.length > n ? s.slice(0, n - 1) + '\u2026' : s);
   function transport(p) {
-    const t = p.transport === 'tls' ? (p.tls || 'TLS') : p.transport === 'unix' ? 'unix socket' : p.transport === 'plain' ? 'plain' : '';
+    const t = p.transport === 'tls' ? (p.tls || 'TLS') : p.transport === 'unix' ? 'unix socket' : p.transport === 'ssh' ? 'SSH' : p.transport === 'plain' ? 'plain' : '';
     return [t, p.http].filter(Boolean).join(' ');
   }
   const why = (p) => [p.reason, p.warning && 'note: ' + p.warning].filter(Boolean).join('; ');
@@ -106,7 +106,7 @@
     const master = /^(kube-controller-manager|cloud-controller-manager|kube-scheduler|etcd|tunnel|kubelet|kube-proxy)$/;
     const program = (end) => {
       const g = end.node || (master.test(end.name) ? '' : null);
-      const group = g === null ? '' : g;
+      const group = g === null ? '~' : g;
       if (!groups.has(group)) { groups.set(group, new Map()); }
       const boxes = groups.get(group);
       if (!boxes.has(end.name)) { boxes.set(end.name, { name: end.name, left: [], right: [] }); }
@@ -174,7 +174,7 @@
     const leftEnd = y;
     y = top;
     const names = [...groups.keys()].sort();
-    for (const g of names.slice(0, maxNodes + 1)) {
+    for (const g of names.filter((n, i) => n === '~' || i <= maxNodes)) {
       const from = y;
       y += 22;
       for (const b of groups.get(g).values()) {
@@ -195,7 +195,7 @@
         y += h + 8;
       }
       svg.append(draw('rect', { class: 'group', x: X.prog - 14, y: from, width: X.progW + 28, height: y - from, rx: 8 }));
-      svg.append(draw('text', { class: 'small', x: X.prog - 4, y: from + 15 }, g ? 'node ' + cut(g, 26) : 'beside the API server'));
+      svg.append(draw('text', { class: 'small', x: X.prog - 4, y: from + 15 }, g === '~' ? 'elsewhere' : g ? 'node ' + cut(g, 26) : 'beside the API server'));
       y += gap;
     }
     if (names.length > maxNodes + 1) {

@@ -33,6 +33,7 @@ static void read_fact(const struct val *v, struct path_fact *f)
         .authn = text(v, "authn"), .authz = text(v, "authz"),
         .transport = str_eq_c(transport, "tls")     ? PATH_TLS
                      : str_eq_c(transport, "unix")  ? PATH_UNIX
+                     : str_eq_c(transport, "ssh")   ? PATH_SSH
                      : str_eq_c(transport, "plain") ? PATH_PLAIN
                                                     : PATH_UNKNOWN,
         .tls = text(v, "tls"), .cipher = text(v, "cipher"), .http = text(v, "http"),

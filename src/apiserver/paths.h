@@ -20,7 +20,7 @@ struct request;
 /* ---- what was reported ---- */
 
 enum path_way { PATH_IN, PATH_OUT, PATH_LISTEN };
-enum path_transport { PATH_UNKNOWN, PATH_PLAIN, PATH_UNIX, PATH_TLS };
+enum path_transport { PATH_UNKNOWN, PATH_PLAIN, PATH_UNIX, PATH_TLS, PATH_SSH };
 
 struct path_certificate {
     struct str subject;

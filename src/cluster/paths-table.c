@@ -98,7 +98,7 @@ static struct str transport(struct arena *a, const struct val *p)
     if (str_eq_c(kind, "tls")) {
         return arena_printf(a, "%.*s%s%.*s", STR_ARG(tls.len ? tls : STR("TLS")), http.len ? " " : "", STR_ARG(http));
     }
-    return str_eq_c(kind, "unix") ? STR("unix socket") : str_eq_c(kind, "plain") ? STR("plain") : STR("-");
+    return str_eq_c(kind, "unix") ? STR("unix socket") : str_eq_c(kind, "ssh") ? STR("SSH") : str_eq_c(kind, "plain") ? STR("plain") : STR("-");
 }
 
 /* The end that comes first. */

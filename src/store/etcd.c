@@ -503,7 +503,7 @@ struct store *store_open_etcd(const struct store_config *cfg, const struct store
         free(s);
         return NULL;
     }
-    struct net_path_spec spec = { .outgoing = true, .peer = STR("etcd"), .purpose = STR("objects"),
+    struct net_path_spec spec = { .outgoing = true, .peer = STR("etcd"), .purpose = STR("store"),
                                   .authn = !tls ? "nobody" : etcd->cert_file.len ? "client certificate" : "nobody",
                                   .authz = "etcd" };
     struct net_path *path = net_path_get(s->loop, &spec);

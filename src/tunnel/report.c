@@ -2,6 +2,7 @@
 
 #include "api/json-writer.h"
 #include "base/clock.h"
+#include "client/path-report.h"
 
 static void text(struct buf *b, const char *key, const char *value)
 {
@@ -37,6 +38,30 @@ void report_link(struct buf *b, struct str node, struct tunnel_link *l)
     number(b, "bytesIn", f->bytes_in);
     number(b, "bytesOut", f->bytes_out);
     number(b, "opened", f->opened);
+    number(b, "failed", f->failed);
+    text(b, "lastError", f->last_error);
+    buf_append_char(b, '}');
+}
+
+void report_link_path(struct buf *b, struct str node, struct tunnel_link *l)
+{
+    const struct tunnel_facts *f = &l->facts;
+    bool ssh = strcmp(l->ops->kind, "ssh") == 0;
+    buf_printf(b, ",{\"way\":\"%s\",\"purpose\":\"" PATH_PURPOSE_TUNNEL "\",\"transport\":\"%s\",\"peer\":", ssh ? "out" : "in", ssh ? "ssh" : "tls");
+    CLEANUP(buf_deinit) struct buf peer;
+    buf_init(&peer, 1024);
+    buf_printf(&peer, "node/%.*s", STR_ARG(node));
+    json_write_string(b, buf_str(&peer));
+    text(b, "address", f->address);
+    text(b, "authn", ssh ? "SSH key" : "client certificate");
+    text(b, "authz", ssh ? "authorized_keys of the node" : "the certificate's node");
+    text(b, "peerSubject", f->identity);
+    text(b, "peerState", f->trust && f->trust[0] ? "verified" : "");
+    text(b, "trust", f->trust ? f->trust : "");
+    number(b, "bytesIn", f->bytes_in);
+    number(b, "bytesOut", f->bytes_out);
+    number(b, "opened", f->opened);
+    number(b, "open", f->state == TUNNEL_OPEN);
     number(b, "failed", f->failed);
     text(b, "lastError", f->last_error);
     buf_append_char(b, '}');

@@ -7,5 +7,7 @@
 
 /* One object of "tunnels". */
 void report_link(struct buf *b, struct str node, struct tunnel_link *l);
+/* The same for the cluster's catalog of paths (client/path-report.h): an entry of "paths", behind a comma. */
+void report_link_path(struct buf *b, struct str node, struct tunnel_link *l);
 
 #endif

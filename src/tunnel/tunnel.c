@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/metrics.h"
+#include "client/path-report.h"
 #include "net/addr.h"
 #include "tunnel/front.h"
 #include "tunnel/hub.h"
@@ -312,6 +313,20 @@ static void write_paths(struct tunnel *t, struct buf *b)
             }
         }
     }
+    buf_append_c(b, "],\"parts\":[");
+    CLEANUP(buf_deinit) struct buf more;
+    buf_init(&more, 1u << 20);
+    pos = 0;
+    while (map_next(&t->nodes, &pos, &key, &value)) {
+        const struct node *n = value;
+        struct tunnel_link *links[] = { n->ssh, n->reverse };
+        for (size_t i = 0; i < ARRAY_SIZE(links); i++) {
+            if (links[i]) {
+                report_link_path(&more, key, links[i]);
+            }
+        }
+    }
+    path_report_write(t->loop, "tunnel", buf_str(&more), b);
     buf_append_c(b, "]}\n");
 }
 
