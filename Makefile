@@ -19,7 +19,7 @@ UP ?=
 DOWN ?=
 T ?=
 
-.PHONY: all packages-build packages-run packages-test packages-fuzz up down test test-long bench fuzz clean
+.PHONY: all packages-build packages-run packages-test packages-long packages-fuzz up down test test-long bench fuzz clean
 
 all: packages-build
 	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
@@ -33,6 +33,8 @@ packages-fuzz:
 	@tools/packages build fuzz
 packages-test:
 	@tools/packages build run test
+packages-long:
+	@tools/packages build run test browser
 
 up: packages-run
 	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
@@ -49,7 +51,7 @@ test: packages-test
 	@tools/link-programs $(RELEASE) build/bin
 	@tools/run-tests $(ASAN) quick $(T)
 
-test-long: packages-test
+test-long: packages-long
 	@tools/build $(ASAN) $(JOBS) -Dbuildtype=debug -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false
 	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
 	@tools/link-programs $(RELEASE) build/bin
