@@ -1,15 +1,21 @@
 #include "cmd/cmd.h"
 
+#include "base/fs.h"
 #include "base/log.h"
 #include "cmd/absent-flags.h"
+#include "scheduler/config-file.h"
 #include "scheduler/scheduler.h"
 
+#define CONFIG_MAX (1u << 20)
+
 struct options {
-    struct str scheduler_name;
+    struct str config, scheduler_name;
     int32_t percentage_of_nodes;
 };
 
 static const struct flag flags[] = {
+    FLAG_STRING(struct options, config, "config", "",
+                "A KubeSchedulerConfiguration file; flags that are given come before it"),
     FLAG_STRING(struct options, scheduler_name, "scheduler-name", "default-scheduler",
                 "Pods whose spec.schedulerName is this are scheduled"),
     FLAG_INT32(struct options, percentage_of_nodes, "percentage-of-nodes-to-score", "0",
@@ -21,6 +27,8 @@ static const struct flag port_flags[] = { COMPONENT_PORT_FLAGS("", "10251", "102
 
 struct state {
     struct options options;
+    struct arena arena; /* of the configuration */
+    struct sched_settings settings;
     struct scheduler *scheduler;
 };
 
@@ -33,8 +41,11 @@ static bool start(struct component *c, void *data, struct err *err UNUSED)
 {
     struct state *s = data;
     struct scheduler_config config = {
-        .name = s->options.scheduler_name,
-        .cycle = { .percentage_of_nodes = (unsigned)MAX(s->options.percentage_of_nodes, 0) },
+        .profiles = s->settings.profiles,
+        .n_profiles = s->settings.n_profiles,
+        .initial_backoff_ms = s->settings.initial_backoff_ms,
+        .max_backoff_ms = s->settings.max_backoff_ms,
+        .cycle = { .percentage_of_nodes = s->settings.percentage_of_nodes },
     };
     s->scheduler = scheduler_new(c, &config);
     component_on_synced(c, on_synced, s);
@@ -45,6 +56,37 @@ static void stop(void *data)
 {
     struct state *s = data;
     s->scheduler = scheduler_free(s->scheduler);
+}
+
+/* The file, then what flags say; without a file one profile, that of --scheduler-name. */
+static bool configure(struct state *s, struct component_options *component, const struct flag_result *given, struct err *err)
+{
+    const struct options *o = &s->options;
+    struct sched_settings *settings = &s->settings;
+    struct buf b;
+    arena_init(&s->arena, 16 * CONFIG_MAX);
+    buf_init(&b, CONFIG_MAX);
+    bool ok = !o->config.len || ((fs_read(arena_cstr(&s->arena, o->config), CONFIG_MAX, &b, err) &&
+                                  sched_config_read(&s->arena, arena_str(&s->arena, buf_str(&b)), given, component, settings, err)) ||
+                                 err_wrap(err, "--config %.*s", STR_ARG(o->config)));
+    buf_deinit(&b);
+    if (!ok) {
+        return false;
+    }
+    if (o->percentage_of_nodes < 0 || o->percentage_of_nodes > 100) {
+        return err_set(err, ERR_INVALID, "--percentage-of-nodes-to-score=%d is no percentage", o->percentage_of_nodes);
+    }
+    if (settings->n_profiles && flags_changed(given, "scheduler-name")) {
+        return err_set(err, ERR_INVALID, "--scheduler-name and the profiles of --config contradict each other");
+    }
+    if (!settings->n_profiles) {
+        settings->profiles[settings->n_profiles++] = sched_default_profile;
+        settings->profiles[0].name = o->scheduler_name;
+    }
+    if (flags_changed(given, "percentage-of-nodes-to-score")) {
+        settings->percentage_of_nodes = (unsigned)o->percentage_of_nodes;
+    }
+    return true;
 }
 
 int kube_scheduler_main(int argc, char **argv)
@@ -70,7 +112,7 @@ int kube_scheduler_main(int argc, char **argv)
     if (status >= 0) {
         return status;
     }
-    struct component *c = component_new(&spec, &options, &result, &err);
+    struct component *c = configure(&state, &options, &result, &err) ? component_new(&spec, &options, &result, &err) : NULL;
     if (!c) {
         log_error("%s", err.msg);
         return 1;

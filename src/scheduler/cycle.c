@@ -70,7 +70,8 @@ static void filter_nodes(struct cycle *c, const struct cycle_options *o, uint8_t
                          struct node_info **fit, struct tally *tally, struct cycle_result *ret)
 {
     struct cache *cache = c->cache;
-    size_t wanted = feasible_wanted(cache->n_nodes, o->percentage_of_nodes);
+    size_t wanted = feasible_wanted(cache->n_nodes, cycle_profile(c)->percentage_of_nodes ? cycle_profile(c)->percentage_of_nodes
+                                                                                            : o->percentage_of_nodes);
     size_t start = cache->n_nodes ? cache->next_start % cache->n_nodes : 0;
     for (size_t k = 0; k < cache->n_nodes && ret->n_feasible < wanted; k++) {
         size_t at = start + k < cache->n_nodes ? start + k : start + k - cache->n_nodes;
@@ -131,7 +132,7 @@ void cycle_run(struct cycle *c, const struct cycle_options *o, struct cycle_resu
     framework_done(c);
     if (!ret->node) {
         ret->message = tally_message(c->arena, &tally, n_nodes);
-        if (!o->no_preemption) {
+        if (!o->no_preemption && !cycle_profile(c)->no_preemption) {
             preemption_run(c, verdicts, ret);
         }
     }

@@ -9,13 +9,21 @@ void reject(struct rejection *r, struct str reason)
     }
 }
 
+const struct sched_profile sched_default_profile = { .name = STR_INIT("default-scheduler") };
+
+const struct sched_profile *cycle_profile(const struct cycle *c)
+{
+    return c->profile ? c->profile : &sched_default_profile;
+}
+
 bool framework_pre_filter(struct cycle *c, struct rejection *r, size_t *ret_plugin)
 {
     for (size_t i = 0; i < sched_n_plugins; i++) {
         const struct sched_plugin *p = sched_plugins[i];
         c->state[i] = NULL;
-        c->skip_filter[i] = !p->filter;
-        if (!p->pre_filter) {
+        bool off = cycle_profile(c)->no_filter >> i & 1;
+        c->skip_filter[i] = off || !p->filter;
+        if (off || !p->pre_filter) {
             continue;
         }
         enum sched_verdict v = p->pre_filter(c, &c->state[i], r);
@@ -55,7 +63,7 @@ void framework_score(struct cycle *c, struct node_info *const *nodes, size_t n_n
     memset(totals, 0, n_nodes * sizeof(*totals));
     for (size_t i = 0; i < sched_n_plugins; i++) {
         const struct sched_plugin *p = sched_plugins[i];
-        if (!p->score ||
+        if (!p->score || (cycle_profile(c)->no_score >> i & 1) ||
             (p->pre_score && p->pre_score(c, &c->score_state[i], nodes, n_nodes) == SCHED_SKIP)) {
             continue;
         }
@@ -67,7 +75,7 @@ void framework_score(struct cycle *c, struct node_info *const *nodes, size_t n_n
             p->normalize(c, state, nodes, scores, n_nodes);
         }
         for (size_t k = 0; k < n_nodes; k++) {
-            totals[k] += scores[k] * p->weight;
+            totals[k] += scores[k] * (cycle_profile(c)->weights[i] ? cycle_profile(c)->weights[i] : p->weight);
         }
     }
 }

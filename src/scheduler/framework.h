@@ -6,9 +6,9 @@
 #include "api/node-affinity.h"
 #include "base/arena.h"
 #include "scheduler/cache.h"
+#include "scheduler/profile.h"
 #include "scheduler/queue.h"
 
-#define SCHED_PLUGINS_MAX 32
 #define SCHED_SCORE_MAX 100
 #define SCHED_REASONS_MAX 8
 
@@ -33,6 +33,7 @@ struct cycle {
     struct cache *cache;
     struct pod_info *pod;
     struct arena *arena;
+    const struct sched_profile *profile; /* NULL: the default one */
     /* Labels of a namespace, for namespaceSelector of affinity terms; may be NULL. */
     const struct api_str_pair *(*namespace_labels)(void *data, struct str ns, size_t *ret_n);
     void *namespace_data;
@@ -65,6 +66,8 @@ struct sched_plugin {
 extern const struct sched_plugin *const sched_plugins[];
 extern const size_t sched_n_plugins;
 
+/* Never NULL. */
+const struct sched_profile *cycle_profile(const struct cycle *c);
 /* Runs every pre_filter. False when one rejected the pod for all nodes: '*ret_plugin' is its index.
  */
 bool framework_pre_filter(struct cycle *c, struct rejection *r, size_t *ret_plugin);

@@ -56,11 +56,17 @@ static bool is_over(const struct core_v1_pod *pod)
     return str_eq(pod->status.phase, STR("Succeeded")) || str_eq(pod->status.phase, STR("Failed"));
 }
 
-static bool is_ours(const struct scheduler *s, const struct core_v1_pod *pod)
+/* NULL: the pod is not ours. */
+static const struct sched_profile *profile_of(const struct scheduler *s, const struct core_v1_pod *pod)
 {
     struct str name =
         pod->spec.scheduler_name.len ? pod->spec.scheduler_name : STR("default-scheduler");
-    return str_eq(name, s->config.name);
+    for (size_t i = 0; i < s->config.n_profiles; i++) {
+        if (str_eq(name, s->config.profiles[i].name)) {
+            return &s->config.profiles[i];
+        }
+    }
+    return NULL;
 }
 
 static void plan(struct scheduler *s)
@@ -97,7 +103,7 @@ static void take_pod(struct scheduler *s, const struct core_v1_pod *pod)
     uint64_t now = loop_now_ms(component_loop(s->component));
     struct pod_info *p = map_get(&s->by_key, key_of(pod, key));
     if (is_over(pod) ||
-        (!pod->spec.node_name.len && (!is_ours(s, pod) || pod->metadata.deletion_timestamp.set))) {
+        (!pod->spec.node_name.len && (!profile_of(s, pod) || pod->metadata.deletion_timestamp.set))) {
         if (p) {
             forget_pod(s, p);
         }
@@ -238,11 +244,17 @@ static const struct api_str_pair *namespace_labels(void *data, struct str ns, si
 
 /* ---- what goes out ---- */
 
+static struct str profile_name(const struct scheduler *s, const struct pod_info *p)
+{
+    const struct sched_profile *profile = profile_of(s, p->pod);
+    return profile ? profile->name : STR_EMPTY;
+}
+
 static void observe(struct scheduler *s, const struct pod_info *p, const char *result)
 {
     uint64_t took = loop_now_ms(component_loop(s->component)) - p->attempted_ms;
-    metric_add(metric_cell(&metric_attempts, str_c(result), s->config.name), 1);
-    metric_observe(metric_cell(&metric_duration, str_c(result), s->config.name),
+    metric_add(metric_cell(&metric_attempts, str_c(result), profile_name(s, p)), 1);
+    metric_observe(metric_cell(&metric_duration, str_c(result), profile_name(s, p)),
                    (double)took / 1000);
 }
 
@@ -398,6 +410,7 @@ static void run_cycle(struct scheduler *s, struct pod_info *p)
     struct cycle c = { .cache = &s->cache,
                        .pod = p,
                        .arena = &s->arena,
+                       .profile = profile_of(s, p->pod),
                        .namespace_labels = namespace_labels,
                        .namespace_data = s };
     uint64_t now = loop_now_ms(component_loop(s->component));
@@ -495,6 +508,13 @@ struct scheduler *scheduler_new(struct component *c, const struct scheduler_conf
     s->pods_resource = api_resource_find(STR(""), STR("v1"), STR("pods"));
     cache_init(&s->cache);
     sched_queue_init(&s->queue);
+    if (config->initial_backoff_ms) {
+        s->queue.initial_backoff_ms = config->initial_backoff_ms;
+    }
+    if (config->max_backoff_ms) {
+        s->queue.max_backoff_ms = config->max_backoff_ms;
+    }
+    s->queue.max_backoff_ms = MAX(s->queue.max_backoff_ms, s->queue.initial_backoff_ms);
     for (size_t i = 0; i < sched_n_plugins; i++) {
         s->queue.events[i] = sched_plugins[i]->events;
     }

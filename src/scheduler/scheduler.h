@@ -11,8 +11,10 @@
 struct scheduler;
 
 struct scheduler_config {
-    struct str name; /* spec.schedulerName of the pods that are ours */
+    const struct sched_profile *profiles; /* by spec.schedulerName of the pods that are ours; at least one; they live on */
+    size_t n_profiles;
     struct cycle_options cycle;
+    uint64_t initial_backoff_ms, max_backoff_ms; /* of pods that did not fit; 0: as upstream */
     unsigned max_binding; /* bindings under way together; 0: 256 */
 };
 

@@ -46,7 +46,7 @@ struct pod_info *fixture_pod(struct fixture *f, const char *json)
 
 void fixture_schedule(struct fixture *f, struct pod_info *p, struct cycle_result *ret)
 {
-    struct cycle c = { .cache = &f->cache, .pod = p, .arena = &f->arena };
+    struct cycle c = { .cache = &f->cache, .pod = p, .arena = &f->arena, .profile = f->profile };
     struct cycle_options o = { 0 };
     cycle_run(&c, &o, ret);
 }

@@ -9,6 +9,7 @@ struct fixture {
     struct cache cache;
     struct pod_info *pods[64];
     size_t n_pods;
+    const struct sched_profile *profile; /* NULL: the default */
 };
 
 void fixture_init(struct fixture *f);

@@ -93,6 +93,31 @@ eventually 10 listens 10259 0.0.0.0
 check silent 10251
 stop scheduler
 
+step "kube-scheduler --config: profiles by name, flags before the file"
+printf '%s\n' 'apiVersion: kubescheduler.config.k8s.io/v1' 'kind: KubeSchedulerConfiguration' 'clientConnection: {kubeconfig: ""}' \
+    'leaderElection: {leaderElect: false}' 'profiles: [{schedulerName: packer, pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: MostAllocated}}}]}, {schedulerName: other}]' |
+    enter sh -c 'cat >/tmp/scheduler.yaml'
+check start scheduler kube-scheduler --config=/tmp/scheduler.yaml --master=http://127.0.0.1:8080
+node() { printf '{"apiVersion":"v1","kind":"Node","metadata":{"name":"%s"},"status":{"allocatable":{"cpu":"4","memory":"4Gi","pods":"9"},"conditions":[{"type":"Ready","status":"True"}]}}' "$1"; }
+pod() { printf '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"%s"},"spec":{"schedulerName":"%s","automountServiceAccountToken":false,"tolerations":[{"operator":"Exists"}],"containers":[{"name":"c","image":"x","resources":{"requests":{"cpu":"1","memory":"1Gi"}}}]}}' "$1" "$2"; }
+where() { get "http://127.0.0.1:8080/api/v1/namespaces/default/pods/$1" | sed -nE 's/.*"nodeName": "(.*)".*/\1/p'; }
+bound() { [ -n "$(where "$1")" ]; }
+post /api/v1/nodes "$(node one)" >/dev/null
+post /api/v1/nodes "$(node two)" >/dev/null
+post /api/v1/namespaces/default/serviceaccounts '{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"default"}}' >/dev/null
+check_out '"serviceAccountName": "default"' post /api/v1/namespaces/default/pods "$(pod p1 packer)"
+eventually 10 bound p1
+post /api/v1/namespaces/default/pods "$(pod p2 packer)" >/dev/null
+eventually 10 bound p2
+check [ "$(where p1)" = "$(where p2)" ]
+post /api/v1/namespaces/default/pods "$(pod p3 other)" >/dev/null
+eventually 10 bound p3
+check [ "$(where p1)" != "$(where p3)" ]
+post /api/v1/namespaces/default/pods "$(pod p4 default-scheduler)" >/dev/null
+sleep 1
+refute bound p4
+stop scheduler
+
 step "kubelet by hand: 10250 and 10255 and 4194 everywhere, 10248 on loopback"
 # A node here is not the whole machine: no control groups of its own, and a kubelet that runs as itself.
 KUBELET="--master=http://127.0.0.1:8080 --fail-swap-on=false --cgroups-per-qos=false --hostname-override=hand --root-dir=/var/lib/hand
@@ -234,6 +259,8 @@ check refused '--proxy-port-range=4000-4100 and --proxy-mode=nftables contradict
 check refused '--healthz-bind-address=127.0.0.1:1 and --healthz-port=2 contradict each other' kube-proxy --healthz-bind-address=127.0.0.1:1 --healthz-port=2
 printf 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nreadOnlyPorts: 1\n' | put /tmp/bad.yaml
 check refused 'readOnlyPorts' kubelet $KUBELET --config=/tmp/bad.yaml
+printf 'apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nprofile: []\n' | put /tmp/bad.yaml
+check refused 'unknown field "profile"' kube-scheduler --config=/tmp/bad.yaml
 printf 'apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmodes: ipvs\n' | put /tmp/bad.yaml
 check refused 'unknown field "modes"' kube-proxy --config=/tmp/bad.yaml
 down

@@ -297,6 +297,8 @@ static enum sched_verdict pre_score(struct cycle *c, void **state,
     if (!own && !c->cache->n_affinity_pods) {
         return SCHED_SKIP;
     }
+    const struct sched_profile *profile = cycle_profile(c);
+    int64_t hard = profile->has_hard_affinity_weight ? profile->hard_affinity_weight : HARD_AFFINITY_WEIGHT;
     struct liking *s = arena_new(c->arena, struct liking);
     map_init(&s->points);
     for (size_t k = 0; k < c->cache->n_nodes; k++) {
@@ -311,12 +313,14 @@ static enum sched_verdict pre_score(struct cycle *c, void **state,
                 like_by(c, s, in->pod, p->pod, n->node);
             }
             if (p->has_affinity || p->has_anti_affinity) {
-                like_by(c, s, p->pod, in->pod, n->node);
+                if (own || !cycle_profile(c)->ignore_preferred_of_existing) {
+                    like_by(c, s, p->pod, in->pod, n->node);
+                }
                 struct terms required = required_affinity(c, p->pod);
                 for (size_t i = 0; i < required.n; i++) {
                     if (term_matches(c, &required.items[i], in->pod)) {
                         count(c, &s->points, required.items[i].t->topology_key, n->node,
-                              HARD_AFFINITY_WEIGHT);
+                              hard);
                     }
                 }
             }

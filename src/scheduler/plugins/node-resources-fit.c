@@ -1,5 +1,5 @@
 /* NodeResourcesFit: what the pod asks for must be free; scores the node with the most left
- * (LeastAllocated over cpu and memory). */
+ * (LeastAllocated over cpu and memory), or in a profile that says so the fullest (MostAllocated). */
 #include "scheduler/plugins/plugins.h"
 
 static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n,
@@ -44,6 +44,11 @@ static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const stru
     return too_large ? SCHED_UNRESOLVABLE : SCHED_UNSCHEDULABLE;
 }
 
+static int64_t most_allocated(int64_t used, int64_t capacity)
+{
+    return capacity <= 0 || used > capacity ? 0 : used * SCHED_SCORE_MAX / capacity;
+}
+
 static int64_t least_allocated(int64_t used, int64_t capacity)
 {
     return capacity <= 0 || used > capacity ? 0 : (capacity - used) * SCHED_SCORE_MAX / capacity;
@@ -51,17 +56,22 @@ static int64_t least_allocated(int64_t used, int64_t capacity)
 
 static int64_t score(struct cycle *c, void *state UNUSED, const struct node_info *n)
 {
-    int64_t sum = 0, kinds = 0;
+    const struct sched_profile *p = cycle_profile(c);
+    int64_t (*const part)(int64_t used, int64_t capacity) =
+        p->fit == SCHED_MOST_ALLOCATED ? most_allocated : least_allocated;
+    bool both = !p->cpu_weight && !p->memory_weight;
+    int64_t cpu = both ? 1 : p->cpu_weight, memory = both ? 1 : p->memory_weight;
+    int64_t sum = 0, weights = 0;
     if (n->allocatable.milli_cpu > 0) {
-        sum += least_allocated(n->non_zero.milli_cpu + c->pod->non_zero.milli_cpu,
-                               n->allocatable.milli_cpu);
-        kinds++;
+        sum += cpu * part(n->non_zero.milli_cpu + c->pod->non_zero.milli_cpu,
+                          n->allocatable.milli_cpu);
+        weights += cpu;
     }
     if (n->allocatable.memory > 0) {
-        sum += least_allocated(n->non_zero.memory + c->pod->non_zero.memory, n->allocatable.memory);
-        kinds++;
+        sum += memory * part(n->non_zero.memory + c->pod->non_zero.memory, n->allocatable.memory);
+        weights += memory;
     }
-    return kinds ? sum / kinds : 0;
+    return weights ? sum / weights : 0;
 }
 
 const struct sched_plugin plugin_node_resources_fit = {
