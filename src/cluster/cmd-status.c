@@ -47,7 +47,7 @@ static bool print_table(const struct cluster_config *c, const struct status *s)
     uint64_t total = 0;
     bool healthy = true;
     printf("Cluster \"%s\": %u node%s, API https://127.0.0.1:%u, store %s, %s\n\n", c->place.name, c->n_nodes,
-           c->n_nodes == 1 ? "" : "s", c->api_port, c->memory_store ? "memory" : "sqlite",
+           c->n_nodes == 1 ? "" : "s", c->api_port, cluster_store_name(c),
            c->offline ? "offline" : "online");
     printf("%-24s %-8s %-18s %-32s %8s %10s %9s %6s\n", "COMPONENT", "NODE", "HEALTH", "ADDRESS", "PID", "MEMORY",
            "RESTARTS", "AGE");

@@ -2,6 +2,7 @@
 #include "cluster/command.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/flags.h"
@@ -14,7 +15,7 @@
 
 struct up_options {
     struct str name, store, kubeconfig, without;
-    int64_t nodes, port, wait_ms, certificate_ms;
+    int64_t nodes, masters, port, wait_ms, certificate_ms;
     bool offline, demo;
     struct flag_strings publish;
 };
@@ -22,9 +23,11 @@ struct up_options {
 static const struct flag up_flags[] = {
     FLAG_STRING(struct up_options, name, "name", PLACE_DEFAULT_NAME, "The cluster's name."),
     FLAG_INT(struct up_options, nodes, "nodes", "1", "How many nodes; node-1 also runs the control plane."),
+    FLAG_INT(struct up_options, masters, "masters", "1",
+             "How many nodes run the control plane, each with a member of etcd: 1, 3 or 5. More than 1 needs --store etcd."),
     FLAG_BOOL(struct up_options, offline, "offline", "false",
               "Nodes have no way out. Without it they reach the outside by slirp4netns. CORACLE_OFFLINE=1 means the same."),
-    FLAG_STRING(struct up_options, store, "store", "sqlite", "Where objects are kept: sqlite, or memory (gone with the API server)."),
+    FLAG_STRING(struct up_options, store, "store", "sqlite", "Where objects are kept: sqlite, memory (gone with the API server), or etcd (started here as well)."),
     FLAG_INT(struct up_options, port, "port", "6443",
              "The API's port on 127.0.0.1. A cluster with a name of its own takes the next free one unless this is given."),
     FLAG_STRINGS(struct up_options, publish, "publish", "",
@@ -57,7 +60,7 @@ static bool add_published(struct cluster_config *c, struct cluster_published p)
 static bool configure(const struct up_options *o, const struct flag_result *flags, struct cluster_config *c, struct err *err)
 {
     const char *env = getenv("CORACLE_OFFLINE");
-    *c = (struct cluster_config){ .n_nodes = 1, .api_port = CLUSTER_API_PORT };
+    *c = (struct cluster_config){ .n_nodes = 1, .n_masters = 1, .api_port = CLUSTER_API_PORT };
     if (!place_init(&c->place, o->name, err)) {
         return false;
     }
@@ -73,11 +76,29 @@ static bool configure(const struct up_options *o, const struct flag_result *flag
         }
         c->n_nodes = (unsigned)o->nodes;
     }
-    if (!str_eq_c(o->store, "sqlite") && !str_eq_c(o->store, "memory")) {
-        return err_set(err, ERR_INVALID, "--store is sqlite or memory, not \"%.*s\"", STR_ARG(o->store));
+    struct cluster_config asked = { 0 };
+    if (!cluster_store_parse(&asked, o->store)) {
+        return err_set(err, ERR_INVALID, "--store is sqlite, memory or etcd, not \"%.*s\"", STR_ARG(o->store));
     }
     if (!known || flags_changed(flags, "store")) {
-        c->memory_store = str_eq_c(o->store, "memory");
+        c->memory_store = asked.memory_store;
+        c->etcd_store = asked.etcd_store;
+    }
+    if (!known) {
+        if (o->masters < 1 || o->masters > CLUSTER_MAX_MASTERS || o->masters % 2 == 0) {
+            return err_set(err, ERR_INVALID, "--masters takes 1, 3 or 5");
+        }
+        c->n_masters = (unsigned)o->masters;
+        c->n_nodes = MAX(c->n_nodes, c->n_masters);
+    } else if (flags_changed(flags, "masters") && o->masters != (int64_t)c->n_masters) {
+        return err_set(err, ERR_INVALID, "--masters: this cluster has %u, and members are neither added nor removed: take it down with "
+                       "its data first", c->n_masters);
+    }
+    if (c->n_masters > 1 && !c->etcd_store) {
+        return err_set(err, ERR_INVALID, "--masters %u needs --store etcd", c->n_masters);
+    }
+    if (c->etcd_store && access("/usr/bin/etcd", X_OK) < 0) {
+        return err_set(err, ERR_NOT_FOUND, "--store etcd needs /usr/bin/etcd: install Debian's package etcd-server");
     }
     if (!known || flags_changed(flags, "port")) {
         if (o->port < 1 || o->port > 65535) {

@@ -44,13 +44,27 @@ bool cluster_published_parse(struct str text, struct cluster_published *ret)
     return true;
 }
 
+const char *cluster_store_name(const struct cluster_config *c)
+{
+    return c->etcd_store ? "etcd" : c->memory_store ? "memory" : "sqlite";
+}
+
+bool cluster_store_parse(struct cluster_config *c, struct str name)
+{
+    c->memory_store = str_eq_c(name, "memory");
+    c->etcd_store = str_eq_c(name, "etcd");
+    return c->memory_store || c->etcd_store || str_eq_c(name, "sqlite");
+}
+
 bool cluster_config_save(const struct cluster_config *c, struct err *err)
 {
     char path[PATH_MAX];
     struct buf b;
     buf_init(&b, 4096);
-    buf_printf(&b, "nodes=%u\noffline=%d\nstore=%s\nport=%u\n", c->n_nodes, c->offline,
-               c->memory_store ? "memory" : "sqlite", c->api_port);
+    buf_printf(&b, "nodes=%u\noffline=%d\nstore=%s\nport=%u\n", c->n_nodes, c->offline, cluster_store_name(c), c->api_port);
+    if (c->n_masters > 1) {
+        buf_printf(&b, "masters=%u\n", c->n_masters);
+    }
     if (c->kubeconfig[0]) {
         buf_printf(&b, "kubeconfig=%s\n", c->kubeconfig);
     }
@@ -77,13 +91,16 @@ static bool read_line(struct cluster_config *c, struct str key, struct str value
         c->n_nodes = (unsigned)number;
         return is_number && number >= 1 && number <= CLUSTER_MAX_NODES;
     }
+    if (str_eq_c(key, "masters")) {
+        c->n_masters = (unsigned)number;
+        return is_number && number >= 1 && number <= CLUSTER_MAX_MASTERS;
+    }
     if (str_eq_c(key, "offline")) {
         c->offline = number == 1;
         return is_number;
     }
     if (str_eq_c(key, "store")) {
-        c->memory_store = str_eq_c(value, "memory");
-        return true;
+        return cluster_store_parse(c, value);
     }
     if (str_eq_c(key, "port")) {
         c->api_port = (uint16_t)number;
@@ -111,6 +128,7 @@ bool cluster_config_load(struct cluster_config *c, struct err *err)
     struct buf b;
     path_of(path, "%s/config", c->place.state);
     c->n_published = 0;
+    c->n_masters = 1;
     c->certificate_s = 0;
     c->without[0] = c->kubeconfig[0] = '\0';
     buf_init(&b, 4096);

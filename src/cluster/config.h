@@ -9,6 +9,7 @@
 
 #define CLUSTER_MAX_NODES 16
 #define CLUSTER_MAX_PUBLISHED 16
+#define CLUSTER_MAX_MASTERS 5
 #define CLUSTER_API_PORT 6443
 
 /* Addresses exist only inside the cluster's own network namespaces, so every cluster has the same. Host byte order. */
@@ -33,7 +34,8 @@ struct cluster_config {
     struct place place;
     unsigned n_nodes;
     bool offline;
-    bool memory_store;
+    bool memory_store, etcd_store; /* neither: SQLite */
+    unsigned n_masters; /* nodes 1 to this run the control plane; more than one only with etcd, of which each runs a member */
     uint16_t api_port; /* on 127.0.0.1 of the host */
     struct cluster_published published[CLUSTER_MAX_PUBLISHED];
     size_t n_published;
@@ -42,6 +44,10 @@ struct cluster_config {
     char without[160]; /* names of programs that are not started, by commas: for bringing one's own, and for tests */
 };
 
+/* "sqlite", "memory" or "etcd". */
+const char *cluster_store_name(const struct cluster_config *c);
+/* False when there is no such store. */
+MUST_CHECK bool cluster_store_parse(struct cluster_config *c, struct str name);
 /* Node numbers begin with 1; node 1 runs the control plane. */
 void cluster_node_name(unsigned node, char dst[16]);
 uint32_t cluster_node_addr(unsigned node);

@@ -198,6 +198,50 @@ static bool share_kubeconfig(const struct cluster_config *c, const char *program
            hand_over(path, uid, err);
 }
 
+static bool share_etcd(const struct cluster_config *c, const char *folder, uid_t uid, const char *file, const char *as, struct err *err)
+{
+    char dir[PATH_MAX], from[PATH_MAX], to[PATH_MAX];
+    path_of(dir, "%s/kube/%s", c->place.state, folder);
+    path_of(from, "%s/pki/etcd/%s", c->place.state, file);
+    path_of(to, "%s/%s", dir, as);
+    return fs_mkdirs(dir, 0700, err) && copy_file(from, to, 0400, uid, err) && hand_over(to, uid, err) && hand_over(dir, uid, err);
+}
+
+/* Members' certificates for etcd, and a client's for the API servers. */
+static bool prepare_etcd(const struct cluster_config *c, struct err *err)
+{
+    static const char *const client[] = { "ca.crt", "client.crt", "client.key" };
+    if (!c->etcd_store) {
+        return true;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(client); i++) {
+        if (!share_etcd(c, "apiserver/etcd", ROLE_UID_APISERVER, client[i], client[i], err)) {
+            return false;
+        }
+    }
+    bool ok = share_etcd(c, "etcd", ROLE_UID_ETCD, "ca.crt", "ca.crt", err);
+    for (unsigned node = 1; ok && node <= c->n_masters; node++) {
+        char crt[64], key[64];
+        snprintf(crt, sizeof(crt), "member-node-%u.crt", node);
+        snprintf(key, sizeof(key), "member-node-%u.key", node);
+        ok = share_etcd(c, "etcd", ROLE_UID_ETCD, crt, crt, err) && share_etcd(c, "etcd", ROLE_UID_ETCD, key, key, err);
+    }
+    return ok;
+}
+
+static bool write_etcd_pki(const struct cluster_config *c, const struct pki_cluster_spec *cluster, unsigned *ret_made, struct err *err)
+{
+    struct pki_etcd_member members[CLUSTER_MAX_MASTERS];
+    char dir[PATH_MAX], names[CLUSTER_MAX_MASTERS][16], ips[CLUSTER_MAX_MASTERS][CLUSTER_IP_SIZE];
+    struct pki_cluster_spec spec = *cluster;
+    spec.dir = path_of(dir, "%s/pki/etcd", c->place.state);
+    for (unsigned i = 0; i < c->n_masters; i++) {
+        cluster_node_name(i + 1, names[i]);
+        members[i] = (struct pki_etcd_member){ .name = str_c(names[i]), .ip = str_c(cluster_ip_text(cluster_node_addr(i + 1), ips[i])) };
+    }
+    return pki_cluster_write_etcd(&spec, members, c->n_masters, ret_made, err);
+}
+
 static bool prepare_control_plane(const struct cluster_config *c, struct err *err)
 {
     static const char *const apiserver[] = {
@@ -218,24 +262,28 @@ static bool prepare_control_plane(const struct cluster_config *c, struct err *er
                  err) &&
            share_kubeconfig(c, "controller-manager", ROLE_UID_CONTROLLER_MANAGER, err) &&
            share(c, "scheduler", ROLE_UID_SCHEDULER, scheduler, ARRAY_SIZE(scheduler), err) &&
-           share_kubeconfig(c, "scheduler", ROLE_UID_SCHEDULER, err);
+           share_kubeconfig(c, "scheduler", ROLE_UID_SCHEDULER, err) && prepare_etcd(c, err);
 }
 
 /* The folder of the PKI; '*ret_made' counts what was made. */
 static bool write_pki(const struct cluster_config *c, unsigned *ret_made, struct err *err)
 {
     unsigned made = 0;
-    char dir[PATH_MAX], ip[CLUSTER_IP_SIZE];
-    cluster_ip_text(cluster_node_addr(1), ip);
-    const struct str ips[] = { str_c(ip) }, dns[] = { STR("node-1") };
+    char dir[PATH_MAX], ip[CLUSTER_MAX_MASTERS][CLUSTER_IP_SIZE], name[CLUSTER_MAX_MASTERS][16];
+    struct str ips[CLUSTER_MAX_MASTERS], dns[CLUSTER_MAX_MASTERS];
+    for (unsigned i = 0; i < c->n_masters; i++) {
+        cluster_node_name(i + 1, name[i]);
+        ips[i] = str_c(cluster_ip_text(cluster_node_addr(i + 1), ip[i]));
+        dns[i] = str_c(name[i]);
+    }
     const struct pki_cluster_spec spec = {
         .dir = path_of(dir, "%s/pki", c->place.state),
         .cluster_domain = STR(CLUSTER_DOMAIN),
         .service_ip = STR(CLUSTER_API_SERVICE_IP),
         .apiserver_dns = dns,
-        .n_apiserver_dns = 1,
+        .n_apiserver_dns = c->n_masters,
         .apiserver_ips = ips,
-        .n_apiserver_ips = 1,
+        .n_apiserver_ips = c->n_masters,
         .now = time_floor_now_s(),
         .cert_lifetime_s = c->certificate_s,
     };
@@ -249,7 +297,10 @@ static bool write_pki(const struct cluster_config *c, unsigned *ret_made, struct
         }
         *ret_made += made;
     }
-    return true;
+    made = 0;
+    bool ok = !c->etcd_store || write_etcd_pki(c, &spec, &made, err);
+    *ret_made += made;
+    return ok;
 }
 
 bool prepare_pki(const struct cluster_config *c, struct err *err)
@@ -266,7 +317,7 @@ static bool prepare_node_credentials(const struct cluster_config *c, unsigned no
     char conf[PATH_MAX], pki[PATH_MAX], from[PATH_MAX], to[PATH_MAX], server[64], pair[64], ip[CLUSTER_IP_SIZE];
     path_of(conf, "%s/conf", cluster_node_dir(c, node, to));
     path_of(pki, "%s/pki", c->place.state);
-    snprintf(server, sizeof(server), "https://%s:%d", cluster_ip_text(cluster_node_addr(1), ip), CLUSTER_API_PORT);
+    snprintf(server, sizeof(server), "https://%s:%d", cluster_ip_text(cluster_node_addr((node - 1) % c->n_masters + 1), ip), CLUSTER_API_PORT);
     snprintf(pair, sizeof(pair), "nodes/node-%u/kubelet-client", node);
     return write_client(c, pair, server, path_of(to, "%s/kubelet.conf", conf), err) &&
            write_client(c, "kube-proxy", server, path_of(to, "%s/kube-proxy.conf", conf), err) &&

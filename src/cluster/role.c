@@ -49,6 +49,58 @@ static void start_role(const struct maker *m, struct role *r, const char *name)
     word(r, m->a, "%s", name);
 }
 
+/* The members, one's own first. */
+static void etcd_client(const struct maker *m, struct role *r)
+{
+    struct str servers = STR_EMPTY;
+    for (unsigned i = 0; i < m->c->n_masters; i++) {
+        char ip[CLUSTER_IP_SIZE];
+        unsigned node = (m->node - 1 + i) % m->c->n_masters + 1;
+        servers = arena_printf(m->a, "%.*s%shttps://%s:%d", STR_ARG(servers), i ? "," : "",
+                               cluster_ip_text(cluster_node_addr(node), ip), CLUSTER_ETCD_PORT);
+    }
+    word(r, m->a, "--etcd-servers=%.*s", STR_ARG(servers));
+    word(r, m->a, "--etcd-cafile=%s/kube/apiserver/etcd/ca.crt", m->state);
+    word(r, m->a, "--etcd-certfile=%s/kube/apiserver/etcd/client.crt", m->state);
+    word(r, m->a, "--etcd-keyfile=%s/kube/apiserver/etcd/client.key", m->state);
+}
+
+static void etcd(const struct maker *m, struct role *r)
+{
+    struct str cluster = STR_EMPTY;
+    for (unsigned node = 1; node <= m->c->n_masters; node++) {
+        char ip[CLUSTER_IP_SIZE];
+        cluster = arena_printf(m->a, "%.*s%snode-%u=https://%s:%d", STR_ARG(cluster), node > 1 ? "," : "", node,
+                               cluster_ip_text(cluster_node_addr(node), ip), CLUSTER_ETCD_PEER_PORT);
+    }
+    *r = (struct role){ .name = "etcd", .node = m->node, .program = "/usr/bin/etcd", .uid = ROLE_UID_ETCD };
+    r->confinement = (struct confinement){
+        .read = { text(m->a, "%s/kube/etcd", m->state) },
+        .write = { ROLE_ETCD_DIR },
+    };
+    r->health = "http://127.0.0.1:2381/health";
+    word(r, m->a, "etcd");
+    word(r, m->a, "--name=%s", m->node_name);
+    word(r, m->a, "--data-dir=%s/data", ROLE_ETCD_DIR);
+    word(r, m->a, "--listen-client-urls=https://%s:%d", m->node_ip, CLUSTER_ETCD_PORT);
+    word(r, m->a, "--advertise-client-urls=https://%s:%d", m->node_ip, CLUSTER_ETCD_PORT);
+    word(r, m->a, "--listen-peer-urls=https://%s:%d", m->node_ip, CLUSTER_ETCD_PEER_PORT);
+    word(r, m->a, "--initial-advertise-peer-urls=https://%s:%d", m->node_ip, CLUSTER_ETCD_PEER_PORT);
+    word(r, m->a, "--initial-cluster=%.*s", STR_ARG(cluster));
+    word(r, m->a, "--initial-cluster-token=%s", m->c->place.name);
+    word(r, m->a, "--listen-metrics-urls=http://127.0.0.1:2381");
+    word(r, m->a, "--client-cert-auth=true");
+    word(r, m->a, "--peer-client-cert-auth=true");
+    word(r, m->a, "--trusted-ca-file=%s/kube/etcd/ca.crt", m->state);
+    word(r, m->a, "--peer-trusted-ca-file=%s/kube/etcd/ca.crt", m->state);
+    word(r, m->a, "--cert-file=%s/kube/etcd/member-%s.crt", m->state, m->node_name);
+    word(r, m->a, "--key-file=%s/kube/etcd/member-%s.key", m->state, m->node_name);
+    word(r, m->a, "--peer-cert-file=%s/kube/etcd/member-%s.crt", m->state, m->node_name);
+    word(r, m->a, "--peer-key-file=%s/kube/etcd/member-%s.key", m->state, m->node_name);
+    word(r, m->a, "--logger=zap");
+    word(r, m->a, "--log-level=warn");
+}
+
 static void apiserver(const struct maker *m, struct role *r)
 {
     start_role(m, r, "kube-apiserver");
@@ -63,8 +115,12 @@ static void apiserver(const struct maker *m, struct role *r)
     word(r, m->a, "--listen-fd=3,4");
     word(r, m->a, "--secure-port=%d", CLUSTER_API_PORT);
     word(r, m->a, "--advertise-address=%s", m->node_ip);
-    word(r, m->a, "--store=%s", m->c->memory_store ? "memory" : "sqlite");
-    word(r, m->a, "--data-dir=%s/store", m->state);
+    if (m->c->etcd_store) {
+        etcd_client(m, r);
+    } else {
+        word(r, m->a, "--store=%s", cluster_store_name(m->c));
+        word(r, m->a, "--data-dir=%s/store", m->state);
+    }
     word(r, m->a, "--volatile-dir=%s", ROLE_VOLATILE_DIR);
     word(r, m->a, "--tls-cert-file=%s/kube/apiserver/apiserver.crt", m->state);
     word(r, m->a, "--tls-private-key-file=%s/kube/apiserver/apiserver.key", m->state);
@@ -80,6 +136,12 @@ static void apiserver(const struct maker *m, struct role *r)
     /* Tokens are Secrets of kube-system: where there are none, nobody gets in by one. */
     word(r, m->a, "--enable-bootstrap-token-auth=true");
     word(r, m->a, "--authorization-mode=Node,RBAC");
+}
+
+/* When there is one of it, an election would cost writes when idle, and a wait after a crash. */
+static void elect(const struct maker *m, struct role *r)
+{
+    word(r, m->a, "--leader-elect=%s", m->c->n_masters > 1 ? "true" : "false");
 }
 
 static void controller_manager(const struct maker *m, struct role *r)
@@ -110,8 +172,7 @@ static void controller_manager(const struct maker *m, struct role *r)
     word(r, m->a, "--cluster-cidr=%s", CLUSTER_POD_CIDR);
     word(r, m->a, "--service-cluster-ip-range=%s", CLUSTER_SERVICE_CIDR);
     word(r, m->a, "--cluster-name=%s", m->c->place.name);
-    /* There is one of it: an election would cost writes when idle, and a wait after a crash. */
-    word(r, m->a, "--leader-elect=false");
+    elect(m, r);
 }
 
 static void scheduler(const struct maker *m, struct role *r)
@@ -128,7 +189,7 @@ static void scheduler(const struct maker *m, struct role *r)
     word(r, m->a, "--authentication-kubeconfig=%s/kube/scheduler/kubeconfig", m->state);
     word(r, m->a, "--authorization-kubeconfig=%s/kube/scheduler/kubeconfig", m->state);
     word(r, m->a, "--client-ca-file=%s/kube/scheduler/ca.crt", m->state);
-    word(r, m->a, "--leader-elect=false");
+    elect(m, r);
 }
 
 static void containerd(const struct maker *m, struct role *r)
@@ -178,7 +239,7 @@ static void kubelet(const struct maker *m, struct role *r)
     word(r, m->a, "--authentication-token-webhook=true");
     word(r, m->a, "--authorization-mode=Webhook");
     word(r, m->a, "--read-only-port=0");
-    if (m->node == 1) {
+    if (m->node <= m->c->n_masters) {
         word(r, m->a, "--node-labels=node-role.kubernetes.io/control-plane=");
     }
 }
@@ -234,7 +295,10 @@ size_t roles_of(const struct cluster_config *c, const struct machine *machine, s
         m.conf = text(a, "%s/conf", cluster_node_dir(c, m.node, dir));
         /* containerd takes longest to be ready, so it goes first. */
         every_node[0](&m, &roles[n++]);
-        for (size_t i = 0; m.node == 1 && i < ARRAY_SIZE(control_plane); i++) {
+        if (c->etcd_store && m.node <= c->n_masters) {
+            etcd(&m, &roles[n++]);
+        }
+        for (size_t i = 0; m.node <= c->n_masters && i < ARRAY_SIZE(control_plane); i++) {
             control_plane[i](&m, &roles[n++]);
         }
         for (size_t i = 1; i < ARRAY_SIZE(every_node); i++) {

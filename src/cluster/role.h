@@ -11,14 +11,19 @@
 #include "cluster/machine.h"
 
 #define ROLE_MAX_WORDS 64
-#define CLUSTER_MAX_ROLES (5 * CLUSTER_MAX_NODES + 4 + CLUSTER_MAX_PUBLISHED)
+#define CLUSTER_MAX_ROLES (5 * CLUSTER_MAX_NODES + 4 * CLUSTER_MAX_MASTERS + 4 + CLUSTER_MAX_PUBLISHED)
 
 /* The control plane runs without privileges: each program as a user of its own that owns only its credentials (and the store).
  * The numbers are above what distributions hand out. */
-enum role_user { ROLE_ROOT = 0, ROLE_UID_APISERVER = 64201, ROLE_UID_CONTROLLER_MANAGER, ROLE_UID_SCHEDULER };
+enum role_user { ROLE_ROOT = 0, ROLE_UID_APISERVER = 64201, ROLE_UID_CONTROLLER_MANAGER, ROLE_UID_SCHEDULER, ROLE_UID_ETCD };
 
 /* In node-1's /run: where the API server logs what may roll back on power loss. The supervisor makes it. */
 #define ROLE_VOLATILE_DIR "/run/kube-apiserver"
+
+/* In a master's /var: its member's data. The supervisor makes it. */
+#define ROLE_ETCD_DIR "/var/lib/etcd"
+#define CLUSTER_ETCD_PORT 2379
+#define CLUSTER_ETCD_PEER_PORT 2380
 
 /* Which listening sockets a program is handed, as descriptors 3 and on: the API's of the host and of node-1, or a published port's
  * of the host. The supervisor keeps them open, so that connections wait while the program restarts. */

@@ -28,6 +28,7 @@ struct node {
     struct sandbox sandbox;
     struct loop_child init;
     struct loop_timer again;
+    int api_socket; /* of a master, in its network, or -1 */
     char cgroup[CLUSTER_CGROUP_SIZE];
 };
 
@@ -39,7 +40,6 @@ struct supervisor {
     struct cgroups cgroups;
     struct net_switch net;
     struct routes *routes;
-    int node_api_socket; /* in node-1's network, or -1 */
     struct loop_child slirp;
     struct node nodes[CLUSTER_MAX_NODES];
     struct role roles[CLUSTER_MAX_ROLES];
@@ -73,7 +73,7 @@ static void pass_sockets(const struct supervisor *s, struct program *c)
     c->n_passed_fds = 0;
     if (c->role->socket == ROLE_API_SOCKETS) {
         c->passed_fds[c->n_passed_fds++] = s->start->api_socket;
-        c->passed_fds[c->n_passed_fds++] = s->node_api_socket;
+        c->passed_fds[c->n_passed_fds++] = s->nodes[c->role->node - 1].api_socket;
     } else if (c->role->socket == ROLE_PUBLISHED_SOCKET) {
         c->passed_fds[c->n_passed_fds++] = s->start->published[c->role->published];
     }
@@ -96,21 +96,28 @@ static void write_hosts(const struct supervisor *s, const struct node *n, struct
 /* The API's port in the cluster's own network. It is made here, so that it is there before and between API servers. */
 static bool listen_for_nodes(struct node *n, struct err *err)
 {
-    struct supervisor *s = n->supervisor;
-    fs_closep(&s->node_api_socket);
-    s->node_api_socket = switch_listen(n->sandbox.netns, CLUSTER_API_PORT, err);
-    return s->node_api_socket >= 0;
+    fs_closep(&n->api_socket);
+    n->api_socket = switch_listen(n->sandbox.netns, CLUSTER_API_PORT, err);
+    return n->api_socket >= 0;
 }
 
-/* In the node's own /run, for the API server's user. */
-static bool make_volatile_dir(const struct node *n, struct err *err)
+/* A folder in the node for one program's user. */
+static bool make_dir(const struct node *n, const char *dir, uid_t uid, struct err *err)
 {
     char path[PATH_MAX];
-    path_of(path, "/proc/%d/root%s", (int)n->sandbox.init, ROLE_VOLATILE_DIR);
-    if ((mkdir(path, 0700) < 0 && errno != EEXIST) || chown(path, ROLE_UID_APISERVER, ROLE_UID_APISERVER) < 0) {
-        return err_set_errno(err, errno, "cannot make %s in the node", ROLE_VOLATILE_DIR);
+    path_of(path, "/proc/%d/root%s", (int)n->sandbox.init, dir);
+    if ((mkdir(path, 0700) < 0 && errno != EEXIST) || chown(path, uid, uid) < 0) {
+        return err_set_errno(err, errno, "cannot make %s in the node", dir);
     }
     return true;
+}
+
+static bool make_master(struct node *n, struct err *err)
+{
+    const struct cluster_config *c = n->supervisor->config;
+    return make_dir(n, ROLE_VOLATILE_DIR, ROLE_UID_APISERVER, err) &&
+           (!c->etcd_store || (make_dir(n, "/var/lib", 0, err) && make_dir(n, ROLE_ETCD_DIR, ROLE_UID_ETCD, err))) &&
+           listen_for_nodes(n, err);
 }
 
 static bool node_start(struct node *n, struct err *err)
@@ -125,7 +132,7 @@ static bool node_start(struct node *n, struct err *err)
     path_of(images, "%s/images", s->config->place.state);
     path_of(kube, "%s/kube", s->config->place.state);
     path_of(store, "%s/store", s->config->place.state);
-    /* Keys of the control plane are shown to node 1 alone. */
+    /* Keys of the control plane are shown to masters alone. */
     const struct sandbox_path paths[] = { { bin, false }, { images, false }, { conf, true },
                                           { kube, false }, { store, true } };
     struct buf hosts;
@@ -137,7 +144,7 @@ static bool node_start(struct node *n, struct err *err)
         .hosts = hosts.ptr,
         .nameserver = s->config->offline ? NULL : SWITCH_NAMESERVER,
         .paths = paths,
-        .n_paths = n->number == 1 ? 5 : 3,
+        .n_paths = n->number <= s->config->n_masters ? 5 : 3,
         .cgroups = &s->cgroups,
         .cgroup = n->cgroup,
     };
@@ -146,7 +153,7 @@ static bool node_start(struct node *n, struct err *err)
     if (!ok) {
         return false;
     }
-    if (n->number == 1 && (!make_volatile_dir(n, err) || !listen_for_nodes(n, err))) {
+    if (n->number <= s->config->n_masters && !make_master(n, err)) {
         sandbox_stop(&n->sandbox);
         return false;
     }
@@ -376,7 +383,7 @@ static bool start_all(struct supervisor *s, struct err *err)
     }
     for (unsigned i = 0; i < s->config->n_nodes; i++) {
         struct node *n = &s->nodes[i];
-        *n = (struct node){ .supervisor = s, .number = i + 1, .sandbox = { .pidfd = -1, .netns = -1 } };
+        *n = (struct node){ .supervisor = s, .number = i + 1, .api_socket = -1, .sandbox = { .pidfd = -1, .netns = -1 } };
         cluster_cgroup(s->config, n->number, n->cgroup);
         loop_timer_init(&n->again, s->loop, node_again, n);
         if (!node_start(n, err)) {
@@ -432,7 +439,7 @@ int supervisor_run(const struct supervisor_start *start)
     /* Large, and there is one a process. */
     static struct supervisor s;
     struct err err;
-    s = (struct supervisor){ .start = start, .config = start->config, .net = { .netns = -1 }, .node_api_socket = -1 };
+    s = (struct supervisor){ .start = start, .config = start->config, .net = { .netns = -1 } };
     s.control.fd = -1;
     arena_init(&s.arena, ARENA_NO_BUDGET);
     log_setup("supervisor", LOG_INFO);

@@ -45,7 +45,7 @@ TEST(published_ports_are_two_numbers)
 
 TEST(roles_put_the_control_plane_on_node_1_alone)
 {
-    struct cluster_config c = { .n_nodes = 3, .n_published = 1, .published = { { 8080, 30080 } } };
+    struct cluster_config c = { .n_masters = 1, .n_nodes = 3, .n_published = 1, .published = { { 8080, 30080 } } };
     struct machine m = { .overlayfs = true };
     static struct role roles[CLUSTER_MAX_ROLES];
     struct arena a;

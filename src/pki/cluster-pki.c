@@ -408,3 +408,24 @@ bool pki_cluster_write_node(const struct pki_cluster_spec *spec, struct str node
     }
     return ok;
 }
+
+bool pki_cluster_write_etcd(const struct pki_cluster_spec *spec, const struct pki_etcd_member *members, size_t n_members,
+                            unsigned *ret_changed, struct err *err)
+{
+    struct writer w = { .spec = spec, .err = err };
+    CLEANUP(authority_deinit) struct authority ca = { 0 };
+    bool ok = fs_mkdirs(spec->dir, 0700, err) && open_authority(&w, "ca", STR("etcd-ca"), &ca) &&
+              ensure_client(&w, &ca, "client", STR("kube-apiserver-etcd-client"), NULL, 0);
+    for (size_t i = 0; ok && i < n_members; i++) {
+        char file[300];
+        const struct str dns[] = { members[i].name, STR("localhost") }, ips[] = { members[i].ip, STR("127.0.0.1") };
+        /* Members are clients of each other. */
+        const struct pki_names names = { .cn = members[i].name, .dns = dns, .n_dns = 2, .ips = ips, .n_ips = 2 };
+        (void)snprintf(file, sizeof(file), "member-%.*s", STR_ARG(members[i].name));
+        ok = ensure_pair(&w, &ca, file, &names, PKI_USAGE_SERVER_AUTH | PKI_USAGE_CLIENT_AUTH);
+    }
+    if (ok && ret_changed) {
+        *ret_changed = w.changed;
+    }
+    return ok;
+}

@@ -41,4 +41,15 @@ MUST_CHECK bool pki_cluster_write_node(const struct pki_cluster_spec *spec, stru
 MUST_CHECK bool pki_cluster_write_client(const struct pki_cluster_spec *spec, const char *file, struct str cn,
                                          const struct str *orgs, size_t n_orgs, unsigned *ret_changed, struct err *err);
 
+/*
+ * etcd's own authority, in a folder of its own (spec->dir), so that no certificate of the cluster opens the store:
+ *   ca.*  client.* (what API servers show)  member-NAME.* (a member's, for its clients and its peers)
+ */
+struct pki_etcd_member {
+    struct str name;
+    struct str ip;
+};
+MUST_CHECK bool pki_cluster_write_etcd(const struct pki_cluster_spec *spec, const struct pki_etcd_member *members, size_t n_members,
+                                       unsigned *ret_changed, struct err *err);
+
 #endif
