@@ -440,12 +440,16 @@ static void take_cidr(struct node_agent *n, struct str cidr)
     loop_timer_start(&n->status_timer, 50);
 }
 
-static void on_node(void *data, const void *old UNUSED, const void *obj)
+static void on_node(void *data, const void *old, const void *obj)
 {
     struct node_agent *n = data;
     const struct core_v1_node *node = obj;
     if (node) {
         take_cidr(n, node->spec.pod_cidr);
+        serving_wake(n->k); /* others may write addresses of the node */
+        if (!old) {
+            pods_wake_all(n->k); /* static pods wait for it with their mirrors */
+        }
     } else if (n->k->cfg->register_node) {
         free(n->sent);
         n->sent = NULL;

@@ -253,8 +253,8 @@ void statics_mirror(struct pod *p)
 {
     struct kubelet *k = p->k;
     struct pod *other;
-    if (!k->client || !k->pods_synced) {
-        return;
+    if (!k->client || !k->pods_synced || !node_object(k)) {
+        return; /* the Node owns mirrors; once it is there, all pods are looked at again */
     }
     if (p->mirror_only) {
         struct pod *own = pods_find_name(k, str_c(p->ns), str_c(p->name));

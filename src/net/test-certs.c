@@ -39,8 +39,8 @@ void test_cert_make(struct test_cert *c, const struct test_cert_spec *spec, cons
     }
     X509_set_version(cert, 2);
     ASN1_INTEGER_set_uint64(X509_get_serialNumber(cert), rand_below(1ULL << 60) + 1);
-    X509_gmtime_adj(X509_getm_notBefore(cert), -7200);
-    X509_gmtime_adj(X509_getm_notAfter(cert), spec->expired ? -3600 : 3600);
+    X509_gmtime_adj(X509_getm_notBefore(cert), spec->early ? 3600 : -7200);
+    X509_gmtime_adj(X509_getm_notAfter(cert), spec->expired ? -3600 : spec->early ? 7200 : 3600);
     X509_NAME *name = X509_get_subject_name(cert);
     if (spec->org) {
         X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8, (const unsigned char *)spec->org, -1, -1, 0);

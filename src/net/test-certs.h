@@ -15,7 +15,7 @@ struct test_cert_spec {
     const char *san;      /* "DNS:localhost,IP:127.0.0.1", or NULL */
     const char *eku;      /* "serverAuth", "clientAuth", or NULL */
     bool ca;
-    bool expired;
+    bool expired, early; /* ended an hour ago; begins in an hour */
 };
 
 /* Signed by 'issuer', or by itself when NULL. */

@@ -1,6 +1,8 @@
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/test.h"
+#include "base/time-floor.h"
 #include "net/http-client.h"
 #include "net/test-certs.h"
 #include "net/test-server.h"
@@ -398,6 +400,58 @@ TEST(client_verifies_chain_name_and_address)
     expect_tls_failure(&f, &(struct net_tls_client_config){ .ca_pem = ca }, "127.0.0.1", NULL);
     expect_tls_failure(&f, &(struct net_tls_client_config){ .ca_pem = other, .insecure_skip_verify = true }, "127.0.0.1", NULL);
     expect_tls_failure(&f, &(struct net_tls_client_config){ .insecure_skip_verify = true }, "localhost", NULL);
+    stop(&f);
+}
+
+/* Serves with a certificate of the CA that is expired or not valid yet. */
+static void serve_with(struct fixture *f, bool expired, bool early)
+{
+    struct test_cert leaf;
+    struct err err;
+    test_cert_make(&leaf, &(struct test_cert_spec){ .cn = "s", .san = "IP:127.0.0.1", .eku = "serverAuth", .expired = expired, .early = early },
+                   &test_pki()->ca);
+    struct net_tls_server_config sc = { .identity = test_identity(&leaf), .client_ca_pem = str_c(test_pki()->ca.cert_pem),
+                                        .alpn = NET_ALPN_H2 };
+    CHECK_OK(net_tls_server_reload(f->server.tls, &sc, &err), &err);
+    test_cert_free(&leaf);
+}
+
+TEST(certificates_outside_of_their_time_are_refused)
+{
+    struct fixture f;
+    const struct net_tls_client_config tls = { .ca_pem = str_c(test_pki()->ca.cert_pem) };
+    start(&f, TLS_AUTO, NULL, NULL);
+    serve_with(&f, true, false);
+    expect_tls_failure(&f, &tls, "127.0.0.1", "certificate has expired");
+    serve_with(&f, false, true);
+    expect_tls_failure(&f, &tls, "127.0.0.1", "certificate is not yet valid");
+    stop(&f);
+}
+
+TEST(while_the_clock_is_not_set_only_what_certainly_has_expired_is_refused)
+{
+    struct fixture f;
+    struct seen s = { 0 };
+    const struct test_pki *pki = test_pki();
+    const struct net_tls_client_config tls = { .ca_pem = str_c(pki->ca.cert_pem), .identity = test_identity(&pki->client) };
+    start(&f, TLS_AUTO, NULL, NULL);
+    time_floor_test(-clock_real_s()); /* 1970 */
+    /* By this clock nothing is valid yet, the CA included; and what is verified says how late it is at least. */
+    serve_with(&f, false, false);
+    expect_tls_failure(&f, &tls, "127.0.0.1", NULL);
+    CHECK(time_floor_now_s() >= clock_real_s() - 7300);
+    get(&f, &s, "/who");
+    CHECK(str_starts(str_c(s.body), STR("verified ")));
+    /* An earlier run wrote down a time at which this one had ended. */
+    time_floor_raise(clock_real_s() - 60);
+    serve_with(&f, true, false);
+    expect_tls_failure(&f, &tls, "127.0.0.1", "certificate has expired (the clock is not set)");
+    serve_with(&f, false, false);
+    struct net_tls_client_config late = { .ca_pem = str_c(pki->ca.cert_pem), .identity = test_identity(&pki->expired_client) };
+    expect_tls_failure(&f, &late, "127.0.0.1", NULL);
+    get(&f, &s, "/who");
+    CHECK(str_starts(str_c(s.body), STR("bad ")) && str_find(str_c(s.body), STR("expired")) > 0);
+    time_floor_test(0);
     stop(&f);
 }
 
