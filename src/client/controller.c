@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/time-floor.h"
 #include "client/client-private.h"
 #include "client/informer-private.h"
 #include "client/limits.h"
@@ -434,7 +435,7 @@ static struct actions *pass_new(struct controller *c, struct str key, int64_t no
 
 static void pass_begin(struct controller *c, struct str key)
 {
-    struct actions *a = pass_new(c, key, clock_real_s());
+    struct actions *a = pass_new(c, key, time_floor_now_s());
     c->ops->reconcile(c->state, key, a);
     bool failed = a->failed;
     a->failed = false; /* the actions that were given run all the same */

@@ -6,6 +6,7 @@
 #include "api/gen/core_v1.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/time-floor.h"
 #include "net/loop.h"
 
 #define NAMESPACE STR("kube-system")
@@ -44,7 +45,7 @@ static void on_token(void *data, const struct client_answer *answer)
     }
     client_set_token(c->client, t->status.token);
     int64_t left_s = t->status.expiration_timestamp.set
-                         ? t->status.expiration_timestamp.sec - clock_real_s()
+                         ? t->status.expiration_timestamp.sec - time_floor_now_s()
                          : LIFETIME_S;
     loop_timer_start(&c->timer,
                      MAX((uint64_t)MAX(left_s, (int64_t)0) * 800, (uint64_t)RENEW_LEAST_MS));

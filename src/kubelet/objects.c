@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/time-floor.h"
 #include "client/client.h"
 
 /* An entry that nobody asked for so long is dropped. */
@@ -227,7 +228,7 @@ static void on_object(void *data, const struct client_answer *answer)
     arena_init(&e->arena, KUBELET_MAX_POD_ARENA);
     if (e->kind == OBJECT_TOKEN) {
         const struct authentication_v1_token_request *t = answer->object;
-        int64_t now = clock_real_s(), life = t->status.expiration_timestamp.sec - now;
+        int64_t now = time_floor_now_s(), life = t->status.expiration_timestamp.sec - now;
         e->token = arena_str(&e->arena, t->status.token);
         /* Renewed after 80 % of its life, and at least once a day (documentation of bound tokens). */
         e->token_renew_s = now + MIN(life * 8 / 10, (int64_t)86400);
@@ -311,7 +312,7 @@ struct objects_fetch *objects_fetch(struct objects *o, const struct pod *p, cons
         list_init(&f->waiters[i].link);
         e->used_ms = now;
         f->pending++;
-        bool fresh = e->kind == OBJECT_TOKEN ? e->token.len && clock_real_s() < e->token_renew_s
+        bool fresh = e->kind == OBJECT_TOKEN ? e->token.len && time_floor_now_s() < e->token_renew_s
                                              : e->fetched_ms && now - e->fetched_ms < max_age_ms && !(e->missing && now - e->fetched_ms > 1000);
         if (fresh || !o->k->client) {
             settle(f, i, e);
