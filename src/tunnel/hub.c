@@ -72,7 +72,7 @@ static void on_open(struct net_stream *s, void *arg)
     struct stranger *me = arg;
     struct hub *h = me->hub;
     struct arena a;
-    struct str node, subject;
+    struct str node = STR_EMPTY, subject = STR_EMPTY;
     struct err err = { 0 };
     char from[NET_ADDR_TEXT_SIZE];
     arena_init(&a, 1 << 20);
