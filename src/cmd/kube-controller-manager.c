@@ -300,7 +300,7 @@ static void stop(void *data)
 /* Flags that upstream has and whose controllers are not here yet: said aloud, rather than taken in silence. */
 static void warn_without_effect(const struct flag_result *given)
 {
-    static const char *const names[] = { "cluster-name", "node-eviction-rate" };
+    static const char *const names[] = { "cluster-name" };
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         if (flags_changed(given, names[i])) {
             log_warning("--%s has no effect: no controller of this build uses it", names[i]);

@@ -28,7 +28,25 @@ struct state {
     struct informer *nodes, *leases, *pods;
     struct informer_index *pods_by_node;
     struct map heard; /* node name -> struct heard */
+    uint64_t evict_not_before_ms; /* --node-eviction-rate: when the next node may be given up */
 };
+
+/* May the pods of one more failed node be evicted now? Otherwise '*ret_wait_ms' says when to ask again. */
+static bool may_evict(struct state *s, uint64_t *ret_wait_ms)
+{
+    double rate = controllers_config.node_eviction_rate;
+    uint64_t now = clock_mono_ms();
+    if (rate <= 0) {
+        *ret_wait_ms = 60000;
+        return false;
+    }
+    if (now < s->evict_not_before_ms) {
+        *ret_wait_ms = s->evict_not_before_ms - now;
+        return false;
+    }
+    s->evict_not_before_ms = now + (uint64_t)(1000 / rate);
+    return true;
+}
 
 static void on_lease(void *data, const void *old, const void *obj)
 {
@@ -206,6 +224,9 @@ static void wanted_taints(const struct core_v1_node *n, bool unknown, struct wan
     }
 }
 #define N_TAINTS 9
+/* Those that evict, by their place in the list. */
+#define NOT_READY_EXECUTE 1
+#define UNREACHABLE_EXECUTE 3
 
 static bool is_taint(const struct core_v1_taint *t, const struct wanted_taint *w)
 {
@@ -255,6 +276,12 @@ static void set_taints(struct state *s, struct actions *a, const struct core_v1_
     }
     for (size_t k = 0; k < N_TAINTS; k++) {
         if (w[k].wanted && !has[k]) {
+            bool evicts = k == NOT_READY_EXECUTE || k == UNREACHABLE_EXECUTE;
+            uint64_t wait_ms;
+            if (evicts && !has[NOT_READY_EXECUTE] && !has[UNREACHABLE_EXECUTE] && !may_evict(s, &wait_ms)) {
+                act_requeue_after(a, wait_ms);
+                continue;
+            }
             changed = true;
             buf_printf(&b, "%s{\"key\":\"%s\",\"effect\":\"%s\"", first ? "" : ",", w[k].key,
                        w[k].effect);

@@ -63,7 +63,43 @@ static const struct {
     { "featureGates", "feature-gates" },
 };
 
-/* Fields that kubeadm and others write as zero values: accepted while they say nothing. */
+/* Fields of the original that are not honoured: kubeadm and others write them as zero values, and they are accepted while they say
+ * nothing. Any other name is unknown, whatever its value. */
+static const char *const silent[] = {
+    "enableServer", "podCIDR", "tlsCipherSuites", "tlsMinVersion", "rotateCertificates", "serverTLSBootstrap",
+    "registryPullQPS", "registryBurst", "eventRecordQPS", "eventBurst", "enableDebuggingHandlers",
+    "enableContentionProfiling", "oomScoreAdj", "kubeletCgroups", "systemCgroups", "cgroupRoot", "cpuManagerPolicy",
+    "cpuManagerPolicyOptions", "singleProcessOOMKill", "cpuManagerReconcilePeriod", "memoryManagerPolicy",
+    "topologyManagerPolicy", "topologyManagerScope", "topologyManagerPolicyOptions", "qosReserved", "hairpinMode",
+    "podPidsLimit", "runOnce", "cpuCFSQuota", "cpuCFSQuotaPeriod", "nodeStatusMaxImages", "maxOpenFiles", "contentType",
+    "kubeAPIQPS", "kubeAPIBurst", "maxParallelImagePulls", "evictionHard", "evictionSoft", "evictionSoftGracePeriod",
+    "evictionPressureTransitionPeriod", "evictionMaxPodGracePeriod", "evictionMinimumReclaim",
+    "mergeDefaultEvictionSettings", "enableControllerAttachDetach", "makeIPTablesUtilChains", "iptablesMasqueradeBit",
+    "iptablesDropBit", "failCgroupV1", "memorySwap", "configMapAndSecretChangeDetectionStrategy", "reservedSystemCPUs",
+    "showHiddenMetricsForVersion", "systemReservedCgroup", "kubeReservedCgroup", "enforceNodeAllocatable",
+    "volumePluginDir", "logging", "enableSystemLogHandler", "enableSystemLogQuery", "shutdownGracePeriod",
+    "shutdownGracePeriodCriticalPods", "shutdownGracePeriodByPodPriority", "reservedMemory", "enableProfilingHandler",
+    "enableDebugFlagsHandler", "seccompDefault", "memoryThrottlingFactor", "tracing", "localStorageCapacityIsolation",
+    "crashLoopBackOff", "imageMaximumGCAge", "volumeStatsAggPeriod", "nodeLeaseDurationSeconds", "staticPodURL",
+    "staticPodURLHeader", "containerLogMaxWorkers", "containerLogMonitorInterval",
+    "imagePullCredentialsVerificationPolicy", "preloadedImagesVerificationAllowlist", "userNamespaces",
+    "httpCheckFrequency", "authentication", "authorization",
+};
+
+static bool may_be_silent(struct str path)
+{
+    struct str top, rest;
+    if (!str_cut(path, '.', &top, &rest)) {
+        top = path;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
+        if (str_eq_c(top, silent[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool says_nothing(const struct val *v)
 {
     switch (v->kind) {
@@ -132,6 +168,16 @@ static bool taints_text(const struct val *v, struct buf *b)
     return v->kind == VAL_ARRAY;
 }
 
+/* What the format says where a file says nothing; as flags these have other defaults, those of times before there were files. */
+static const struct {
+    const char *flag, *word;
+} file_defaults[] = {
+    { "anonymous-auth", "--anonymous-auth=false" },
+    { "authentication-token-webhook", "--authentication-token-webhook=true" },
+    { "authorization-mode", "--authorization-mode=Webhook" },
+    { "read-only-port", "--read-only-port=0" },
+};
+
 struct words {
     struct arena *a;
     char **argv;
@@ -159,7 +205,8 @@ static bool add_field(struct words *w, struct str path, const struct val *v, str
         const char *flag = fields[i].flag ? fields[i].flag : "register-with-taints";
         CLEANUP(buf_deinit) struct buf b;
         buf_init(&b, KUBELET_MAX_SMALL_FILE);
-        if (v->kind == VAL_NULL || flags_changed(w->given, flag)) {
+        /* A duration of nothing is the default, as in the original. */
+        if (v->kind == VAL_NULL || str_eq_c(val_as_str(v), "0s") || flags_changed(w->given, flag)) {
             return true;
         }
         buf_printf(&b, "--%s=", flag);
@@ -178,7 +225,7 @@ static bool add_field(struct words *w, struct str path, const struct val *v, str
         }
         return true;
     }
-    return says_nothing(v) || err_set(err, ERR_INVALID, "unknown field \"%.*s\": this kubelet does not honour it", STR_ARG(path));
+    return (says_nothing(v) && may_be_silent(path)) || err_set(err, ERR_INVALID, "unknown field \"%.*s\": this kubelet does not honour it", STR_ARG(path));
 }
 
 static bool read_fields(struct words *w, struct str text, struct err *err)
@@ -219,11 +266,16 @@ bool kubelet_config_load(const struct flag_program *program, int argc, char **ar
     arena_deinit(&a);
     arena_init(&a, 16u << 20);
     struct words w = { .a = &a, .given = flags };
-    w.argv = arena_new_n(&a, char *, ARRAY_SIZE(fields) + (size_t)argc + 2);
+    w.argv = arena_new_n(&a, char *, ARRAY_SIZE(fields) + ARRAY_SIZE(file_defaults) + (size_t)argc + 2);
     if (!w.argv || !str_to_cstr(c->config, path, sizeof(path)) || !fs_read(path, KUBELET_MAX_SMALL_FILE, &b, err)) {
         return err->code ? false : err_set(err, ERR_INVALID, "--config is too long");
     }
     w.argv[w.n++] = argv[0];
+    for (size_t i = 0; i < ARRAY_SIZE(file_defaults); i++) {
+        if (!flags_changed(flags, file_defaults[i].flag)) {
+            w.argv[w.n++] = arena_cstr(&a, str_c(file_defaults[i].word));
+        }
+    }
     if (!read_fields(&w, arena_str(&a, buf_str(&b)), err)) {
         return err_wrap(err, "--config %s", path);
     }

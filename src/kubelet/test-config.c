@@ -46,6 +46,22 @@ TEST(a_field_that_is_not_honoured_is_named)
     CHECK(!load(&c, HEAD "authentication: {webhok: {enabled: true}}\n", &err, NULL));
     CHECK(strstr(err.msg, "unknown field \"authentication.webhok\"") != NULL);
     CHECK(!load(&c, "kind: Other\n", &err, NULL));
+    CHECK(!load(&c, HEAD "readOnlyPorts: 0\n", &err, NULL));
+    CHECK(strstr(err.msg, "unknown field \"readOnlyPorts\"") != NULL);
+    CHECK(!load(&c, HEAD "seccompDefault: true\n", &err, NULL));
+    CHECK(!load(&c, HEAD "maxPods: 1\nmaxPods: 2\n", &err, NULL));
+}
+
+TEST(a_file_that_says_nothing_means_the_defaults_of_its_format)
+{
+    static char flag[] = "--authorization-mode=AlwaysAllow";
+    struct kubelet_config c;
+    struct err err = { 0 };
+    CHECK_OK(load(&c, HEAD "seccompDefault: false\nruntimeRequestTimeout: 0s\nevictionHard: {}\n", &err, flag), &err);
+    CHECK(!c.anonymous_auth && c.token_webhook);
+    CHECK_INT(c.read_only_port, 0);
+    CHECK_INT(c.runtime_timeout_ms, 120000);
+    CHECK_STR_C(c.authorization_mode, "AlwaysAllow");
 }
 
 static struct pod_container *container(struct fixture *f, const char *yaml)
