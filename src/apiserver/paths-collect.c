@@ -25,9 +25,10 @@ struct question {
     bool may_be_absent;   /* nothing is said when nobody is there */
     struct http_client *client;
     bool own_client;
+    uint16_t plain_port;  /* asked when the secure one refuses; 0: none */
     struct http_call *call;
     struct buf answer;
-    char error[300];
+    char error[300], before[300]; /* before: of the secure port */
 };
 
 struct paths_ask {
@@ -41,19 +42,20 @@ struct paths_collector {
     struct apiserver *srv;
     struct list asks;
     struct question *questions;
-    size_t n, next, under_way;
+    size_t n, next, under_way, retries;
     bool collecting;
     struct net_tls_client *local_tls; /* shows our certificate, verifies nobody: for loopback */
     struct arena a;                   /* of the catalog */
     struct path_catalog catalog;
     bool have_catalog;
-    struct loop_task deliver;
+    struct loop_task deliver, again;
     struct loop_timer stale;          /* the catalog goes when it is old */
     struct path_node *nodes;          /* in 'a' */
     size_t n_nodes;
 };
 
 static void ask_more(struct paths_collector *c);
+static void ask_again(void *arg);
 static void begin(struct paths_collector *c);
 
 /* ---- one question ---- */
@@ -63,12 +65,17 @@ static void answered(struct question *q)
     struct paths_collector *c = q->c;
     q->call = NULL;
     c->under_way--;
+    if (q->error[0] && q->plain_port) {
+        loop_task_defer(&c->again);
+        c->retries++;
+    }
     ask_more(c);
 }
 
 static void on_response(struct http_call *call UNUSED, const struct http_response *r, void *arg)
 {
     struct question *q = arg;
+    q->may_be_absent = false; /* somebody is there */
     if (r->status != 200) {
         (void)snprintf(q->error, sizeof(q->error), "%s",
                        r->status == 404   ? "it is another program than ours: it does not answer /paths"
@@ -196,40 +203,66 @@ static bool local_tls(struct paths_collector *c)
     return c->local_tls != NULL;
 }
 
-static void add_local(struct paths_collector *c, const char *process, const char *host, uint16_t port)
+/* The client for one beside us; NULL without memory. */
+static struct http_client *local_client(struct paths_collector *c, const char *process, const char *host, uint16_t port, bool tls)
 {
     struct err err = { 0 };
     char address[160];
-    struct question *q = add(c, str_c(process), STR_EMPTY);
     (void)snprintf(address, sizeof(address), port ? "%.120s:%u" : "%.120s", host, port);
     const struct net_path_spec spec = { .outgoing = true, .peer = str_c(process), .purpose = STR(PATH_PURPOSE_REPORT), .address = str_c(address),
-                                        .authn = port ? "client certificate" : "file permissions" };
+                                        .authn = tls ? "client certificate" : port ? "nothing" : "file permissions" };
     struct net_path *path = net_path_get(c->srv->loop, &spec);
-    const struct http_client_config cfg = { .host = str_c(host), .port = port, .tls = port ? c->local_tls : NULL, .protocol = HTTP_CLIENT_H1_ONLY,
+    const struct http_client_config cfg = { .host = str_c(host), .port = port, .tls = tls ? c->local_tls : NULL, .protocol = HTTP_CLIENT_H1_ONLY,
                                             .connect_ms = 1000, .path = path };
-    q->client = http_client_new(c->srv->loop, &cfg, &err);
+    struct http_client *client = http_client_new(c->srv->loop, &cfg, &err);
     net_path_unref(path);
-    if (!q->client) {
-        c->n--; /* no memory, or a path that is none */
-        free(q->process);
-        free(q->node);
-        return;
+    return client;
+}
+
+static void add_local(struct paths_collector *c, const char *process, const char *host, uint16_t port, uint16_t plain_port)
+{
+    struct http_client *client = local_client(c, process, host, port, port != 0);
+    if (client) {
+        struct question *q = add(c, str_c(process), STR_EMPTY);
+        q->client = client;
+        q->own_client = q->may_be_absent = true;
+        q->plain_port = plain_port;
     }
-    q->own_client = q->may_be_absent = true;
+}
+
+/* Those whose secure port did not answer: by the plain one, which tells this host alone. */
+static void ask_again(void *arg)
+{
+    struct paths_collector *c = arg;
+    c->retries = 0;
+    for (size_t i = 0; c->collecting && i < c->n; i++) {
+        struct question *q = &c->questions[i];
+        struct http_client *client = q->error[0] && q->plain_port && !q->call ? local_client(c, q->process, "127.0.0.1", q->plain_port, false) : NULL;
+        if (client) {
+            http_client_free(q->client);
+            buf_deinit(&q->answer);
+            q->client = client;
+            q->plain_port = 0;
+            (void)snprintf(q->before, sizeof(q->before), "%s", q->error);
+            q->error[0] = 0;
+            start(q);
+        }
+    }
+    ask_more(c);
 }
 
 static void begin(struct paths_collector *c)
 {
     static const struct {
         const char *process;
-        uint16_t port;
-    } beside[] = { { "kube-controller-manager", 10257 }, { "cloud-controller-manager", 10258 }, { "kube-scheduler", 10259 } };
+        uint16_t port, plain;
+    } beside[] = { { "kube-controller-manager", 10257, 10252 }, { "cloud-controller-manager", 10258, 10253 }, { "kube-scheduler", 10259, 10251 } };
     struct apiserver *s = c->srv;
     char socket[108];
     c->have_catalog = false;
     arena_deinit(&c->a);
     arena_init(&c->a, PATHS_ARENA);
-    c->n = c->next = c->under_way = c->n_nodes = 0;
+    c->n = c->next = c->under_way = c->retries = c->n_nodes = 0;
     c->questions = calloc(PATHS_MAX_NODES + ARRAY_SIZE(beside) + 1, sizeof(*c->questions));
     c->nodes = arena_new_n(&c->a, struct path_node, PATHS_MAX_NODES);
     if (!c->questions || !c->nodes) {
@@ -238,11 +271,11 @@ static void begin(struct paths_collector *c)
     c->collecting = true;
     if (local_tls(c)) {
         for (size_t i = 0; i < ARRAY_SIZE(beside); i++) {
-            add_local(c, beside[i].process, "127.0.0.1", beside[i].port);
+            add_local(c, beside[i].process, "127.0.0.1", beside[i].port, beside[i].plain);
         }
     }
     if (str_to_cstr(s->cfg.tunnel_socket, socket, sizeof(socket)) && socket[0]) {
-        add_local(c, "tunnel", socket, 0);
+        add_local(c, "tunnel", socket, 0, 0);
     }
     struct arena scratch;
     arena_init(&scratch, PATHS_ARENA);
@@ -292,7 +325,7 @@ static bool read_answers(struct paths_collector *c, struct path_part **parts, si
         if (q->may_be_absent && !known_to_us(&(*parts)[0], q->process)) {
             continue;
         }
-        const char *why = q->error[0] ? q->error : good ? err.msg : "its report is too long";
+        const char *why = q->error[0] ? (q->before[0] && !q->may_be_absent ? q->before : q->error) : good ? err.msg : "its report is too long";
         if (!path_report_missing(&c->a, process, node, str_c(why), parts, n)) {
             return false;
         }
@@ -372,7 +405,7 @@ static void ask_more(struct paths_collector *c)
     while (c->next < c->n && c->under_way < PATHS_ASK_AT_ONCE) {
         start(&c->questions[c->next++]);
     }
-    if (c->under_way == 0 && c->next == c->n) {
+    if (c->under_way == 0 && c->next == c->n && !c->retries) {
         loop_task_defer(&c->deliver);
     }
 }
@@ -399,6 +432,7 @@ static struct paths_collector *collector_of(struct apiserver *s)
         list_init(&c->asks);
         arena_init(&c->a, PATHS_ARENA);
         loop_task_init(&c->deliver, s->loop, deliver, c);
+        loop_task_init(&c->again, s->loop, ask_again, c);
         loop_timer_init(&c->stale, s->loop, on_stale, c);
         s->paths = c;
     }
@@ -435,6 +469,7 @@ struct paths_collector *paths_collector_free(struct paths_collector *c)
     if (c) {
         forget_questions(c);
         loop_task_cancel(&c->deliver);
+        loop_task_cancel(&c->again);
         loop_timer_stop(&c->stale);
         LIST_FOREACH(&c->asks, struct paths_ask, link, ask)
         {

@@ -306,6 +306,7 @@ static bool serve_health(struct component *c, struct err *err)
         .plain = true,
         .open = true,
         .hostname = c->hostname,
+        .process = c->spec->name,
         .flags = c->flags,
     };
     const struct delegated_config who = {

@@ -130,7 +130,7 @@ static void reply_path(struct health_server *h, struct http_stream *s, const str
         reply_health(h, s, t);
     } else if (str_eq(t->path, STR("/metrics")) && (!h->config.plain || h->config.open)) {
         reply_metrics(s);
-    } else if (str_eq(t->path, STR("/paths")) && h->process) {
+    } else if (str_eq(t->path, STR("/paths")) && h->process && (!h->config.plain || net_addr_is_local(http_stream_request(s)->remote))) {
         reply_paths(h, s);
     } else if (str_eq(t->path, STR("/configz")) && h->config.flags && (!h->config.plain || h->config.open)) {
         reply_config(h, s);

@@ -29,7 +29,7 @@ struct health_server_config {
         tls_private_key_file;  /* empty: a self-signed certificate made for this process */
     struct str client_ca_file; /* empty: no certificate is asked for */
     const char *hostname;
-    const char *process; /* "kube-scheduler": its name in /paths; NULL: /paths is not served */
+    const char *process; /* "kube-scheduler": its name in /paths; NULL: /paths is not served. On a plain port to this host alone */
     const struct delegated *auth;             /* outlives the server; NULL: nobody may read what is not open */
     const struct flag_strings *always_allow;  /* paths that need no authorisation, "/a/" + "*" for all below; NULL: health alone */
     const struct flag_result *flags;          /* shown at /configz; NULL: not there */

@@ -92,7 +92,7 @@ pki=/var/lib/coracle/$NAME/pki
 mkdir -p "$TMP/hand"
 ip netns exec "$NS" "$BIN/kube-apiserver" --store=memory --secure-port=6443 --cert-dir="$TMP/hand" --client-ca-file="$pki/ca.crt" \
     --insecure-bind-address=127.0.0.1 --insecure-port=8080 --authorization-mode=Node,RBAC --service-account-key-file="$pki/sa.pub" \
-    --service-account-signing-key-file="$pki/sa.key" --service-account-issuer=https://x >"$TMP/hand/apiserver.log" 2>&1 &
+    --service-account-signing-key-file="$pki/sa.key" --service-account-issuer=https://x --kubelet-preferred-address-types=InternalIP >"$TMP/hand/apiserver.log" 2>&1 &
 PIDS="$PIDS $!"
 at() { ip netns exec "$NS" env KUBECONFIG="$TMP/hand/kubeconfig" HOME="$TMP" "$@"; }
 cat >"$TMP/hand/kubeconfig" <<YAML
@@ -114,12 +114,29 @@ check jq -e 'any(.paths[]; .id == "apiserver-kubelet" and .to.node == "far" and 
 check jq -e 'any(.paths[]; .id == "apiserver-insecure-port" and .verdict == "local" and .address == "127.0.0.1:8080")' "$TMP/hand/json"
 check jq -e 'any(.programs[]; .name == "kubelet" and .node == "far" and .error != null)' "$TMP/hand/json"
 
-step "a kube-proxy and a scheduler that answer everybody"
-ip netns exec "$NS" "$BIN/kube-scheduler" --kubeconfig="$TMP/hand/kubeconfig" --port=10251 --address=0.0.0.0 --leader-elect=false >"$TMP/hand/scheduler.log" 2>&1 &
+step "a scheduler and a kubelet with the document's defaults"
+ip netns exec "$NS" "$BIN/kube-scheduler" --kubeconfig="$TMP/hand/kubeconfig" --leader-elect=false >"$TMP/hand/scheduler.log" 2>&1 &
+PIDS="$PIDS $!"
+ip netns exec "$NS" "$BIN/kubelet" --kubeconfig="$TMP/hand/kubeconfig" --hostname-override=hand --node-ip=10.77.0.1 --root-dir="$TMP/hand/kubelet" \
+    --cert-dir="$TMP/hand/kubelet-pki" --pod-logs-dir="$TMP/hand/logs" --container-runtime-endpoint="unix://$TMP/none.sock" --cni-conf-dir="$TMP/hand/cni" \
+    --fail-swap-on=false >"$TMP/hand/kubelet.log" 2>&1 &
 PIDS="$PIDS $!"
 eventually 10 ip netns exec "$NS" curl -sf http://127.0.0.1:10251/healthz
+eventually 10 at "$KUBECTL" get node hand
+eventually 10 ip netns exec "$NS" curl -s -o /dev/null http://10.77.0.1:10255/healthz
+sleep 1.2
+check status 1 by_hand
+found() { ip netns exec "$NS" env KUBECONFIG="$TMP/hand/kubeconfig" HOME="$TMP" "$BIN/coracle" paths --unsafe | grep -F -- "$1"; }
+for flag in --kubelet-certificate-authority --anonymous-auth=false --read-only-port=0 --cadvisor-port=0 --port=0 --authorization-mode=Webhook; do
+    check found "$flag"
+done
 by_hand -o json >"$TMP/hand/json"
-check jq -e '.unsafe' "$TMP/hand/json"
+for id in apiserver-kubelet kubelet-port read-only-port cadvisor-port metrics-port; do
+    check jq -e --arg id $id 'any(.paths[]; .id == $id and .verdict == "unsafe" and (.mend | length > 0))' "$TMP/hand/json"
+done
+check jq -e 'any(.programs[]; .name == "kube-scheduler" and .error == null)' "$TMP/hand/json"
+# Others on the network are not told.
+check_out 404 ip netns exec "$NS" curl -s -o /dev/null -w '%{http_code}' http://10.77.0.1:10251/paths
 
 step "the end"
 tidy
