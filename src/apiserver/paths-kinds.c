@@ -182,7 +182,8 @@ static void judge_health(const struct path_world *w UNUSED, struct path_row *r, 
 
 static void judge_metrics(const struct path_world *w UNUSED, struct path_row *r, struct arena *a UNUSED)
 {
-    open_port(r, "plain HTTP: whoever reaches the host may read metrics", "--metrics-bind-address=127.0.0.1:10249");
+    open_port(r, "plain HTTP: whoever reaches the host may read metrics",
+              str_eq_c(r->to.name, "kube-proxy") ? "--metrics-bind-address=127.0.0.1:10249" : "--port=0");
 }
 
 static void judge_node_check(const struct path_world *w UNUSED, struct path_row *r, struct arena *a UNUSED)

@@ -126,7 +126,7 @@ TEST(plain_ports_are_local_on_loopback_and_unsafe_elsewhere)
         { "\"purpose\":\"read-only\"", "read-only-port", "--read-only-port=0" },
         { "\"purpose\":\"cadvisor\"", "cadvisor-port", "--cadvisor-port=0" },
         { "\"purpose\":\"health\"", "health-port", "--healthz-bind-address=127.0.0.1" },
-        { "\"purpose\":\"metrics\"", "metrics-port", "--metrics-bind-address" },
+        { "\"purpose\":\"metrics\"", "metrics-port", "--port=0" },
     };
     static const struct {
         const char *address, *verdict;
