@@ -13,6 +13,8 @@ const struct controller_ops *const controllers_table[] = {
     &controller_replicationcontroller,
     &controller_deployment,
     &controller_daemonset,
+    &controller_job,
+    &controller_ttl_after_finished,
     &controller_endpointslice,
     &controller_endpoints,
     &controller_pod_gc,
