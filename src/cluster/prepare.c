@@ -303,9 +303,22 @@ static bool write_pki(const struct cluster_config *c, unsigned *ret_made, struct
     return ok;
 }
 
+/* The time floor of this cluster: what earlier runs wrote down, and when the API server's certificate was signed. */
+static void raise_time_floor(const struct cluster_config *c)
+{
+    char path[PATH_MAX];
+    struct pki_bundle b;
+    time_floor_open(path_of(path, "%s/time-floor", c->place.state));
+    if (pki_bundle_load(&b, path_of(path, "%s/pki/apiserver.crt", c->place.state), NULL)) {
+        time_floor_raise(pki_cert_not_before(b.certs[0]));
+        pki_bundle_deinit(&b);
+    }
+}
+
 bool prepare_pki(const struct cluster_config *c, struct err *err)
 {
     unsigned made;
+    raise_time_floor(c);
     return write_pki(c, &made, err) && prepare_control_plane(c, err);
 }
 

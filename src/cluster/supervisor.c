@@ -3,12 +3,15 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/time-floor.h"
 #include "cluster/program.h"
 #include "cluster/control.h"
 #include "cluster/prepare.h"
@@ -19,6 +22,8 @@
 #define STOP_GRACE_MS 3000
 #define TRIM_EVERY_MS 60000
 #define NODE_AGAIN_MS 1000
+/* A clock that moved by this much was set, or the machine slept. */
+#define CLOCK_JUMP_S 60
 /* How often certificates are looked at: an hour, or a twelfth of their life. */
 #define RENEW_EVERY_MS 3600000
 
@@ -48,6 +53,7 @@ struct supervisor {
     struct control control;
     struct loop_signal on_term, on_int;
     struct loop_timer trim, stop, renew;
+    int64_t clock_offset_s; /* of the wall clock against the monotonic one */
     bool stopping;
 };
 
@@ -293,9 +299,21 @@ static bool answer(void *arg, struct str request, struct buf *reply)
     return true;
 }
 
+static int64_t clock_offset_s(void)
+{
+    return clock_real_s() - (int64_t)(clock_mono_ms() / 1000);
+}
+
+/* Once a minute. */
 static void trim_logs(void *arg)
 {
     struct supervisor *s = arg;
+    time_floor_keep();
+    if (llabs(clock_offset_s() - s->clock_offset_s) > CLOCK_JUMP_S) {
+        log_info("the clock was set: certificates are looked at");
+        s->clock_offset_s = clock_offset_s();
+        loop_timer_start(&s->renew, 0);
+    }
     for (size_t i = 0; i < s->n_programs; i++) {
         program_trim_log(&s->programs[i]);
     }
@@ -402,6 +420,7 @@ static bool start_all(struct supervisor *s, struct err *err)
     if (!s->routes) {
         return false;
     }
+    s->clock_offset_s = clock_offset_s();
     loop_timer_init(&s->trim, s->loop, trim_logs, s);
     loop_timer_start(&s->trim, TRIM_EVERY_MS);
     loop_timer_init(&s->renew, s->loop, renew, s);

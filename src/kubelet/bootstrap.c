@@ -160,6 +160,10 @@ static bool make_manager(struct bootstrap *b, struct err *err)
     }
     cert_store_current_path(&config.store, b->current);
     b->manager = cert_manager_new(&config);
+    const struct cert_pair *stored = cert_manager_current(b->manager);
+    if (stored && !is_ours(k, stored)) {
+        cert_manager_drop(b->manager);
+    }
     return true;
 }
 
@@ -167,12 +171,12 @@ static bool make_manager(struct bootstrap *b, struct err *err)
 static bool choose(struct bootstrap *b, struct arena *a, bool have, struct client_config *config, bool *ret_hold, struct err *err)
 {
     const struct cert_pair *stored = cert_manager_current(b->manager);
-    bool stored_valid = stored && cert_manager_is_valid(b->manager) && is_ours(b->k, stored);
+    bool stored_valid = stored && cert_manager_is_valid(b->manager);
     bool expired = have && config->client_cert_pem.len && !pem_is_valid(config->client_cert_pem);
     bool usable = have && !expired;
     *ret_hold = false;
-    if (usable && b->k->cfg->rotate_certificates && config->client_cert_pem.len && !config->client_cert_file.len) {
-        /* Embedded in the kubeconfig: what follows is stored, and then goes before it. */
+    if (usable && b->k->cfg->rotate_certificates && config->client_cert_pem.len && !str_eq_c(config->client_cert_file, b->current)) {
+        /* Embedded in the kubeconfig, or in files of somebody else's: what follows is stored, and then goes before it. */
         cert_manager_adopt(b->manager, config->client_cert_pem, config->client_key_pem);
         stored = cert_manager_current(b->manager);
         config->kubeconfig = STR_NULL;

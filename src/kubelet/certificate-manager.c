@@ -458,6 +458,12 @@ void cert_manager_adopt(struct cert_manager *m, struct str cert_pem, struct str 
     cert_pair_deinit(&p);
 }
 
+void cert_manager_drop(struct cert_manager *m)
+{
+    cert_pair_deinit(&m->current);
+    cert_pair_init(&m->current);
+}
+
 void cert_manager_start(struct cert_manager *m)
 {
     m->started = true;

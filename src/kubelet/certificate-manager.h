@@ -38,6 +38,8 @@ struct cert_manager_config {
 struct cert_manager *cert_manager_new(const struct cert_manager_config *config);
 /* The first certificate, when it is kept elsewhere than in the store; ignored where the store's lives longer. */
 void cert_manager_adopt(struct cert_manager *m, struct str cert_pem, struct str key_pem);
+/* Forgets the certificate in force: it is of no use here. Before cert_manager_start(). */
+void cert_manager_drop(struct cert_manager *m);
 void cert_manager_start(struct cert_manager *m);
 /* The names may have changed. */
 void cert_manager_wake(struct cert_manager *m);
