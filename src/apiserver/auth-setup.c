@@ -2,6 +2,7 @@
 
 #include "api/gen/core_v1.h"
 #include "apiserver/auth-configmap.h"
+#include "apiserver/egress.h"
 #include "apiserver/world.h"
 #include "auth/authn.h"
 #include "auth/authz.h"
@@ -104,7 +105,8 @@ static bool webhook_client(struct apiserver *s, struct str file, const char *fla
 {
     CLEANUP(arena_deinit) struct arena a;
     struct client_config config;
-    struct client_options options = { .user_agent = "kube-apiserver/" KUBERNETES_VERSION " (coracle)", .timeout_ms = AUTH_REVIEW_TIMEOUT_MS };
+    struct client_options options = { .user_agent = "kube-apiserver/" KUBERNETES_VERSION " (coracle)", .timeout_ms = AUTH_REVIEW_TIMEOUT_MS,
+                                      .dialer = egress_dialer(s->egress, EGRESS_CONTROLPLANE, EGRESS_ANY) };
     arena_init(&a, 32u << 20);
     const char *path = cstr(&a, file);
     *ret = NULL;

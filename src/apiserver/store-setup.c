@@ -2,6 +2,9 @@
 
 #include <stdio.h>
 
+#include "apiserver/egress.h"
+#include "apiserver/server.h"
+
 #include "base/fs.h"
 #include "base/log.h"
 
@@ -70,7 +73,7 @@ static bool open_etcd(struct apiserver *s, const struct store_config *cfg, struc
     const struct apiserver_etcd_config *e = &s->cfg.etcd;
     struct store_etcd_config etcd = {
         .servers = e->servers.items, .n_servers = e->servers.n, .ca_file = e->ca_file, .cert_file = e->cert_file, .key_file = e->key_file,
-        .prefix = e->prefix, .compaction_interval_ms = (uint64_t)MAX(e->compaction_interval_ms, INT64_C(0)),
+        .prefix = e->prefix, .dialer = egress_dialer(s->egress, EGRESS_ETCD, EGRESS_ANY), .compaction_interval_ms = (uint64_t)MAX(e->compaction_interval_ms, INT64_C(0)),
     };
     s->store = store_open_etcd(cfg, &etcd, err);
     return s->store != NULL;

@@ -601,6 +601,35 @@ struct forged {
     const char *words;
 };
 
+/* CVE-2018-1002102, CVE-2020-8559: a kubelet that answers logs or exec with a redirect sends us, and our certificate, nowhere. Its
+ * refusals are Statuses. */
+static void kubelet_redirects(struct fix *f)
+{
+    static const struct {
+        int status, want;
+        const char *words;
+    } cases[] = {
+        { 302, 500, "attempted to redirect" }, { 307, 500, "attempted to redirect" }, { 400, 400, "\"reason\":\"BadRequest\"" },
+        { 404, 404, "words of the kubelet" },  { 500, 500, "Internal error occurred: words of the kubelet" }, { 503, 503, "words of the kubelet" },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char target[100];
+        (void)snprintf(target, sizeof(target), "/api/v1/namespaces/default/pods/proxy/log?tailLines=%d", cases[i].status);
+        struct test_answer r = get(f, target);
+        CHECK_INT(r.status, cases[i].want);
+        CHECK(has(r.body, cases[i].words) && has(r.body, "\"kind\":\"Status\""));
+        CHECK(!has(r.headers, "ocation"));
+    }
+    struct str r = raw(f, "POST /api/v1/namespaces/default/pods/proxy/exec?command=id&stdout=1 HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer admin\r\n"
+                       "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\nContent-Length: 0\r\n\r\n",
+                       "status code", 5000);
+    CHECK(str_starts(r, STR("HTTP/1.1 500 ")) && has(r, "invalid upgrade response: status code 302") && !has(r, "169.254"));
+    (void)raw(f, "GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n", "\r\n\r\n", 1000);
+    turn(f, 100);
+    CHECK(!has(log_text(f, f->proxy_log), "169.254") && !has(log_text(f, f->backend_log), "LEAK"));
+    test_reconnect(&f->t);
+}
+
 static void kubelet_case(const struct forged *c)
 {
     struct fix f;
@@ -642,6 +671,9 @@ static void kubelet_case(const struct forged *c)
         }
         CHECK((r.status == 200) == (c->status == 200));
         CHECK(!c->words || has(r.body, c->words));
+    }
+    if (c->status == 200) {
+        kubelet_redirects(&f);
     }
     bool got_request = has(log_text(&f, f.backend_log), "inner") || has(log_text(&f, f.backend_log), "GET ");
     CHECK(got_request == (c->status == 200));

@@ -41,6 +41,7 @@ struct client {
     struct buf token; /* the Authorization header's value: of the configuration, token_file or client_set_token() */
     uint64_t token_read_ms;
     bool token_is_old; /* the file has changed */
+    struct net_dialer *dialer; /* NULL: direct */
     uint64_t timeout_ms;
     /* The token bucket as the time at which it was, or will be, full (options qps and burst); 0 ns:
      * unlimited. */
@@ -282,7 +283,7 @@ static bool connect_http(struct client *c, const struct client_config *config, s
                                                                  : "nothing of its own",
     };
     struct net_path *path = net_path_get(c->loop, &what);
-    struct http_client_config h = { .host = host, .port = port, .tls = tls, .path = path };
+    struct http_client_config h = { .host = host, .port = port, .tls = tls, .path = path, .dialer = c->dialer };
     struct http_client *http = http_client_new(c->loop, &h, err);
     net_path_unref(path);
     if (!http) {
@@ -312,6 +313,7 @@ struct client *client_new(struct loop *loop, const struct client_config *config,
     buf_init(&c->token, CLIENT_TOKEN_MAX);
     c->user_agent =
         arena_str(&c->strings, str_c(options->user_agent ? options->user_agent : "coracle"));
+    c->dialer = options->dialer;
     c->timeout_ms = options->timeout_ms ? options->timeout_ms : 30000;
     if (options->qps > 0) {
         c->token_ns = (uint64_t)(1e9 / options->qps);

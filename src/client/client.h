@@ -15,6 +15,7 @@
 #include "client/kubeconfig.h"
 
 struct loop;
+struct net_dialer;
 struct client;
 struct client_call;
 struct api_mask;
@@ -25,6 +26,7 @@ struct client_options {
     double qps;      /* 0: unlimited */
     unsigned burst;
     uint64_t timeout_ms; /* of a call without its own; 0: 30 s */
+    struct net_dialer *dialer; /* NULL: direct; lives longer than the client */
 };
 
 /* Copies the configuration. NULL with a reason when certificates or the server address are bad. */

@@ -159,23 +159,22 @@ static void refuse(struct attempt *a)
     fail(a, NET_DIAL_NO_TARGET, "did not connect to %s: %d%s%s", a->target, a->status, n ? ": " : "", words);
 }
 
-static bool parse_head(struct attempt *a, struct str head)
+bool connect_answer_parse(struct str head, int *ret_status, size_t *ret_reason)
 {
     struct str line, rest = head, piece;
     uint64_t status, length;
     (void)str_split(&rest, '\n', &line);
     if (!str_starts(line, STR("HTTP/1.")) || line.len < 12 || line.ptr[8] != ' ' || !str_to_u64(str_sub(line, 9, 3), &status) ||
         status < 100 || status > 599 || (line.len > 12 && line.ptr[12] != ' ' && line.ptr[12] != '\r')) {
-        fail(a, NET_DIAL_NO_TARGET, "does not speak HTTP CONNECT");
         return false;
     }
-    a->status = (int)status;
-    a->reason_want = CONNECT_MAX_REASON;
+    *ret_status = (int)status;
+    *ret_reason = CONNECT_MAX_REASON;
     while (str_split(&rest, '\n', &piece)) {
         struct str name, value;
         if (str_cut(piece, ':', &name, &value) && str_eq_nocase(name, STR("content-length")) &&
             str_to_u64(str_trim(value), &length)) {
-            a->reason_want = (size_t)MIN(length, (uint64_t)CONNECT_MAX_REASON);
+            *ret_reason = (size_t)MIN(length, (uint64_t)CONNECT_MAX_REASON);
         }
     }
     return true;
@@ -194,7 +193,8 @@ static void look(struct attempt *a)
             return;
         }
         a->head_len = (size_t)end + 4;
-        if (!parse_head(a, str_sub(buf_str(&a->in), 0, (size_t)end))) {
+        if (!connect_answer_parse(str_sub(buf_str(&a->in), 0, (size_t)end), &a->status, &a->reason_want)) {
+            fail(a, NET_DIAL_NO_TARGET, "does not speak HTTP CONNECT");
             return;
         }
         if (a->status / 100 == 2) {

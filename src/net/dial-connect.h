@@ -39,6 +39,9 @@ MUST_CHECK struct net_dialer_connect *net_dialer_connect_new(const struct net_di
 /* Cuts the TLS connections that it carries; attempts must have ended. NULL-safe; returns NULL. */
 struct net_dialer_connect *net_dialer_connect_free(struct net_dialer_connect *d);
 struct net_dialer *net_dialer_connect_dialer(struct net_dialer_connect *d);
+/* The head of a proxy's answer, without the empty line: its status (100 to 599), and how many bytes of body say why it refused. False:
+ * no HTTP/1. For the fuzzer. */
+MUST_CHECK bool connect_answer_parse(struct str head, int *ret_status, size_t *ret_reason);
 /* TLS connections that are carried now. */
 unsigned net_dialer_connect_carried(const struct net_dialer_connect *d);
 

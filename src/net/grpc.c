@@ -133,12 +133,17 @@ static bool client_is_gone(struct grpc_client *c)
     return false;
 }
 
+static struct net_dialer *dialer_of(const struct grpc_client *c)
+{
+    return c->config.dialer ? c->config.dialer : net_dialer_direct();
+}
+
 static void disconnect(struct grpc_client *c)
 {
     loop_timer_stop(&c->timer);
     loop_timer_stop(&c->watchdog);
     if (c->dial) {
-        net_dialer_direct()->ops->cancel(c->dial);
+        dialer_of(c)->ops->cancel(c->dial);
         c->dial = NULL;
     }
     c->stream = net_stream_free(c->stream);
@@ -384,7 +389,7 @@ static void on_watchdog(void *arg)
 static void connect_start(struct grpc_client *c)
 {
     c->state = CONNECTING;
-    c->dial = net_dial_start(net_dialer_direct(), c->loop, str_c(c->endpoints[c->at].host), c->endpoints[c->at].port,
+    c->dial = net_dial_start(dialer_of(c), c->loop, str_c(c->endpoints[c->at].host), c->endpoints[c->at].port,
                              c->config.connect_ms, on_dialled, c);
     loop_timer_start(&c->timer, c->config.connect_ms);
 }

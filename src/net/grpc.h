@@ -21,6 +21,7 @@
 #include "net/tls.h"
 
 struct grpc_client;
+struct net_dialer;
 struct grpc_call;
 struct net_path;
 
@@ -76,6 +77,7 @@ struct grpc_config {
     struct net_tls_client *tls; /* NULL: plain text; a reference is taken. Only HTTP/2 is offered */
     const struct grpc_header *metadata; /* sent with every call; must stay valid */
     size_t n_metadata;
+    struct net_dialer *dialer; /* NULL: direct; lives longer than the client */
     uint32_t connect_ms;       /* dialling and handshake; 0: 5000 */
     uint32_t silence_ms;       /* a unary call that has waited so long while nothing came makes the client ping (at most every
                                 * five seconds); no answer within the same time again: the connection is lost. 0: never */

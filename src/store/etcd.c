@@ -508,7 +508,7 @@ struct store *store_open_etcd(const struct store_config *cfg, const struct store
                                   .authz = "etcd" };
     struct net_path *path = net_path_get(s->loop, &spec);
     struct grpc_config grpc = {
-        .path = path,
+        .path = path, .dialer = etcd->dialer,
         .endpoints = endpoints, .n_endpoints = etcd->n_servers, .tls = s->tls, .metadata = metadata, .n_metadata = ARRAY_SIZE(metadata),
         .connect_ms = CONNECT_MS, .silence_ms = etcd->silence_ms ? etcd->silence_ms : SILENCE_MS, .keepalive_ms = KEEPALIVE_MS,
         .max_message = STORE_ETCD_MAX_MESSAGE, .backoff_min_ms = 50, .backoff_max_ms = 1000,

@@ -29,6 +29,7 @@
 #include "base/err.h"
 
 struct loop;
+struct net_dialer;
 struct object;
 struct store;
 struct store_resource;
@@ -83,6 +84,7 @@ struct store_etcd_config {
     struct str prefix;               /* in place of "/registry"; empty: that */
     uint64_t compaction_interval_ms; /* history older than this is compacted away; 0: never by us */
     uint32_t silence_ms;             /* see grpc_config; 0: 300 */
+    struct net_dialer *dialer;       /* NULL: direct; lives longer than the store */
     bool trust_progress;             /* take progress answers of any version as true (tests of that path) */
 };
 /* etcd v3, perhaps shared with other API servers. Nothing is connected yet when it returns: that shows with the first answers. Runs

@@ -165,6 +165,14 @@ def one(c):
         answer(c, 200, str(n).encode())
     elif path == "/count-body":
         answer(c, 200, str(len(read_body(c, headers))).encode())
+    elif path.startswith("/containerLogs/") and "tailLines" in query:
+        # A kubelet that answers what it is asked to: the status, in words or as a redirect.
+        code = int(query["tailLines"][0])
+        answer(c, code, b"words of the kubelet", [("Location", "https://169.254.169.254/exec"), ("Content-Type", "text/plain")])
+    elif path.startswith("/exec/"):
+        answer(c, 302, b"", [("Location", "https://169.254.169.254/exec"), ("Content-Type", "text/plain")])
+        leak(c)
+        return False
     elif path == "/status":
         answer(c, int(query["code"][0]), b"status body", [("Content-Type", "text/plain"), ("X-Own", "1")])
     elif path == "/ws" and upgrade:

@@ -147,7 +147,7 @@ egressSelections:
     transport: {tcp: {url: "https://127.0.0.1:$K", tlsConfig: {caBundle: "$TMP/ca.crt", clientCert: "$TMP/client.crt", clientKey: "$TMP/client.key"}}}
 YAML
 apiserver() {
-    timeout 60 "$BIN/kube-apiserver" --store=memory --insecure-port=0 --cert-dir=. --bind-address=127.0.0.1 --secure-port="$S" --token-auth-file=tokens \
+    exec timeout 60 "$BIN/kube-apiserver" --store=memory --insecure-port=0 --cert-dir=. --bind-address=127.0.0.1 --secure-port="$S" --token-auth-file=tokens \
         --service-account-key-file=sa.key --service-account-signing-key-file=sa.key --advertise-address=192.0.2.1 "$@"
 }
 sed 's/HTTPConnect/GRPC/' egress.yaml >grpc.yaml
@@ -167,4 +167,36 @@ kill "$KONNECTIVITY"
 wait "$KONNECTIVITY" 2>/dev/null
 check_out 'the egress proxy at https://127.0.0.1' api "$H/nodes/far:8081/proxy/seen"
 check_out '"code":503' api "$H/nodes/far:8081/proxy/seen"
+end_background
+
+step "etcd and webhooks go their way too"
+E=$(free_port) F=$(free_port) W=$(free_port)
+background etcd.out timeout 60 etcd --data-dir "$TMP/etcd" --listen-client-urls "http://127.0.0.1:$E" --advertise-client-urls "http://127.0.0.1:$E" \
+    --listen-peer-urls "http://127.0.0.1:$F" --initial-advertise-peer-urls "http://127.0.0.1:$F" --initial-cluster "default=http://127.0.0.1:$F"
+background backend.out timeout 60 python3 "$LIB/hostile-backend.py" --port "$W"
+background konnectivity.out timeout 60 python3 "$LIB/http-connect-proxy.py" --uds "$TMP/egress.sock" --log uds.log
+cat >both.yaml <<YAML
+apiVersion: apiserver.k8s.io/v1beta1
+kind: EgressSelectorConfiguration
+egressSelections:
+- {name: etcd, connection: {proxyProtocol: HTTPConnect, transport: {uds: {udsName: "$TMP/egress.sock"}}}}
+- {name: controlplane, connection: {proxyProtocol: HTTPConnect, transport: {uds: {udsName: "$TMP/egress.sock"}}}}
+YAML
+cat >webhook.yaml <<YAML
+apiVersion: v1
+kind: Config
+clusters: [{name: w, cluster: {server: "http://127.0.0.1:$W"}}]
+users: [{name: w, user: {}}]
+contexts: [{name: w, context: {cluster: w, user: w}}]
+current-context: w
+YAML
+eventually 5 test -S egress.sock
+background apiserver.out timeout 60 "$BIN/kube-apiserver" --etcd-servers="http://127.0.0.1:$E" --insecure-port=0 --cert-dir=. --bind-address=127.0.0.1 \
+    --secure-port="$S" --token-auth-file=tokens --service-account-key-file=sa.key --service-account-signing-key-file=sa.key \
+    --advertise-address=192.0.2.1 --egress-selector-config-file=both.yaml --authentication-token-webhook-config-file=webhook.yaml
+eventually 15 curl -fsSk -m 2 "https://127.0.0.1:$S/readyz"
+check grep -q "CONNECT 127.0.0.1:$E" uds.log
+check_out 401 curl -sSk -m 5 -o /dev/null -w '%{http_code}' -H 'Authorization: Bearer who' "https://127.0.0.1:$S/api"
+check grep -q "CONNECT 127.0.0.1:$W" uds.log
+check_out '"192.0.2.1"' api "https://127.0.0.1:$S/api/v1/namespaces/default/endpoints/kubernetes"
 end_background
