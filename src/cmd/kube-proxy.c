@@ -105,6 +105,9 @@ static const struct setting settings[] = {
 /* Sections that tune other modes and what is left alone: a complete file as kubeadm writes it names them, and they say nothing while
  * the mode is ours. Anything else is an error. */
 static const char *const ignored[] = { "apiVersion", "kind", "iptables", "ipvs", "winkernel" };
+/* Fields that are not honoured, and may be there while they say nothing: tools write them as zero values. */
+static const char *const silent[] = { "conntrack", "configSyncPeriod", "enableProfiling", "logging", "oomScoreAdj", "detectLocal",
+                                      "showHiddenMetricsForVersion", "windowsRunAsService", "clientConnection", "nftables" };
 
 static bool is_unset(const struct val *v)
 {
@@ -117,7 +120,7 @@ static bool is_unset(const struct val *v)
         return true;
     }
     return !v || v->kind == VAL_NULL ||
-           (v->kind == VAL_STRING && (!v->s.len || str_eq(v->s, STR("0s")))) ||
+           (v->kind == VAL_STRING && (!v->s.len || str_eq(v->s, STR("0s")) || str_eq(v->s, STR("0")))) ||
            (v->kind == VAL_BOOL && !v->b) || (v->kind == VAL_INT && !v->i) ||
            (v->kind == VAL_ARRAY && !v->n);
 }
@@ -170,6 +173,16 @@ static bool is_ignored(struct str key)
 {
     for (size_t i = 0; i < ARRAY_SIZE(ignored); i++) {
         if (str_eq_c(key, ignored[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_silent(struct str key)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
+        if (str_eq_c(key, silent[i])) {
             return true;
         }
     }
@@ -244,7 +257,7 @@ static bool read_object(const struct val *v, struct str section, const struct fl
         } else if (section.len && str_eq(m->key, STR("masqueradeBit")) &&
                    m->value.kind == VAL_INT) {
             o->masquerade_bit = (int32_t)m->value.i;
-        } else if (!is_unset(&m->value) &&
+        } else if ((!is_unset(&m->value) || (!section.len && !is_silent(m->key) && !is_ignored(m->key))) &&
                    (section.len ? !str_eq(m->key, STR("minSyncPeriod")) : !is_ignored(m->key)) &&
                    !(str_eq(m->key, STR("configSyncPeriod")) && str_eq(val_as_str(&m->value), STR("15m0s"))) &&
                    !(section.len && !str_eq(section, STR("nftables")))) {

@@ -107,7 +107,7 @@ static bool says_nothing(const struct val *v)
     case VAL_BOOL: return !v->b;
     case VAL_INT: return v->i == 0;
     case VAL_DOUBLE: return v->d == 0;
-    case VAL_STRING: return v->s.len == 0 || str_eq_c(v->s, "0s");
+    case VAL_STRING: return v->s.len == 0 || str_eq_c(v->s, "0s") || str_eq_c(v->s, "0");
     case VAL_ARRAY: return v->n == 0;
     case VAL_OBJECT: break;
     }
@@ -205,8 +205,10 @@ static bool add_field(struct words *w, struct str path, const struct val *v, str
         const char *flag = fields[i].flag ? fields[i].flag : "register-with-taints";
         CLEANUP(buf_deinit) struct buf b;
         buf_init(&b, KUBELET_MAX_SMALL_FILE);
-        /* A duration of nothing is the default, as in the original. */
-        if (v->kind == VAL_NULL || str_eq_c(val_as_str(v), "0s") || flags_changed(w->given, flag)) {
+        /* A duration of nothing, or an empty text, is the default, as in the original; but resolvConf: "" is no file at all. */
+        bool is_default = v->kind == VAL_NULL || str_eq_c(val_as_str(v), "0s") ||
+                          (v->kind == VAL_STRING && !v->s.len && !str_eq_c(path, "resolvConf"));
+        if (is_default || flags_changed(w->given, flag)) {
             return true;
         }
         buf_printf(&b, "--%s=", flag);

@@ -279,6 +279,12 @@ static struct runtime_call *fake_call(struct runtime *rt, const struct api_rpc *
     arena_init(&c->a, 1u << 20);
     c->response = arena_alloc(&c->a, rpc->response->size);
     f->calls++;
+    if (f->hold_pulls && rpc == &cri_v1_image_service_pull_image_rpc) {
+        CHECK(f->n_pulls < ARRAY_SIZE(f->pulls));
+        f->pulls[f->n_pulls++] = c;
+        loop_task_init(&c->task, f->loop, answer, c);
+        return c;
+    }
     if (!carry_out(f, c, rpc, request)) {
         c->response = NULL;
     }
@@ -287,8 +293,18 @@ static struct runtime_call *fake_call(struct runtime *rt, const struct api_rpc *
     return c;
 }
 
+static void drop_pull(struct fake *f, const struct runtime_call *c)
+{
+    for (size_t i = 0; i < f->n_pulls; i++) {
+        if (f->pulls[i] == c) {
+            memmove(&f->pulls[i], &f->pulls[i + 1], (--f->n_pulls - i) * sizeof(f->pulls[0]));
+        }
+    }
+}
+
 static void fake_cancel(struct runtime_call *c)
 {
+    drop_pull(c->f, c);
     loop_task_cancel(&c->task);
     arena_deinit(&c->a);
     free(c);
@@ -333,6 +349,16 @@ void fixture_deinit(struct fixture *f)
     loop_free(f->k.loop);
     (void)!fs_remove_tree(f->dir, NULL);
     arena_deinit(&f->a);
+}
+
+void fixture_pulled(struct fixture *f)
+{
+    struct runtime_call *c = f->fake.pulls[0];
+    CHECK(f->fake.n_pulls > 0);
+    drop_pull(&f->fake, c);
+    f->fake.no_image = false;
+    loop_task_defer(&c->task);
+    fixture_settle(f);
 }
 
 struct pod *fixture_pod(struct fixture *f, const char *yaml)

@@ -29,6 +29,9 @@ struct fake {
     size_t n_containers, n_sandboxes;
     unsigned calls;
     bool no_image;
+    bool hold_pulls; /* pulls are not answered; fixture_pulled() ends one */
+    struct runtime_call *pulls[8];
+    size_t n_pulls;
     struct str exec_fails; /* command whose exec ends with 1 */
     int64_t clock;
     char stream_url[128];  /* where exec, attach and port-forward go; empty: not to be had */
@@ -49,6 +52,8 @@ void fixture_deinit(struct fixture *f);
 struct pod *fixture_pod(struct fixture *f, const char *yaml);
 /* Turns the loop until nothing happens any more. */
 void fixture_settle(struct fixture *f);
+/* The oldest pull that is held is answered, and the image is there from now on. */
+void fixture_pulled(struct fixture *f);
 /* The newest run of a container, or NULL. */
 struct fake_container *fixture_run(struct fixture *f, const char *name);
 /* Ends it, and lets the kubelet see it. */

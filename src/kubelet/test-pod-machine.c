@@ -226,6 +226,33 @@ TEST(a_pull_that_fails_tells_why)
     fixture_deinit(&f);
 }
 
+TEST(images_are_pulled_one_at_a_time_when_asked_to)
+{
+    for (int serialize = 0; serialize < 2; serialize++) {
+        struct fixture f;
+        fixture_init(&f);
+        f.fake.no_image = f.fake.hold_pulls = true;
+        f.cfg.serialize_pulls = serialize;
+        struct pod *p = fixture_pod(&f, "{kind: Pod, metadata: {name: p, uid: u1}, spec: {containers: [{name: a, image: 'x:1'}]}}");
+        fixture_pod(&f, "{kind: Pod, metadata: {name: q, uid: u2}, spec: {containers: [{name: b, image: 'y:1'}]}}");
+        fixture_pod(&f, "{kind: Pod, metadata: {name: r, uid: u3}, spec: {containers: [{name: c, image: 'z:1'}]}}");
+        fixture_settle(&f);
+        CHECK_INT(f.fake.n_pulls, serialize ? 1 : 3);
+        if (serialize) {
+            pods_gone(&f.k, p->obj->metadata.uid, POD_FROM_API); /* the one that pulls is cancelled: the next begins */
+            fixture_settle(&f);
+            CHECK_INT(f.fake.n_pulls, 1);
+            fixture_pulled(&f);
+            CHECK(is_running(&f, "b"));
+            CHECK_INT(f.fake.n_pulls, 1);
+            fixture_pulled(&f);
+            CHECK(is_running(&f, "c"));
+            CHECK_INT(f.fake.n_pulls, 0);
+        }
+        fixture_deinit(&f);
+    }
+}
+
 TEST(a_pod_that_does_not_fit_is_rejected)
 {
     struct fixture f;

@@ -88,6 +88,14 @@ check code_is 200 "http://$NODE:11251/healthz"
 check code_is 200 "https://[::1]:11259/healthz"
 refute logged manager "unsafe"
 stop manager scheduler
+printf '%s\n' 'apiVersion: v1' 'kind: Config' 'current-context: c' 'clusters: [{name: c, cluster: {server: "http://127.0.0.1:8080"}}]' \
+    'contexts: [{name: c, context: {cluster: c, user: u}}]' 'users: [{name: u, user: {}}]' | enter sh -c 'cat >/tmp/ask.kubeconfig'
+check start scheduler kube-scheduler --master=http://127.0.0.1:8080 --port=0 --authentication-kubeconfig=/tmp/ask.kubeconfig --authorization-kubeconfig=/tmp/ask.kubeconfig
+eventually 10 listens 10259 0.0.0.0
+check_out process_open_fds get "https://$NODE:10259/metrics"
+check code_is 401 -H 'Authorization: Bearer nobody' "https://$NODE:10259/metrics"
+check silent 10251
+stop scheduler
 check start scheduler kube-scheduler --flag-defaults=secure --master=http://127.0.0.1:8080
 eventually 10 listens 10259 0.0.0.0
 check silent 10251
@@ -261,6 +269,6 @@ printf 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nr
 check refused 'readOnlyPorts' kubelet $KUBELET --config=/tmp/bad.yaml
 printf 'apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\nprofile: []\n' | put /tmp/bad.yaml
 check refused 'unknown field "profile"' kube-scheduler --config=/tmp/bad.yaml
-printf 'apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmodes: ipvs\n' | put /tmp/bad.yaml
+printf 'apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmodes: ""\n' | put /tmp/bad.yaml
 check refused 'unknown field "modes"' kube-proxy --config=/tmp/bad.yaml
 down
