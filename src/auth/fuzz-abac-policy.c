@@ -1,5 +1,6 @@
 /* The policy file of mode ABAC, and a decision with whatever it says. */
 #include "auth/abac-policy.h"
+#include "base/log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -10,6 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct auth_user u = { .name = STR("alice"), .groups = &group, .n_groups = 1 };
     struct authz_attributes pod = { .user = &u, .verb = STR("get"), .resource_request = true, .resource = STR("pods"), .namespace_ = STR("ns") };
     struct authz_attributes path = { .user = &u, .verb = STR("get"), .path = STR("/healthz") };
+    log_setup("fuzz", LOG_ERROR);
     if (abac_file_parse(str_n((const char *)data, size), &f, NULL)) {
         for (size_t i = 0; i < f.n; i++) {
             (void)abac_policy_allows(&f.policies[i], &pod);
