@@ -35,8 +35,8 @@ bool backend_request_headers(struct request *r, struct str forwarded_uri, bool u
     }
     for (size_t i = 0; i < in->n; i++) {
         struct http_header h = in->items[i];
-        if (!in_list(h.name, ours, ARRAY_SIZE(ours)) && !backend_is_hop_header(in, h.name) && !str_starts(h.name, STR("impersonate-")) &&
-            !str_starts(h.name, STR("x-remote-")) && !(upgrade && in_list(h.name, of_upgrade, ARRAY_SIZE(of_upgrade)))) {
+        if (!in_list(h.name, ours, ARRAY_SIZE(ours)) && !backend_is_hop_header(in, h.name) && !str_starts(h.name, STR("x-remote-")) &&
+            !authn_is_credential_header(r->srv->authn, h.name) && !(upgrade && in_list(h.name, of_upgrade, ARRAY_SIZE(of_upgrade)))) {
             out[n++] = h;
         }
     }

@@ -248,7 +248,8 @@ static void watch_files(struct main_state *m)
 {
     const struct apiserver_config *c = &m->opt->cfg;
     const struct str files[] = { m->opt->tls_cert_file, m->opt->tls_private_key_file, c->client_ca_file, c->token_auth_file,
-                                 c->auth.requestheader_client_ca_file, c->kubelet_client_certificate, c->kubelet_client_key,
+                                 c->auth.requestheader_client_ca_file, c->auth.oidc_ca_file,
+                                 c->service_account_signing_key_file, c->kubelet_client_certificate, c->kubelet_client_key,
                                  c->kubelet_certificate_authority, c->etcd.ca_file, c->etcd.cert_file, c->etcd.key_file };
     m->files = file_watch_new(m->loop, on_files, m);
     for (size_t i = 0; i < ARRAY_SIZE(files); i++) {

@@ -17,6 +17,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 
 
 def b64(data):
@@ -77,6 +78,9 @@ def token_review(review):
         return {"authenticated": True, "user": {"username": "hooky", "uid": "h1", "groups": ["hooks"], "extra": {"scope": ["a", "b"]}}}
     if token == "hook-audience":
         return {"authenticated": True, "user": {"username": "hooky"}, "audiences": ["vault"]}
+    if token == "hook-slow":
+        time.sleep(2)
+        return {"authenticated": True, "user": {"username": "late"}}
     if token == "hook-error":
         return {"authenticated": False, "error": "the directory is on fire"}
     return {"authenticated": False}

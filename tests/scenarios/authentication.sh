@@ -228,6 +228,10 @@ is 401 by_token hook-audience
 is 401 by_token hook-error
 check grep -q 'the directory is on fire' apiserver.log
 
+for i in 1 2 3 4; do get --max-time 0.3 -H 'Authorization: Bearer hook-slow' -o answer "$URL/version" & done # who asks may go away meanwhile
+refute get --max-time 0.5 -H 'Authorization: Bearer hook-slow' -o answer "$URL/version"
+is 'late uid= groups=system:authenticated extra={}' by_token hook-slow
+
 step "TokenReview and its audiences"
 review() { as_admin -X POST -H 'Content-Type: application/json' -d "{\"kind\":\"TokenReview\",\"apiVersion\":\"authentication.k8s.io/v1\",\"spec\":$1}" "$URL/apis/authentication.k8s.io/v1/tokenreviews" | jq -c '[.status.authenticated // false, .status.user.username, .status.audiences]'; }
 is '[true,"carol",["https://new.example","api"]]' review '{"token":"file-token-1"}'
@@ -357,3 +361,11 @@ PIDS="$PIDS $!"
 eventually 20 as_admin -f -o answer "https://127.0.0.1:$PORT2/readyz"
 may 403 'with alice' "https://127.0.0.1:$PORT2/version"
 code 401 "https://127.0.0.1:$PORT2/version"
+
+step "both end while somebody is asked"
+get -H 'Authorization: Bearer hook-slow' -o answer "$URL/version" &
+sleep 0.3
+kill $PIDS 2>/dev/null
+for pid in $PIDS; do wait "$pid"; status=$?; [ $status = 0 ] || [ $status = 143 ] && _passed || _failed "process $pid ended with $status"; done
+refute grep -q 'Sanitizer' apiserver.log second.log
+PIDS=
