@@ -15,7 +15,10 @@ static enum stage_result finish(struct request *r, enum authn_result result)
         return STAGE_DONE;
     }
     if (result == AUTHN_FAILED) {
-        log_info("apiserver: cannot authenticate a request for %.*s: %s", STR_ARG(r->info.path), r->authn.err.msg);
+        /* A webhook's own words may repeat what it was asked about. */
+        bool told = r->authn.token.len > 0 && str_find(str_c(r->authn.err.msg), r->authn.token) >= 0;
+        log_info("apiserver: cannot authenticate a request for %.*s: %s", STR_ARG(r->info.path),
+                 told ? "the reason repeats the token and is left out" : r->authn.err.msg);
     }
     r->status = (struct status){ .code = 401, .reason = STR("Unauthorized"), .message = STR("Unauthorized") };
     return STAGE_ERROR;

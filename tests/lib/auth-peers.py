@@ -83,6 +83,8 @@ def token_review(review):
         return {"authenticated": True, "user": {"username": "late"}}
     if token == "hook-error":
         return {"authenticated": False, "error": "the directory is on fire"}
+    if token == "hook-parrot-secret":
+        return {"authenticated": False, "error": "who is " + token + "?"}
     return {"authenticated": False}
 
 
