@@ -26,6 +26,7 @@ struct fix {
     pid_t proxy, backend;
     /* kubelets */
     char ca_file[80], client_file[80], client_key_file[80];
+    bool no_ca, must_be_verified;
 };
 
 static void source_path(char dst[4096], const char *file)
@@ -87,7 +88,8 @@ static void adjust(struct apiserver_config *cfg, void *arg)
     struct fix *f = arg;
     cfg->tunnel_socket = str_c(f->socket);
     if (f->ca_file[0]) {
-        cfg->kubelet_certificate_authority = str_c(f->ca_file);
+        cfg->kubelet_certificate_authority = f->no_ca ? STR_EMPTY : str_c(f->ca_file);
+        cfg->kubelet_must_be_verified = f->must_be_verified;
         cfg->kubelet_client_certificate = str_c(f->client_file);
         cfg->kubelet_client_key = str_c(f->client_key_file);
     }
@@ -596,6 +598,7 @@ struct forged {
     const char *what;
     const char *ip;
     bool other_ca, client_usage;
+    bool no_ca, must_be_verified; /* --kubelet-certificate-authority is not given; --flag-defaults=secure */
     int64_t from, to; /* seconds from now */
     int status;
     const char *words;
@@ -638,6 +641,8 @@ static void kubelet_case(const struct forged *c)
     int64_t now = clock_real_s();
     struct str ip = str_c(c->ip);
     fix_dir(&f);
+    f.no_ca = c->no_ca;
+    f.must_be_verified = c->must_be_verified;
     (void)snprintf(f.ca_file, sizeof(f.ca_file), "%s/ca.crt", f.dir);
     (void)snprintf(f.client_file, sizeof(f.client_file), "%s/client.crt", f.dir);
     (void)snprintf(f.client_key_file, sizeof(f.client_key_file), "%s/client.key", f.dir);
@@ -686,12 +691,14 @@ static void kubelet_case(const struct forged *c)
 TEST(kubelet_is_verified_by_ca_address_usage_and_time)
 {
     static const struct forged cases[] = {
-        { "the right one", "10.0.0.5", false, false, -300, 3600, 200, NULL },
-        { "another node's", "10.0.0.6", false, false, -300, 3600, 503, "certificate is refused" },
-        { "of another CA", "10.0.0.5", true, false, -300, 3600, 503, "certificate is refused" },
-        { "a client's certificate", "10.0.0.5", false, true, -300, 3600, 503, "certificate is refused" },
-        { "expired", "10.0.0.5", false, false, -3600, -60, 503, "certificate has expired" },
-        { "not yet valid", "10.0.0.5", false, false, 1800, 3600, 503, "certificate is not yet valid" },
+        { "the right one", "10.0.0.5", false, false, false, false, -300, 3600, 200, NULL },
+        { "another node's", "10.0.0.6", false, false, false, false, -300, 3600, 503, "certificate is refused" },
+        { "of another CA", "10.0.0.5", true, false, false, false, -300, 3600, 503, "certificate is refused" },
+        { "a client's certificate", "10.0.0.5", false, true, false, false, -300, 3600, 503, "certificate is refused" },
+        { "expired", "10.0.0.5", false, false, false, false, -3600, -60, 503, "certificate has expired" },
+        { "anybody, without a CA, as documented", "10.0.0.6", true, false, true, false, -300, 3600, 200, NULL },
+        { "anybody, without a CA, with secure defaults", "10.0.0.5", true, false, true, true, -300, 3600, 503, "cannot be verified" },
+        { "not yet valid", "10.0.0.5", false, false, false, false, 1800, 3600, 503, "certificate is not yet valid" },
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         kubelet_case(&cases[i]);
