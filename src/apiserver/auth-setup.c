@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "client/client.h"
+#include "client/path-report.h"
 #include "pki/jwt.h"
 
 /* A C string in the arena; NULL when it is empty. */
@@ -106,7 +107,8 @@ static bool webhook_client(struct apiserver *s, struct str file, const char *fla
     CLEANUP(arena_deinit) struct arena a;
     struct client_config config;
     struct client_options options = { .user_agent = "kube-apiserver/" KUBERNETES_VERSION " (coracle)", .timeout_ms = AUTH_REVIEW_TIMEOUT_MS,
-                                      .dialer = egress_dialer(s->egress, EGRESS_CONTROLPLANE, EGRESS_ANY) };
+                                      .dialer = egress_dialer(s->egress, EGRESS_CONTROLPLANE, EGRESS_ANY),
+                                      .peer = flag, .purpose = PATH_PURPOSE_WEBHOOK };
     arena_init(&a, 32u << 20);
     const char *path = cstr(&a, file);
     *ret = NULL;

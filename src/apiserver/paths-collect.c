@@ -360,7 +360,8 @@ static void make_catalog(struct paths_collector *c)
     struct path_world w = {
         .now = clock_real_s(), .nodes = c->nodes, .n_nodes = c->n_nodes, .authz = paths_authz_words(s), .anonymous = s->cfg.anonymous_auth,
         .kubelets_verified = !kubelet_is_unverified(&s->cfg), .kubelet_identity = !str_empty(s->cfg.kubelet_client_certificate),
-        .tunnelled = s->egress && egress_is_proxied(s->egress, EGRESS_CLUSTER, &way), .service_address = service_address(s, &c->a),
+        /* A proxy that is itself reached in the clear over a network protects nothing. */
+        .tunnelled = s->egress && egress_is_proxied(s->egress, EGRESS_CLUSTER, &way) && str_find(way, STR(" at http://")) < 0, .service_address = service_address(s, &c->a),
         .address = arena_printf(&c->a, "%.*s:%lld", STR_ARG(s->cfg.advertise_address), (long long)s->cfg.secure_port),
     };
     if (read_answers(c, &parts, &n)) {

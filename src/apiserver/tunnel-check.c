@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "client/path-report.h"
 #include "net/http-client.h"
 
 enum { ASK_MS = 5000, ANSWER_MS = 3000, FIRST_MS = 200, MAX_ANSWER = 1 << 20 };
@@ -109,7 +110,12 @@ struct tunnel_check *tunnel_check_new(struct loop *l, struct str socket, struct 
     buf_init(&t->answer, MAX_ANSWER);
     buf_init(&t->metrics, MAX_ANSWER);
     loop_timer_init(&t->timer, l, on_timer, t);
+    const struct net_path_spec what = { .outgoing = true, .peer = STR("tunnel"), .purpose = STR(PATH_PURPOSE_TUNNEL), .address = socket,
+                                        .authn = "file permissions" };
+    struct net_path *path = net_path_get(l, &what);
+    config.path = path;
     t->client = http_client_new(l, &config, err);
+    net_path_unref(path);
     if (!t->client) {
         return tunnel_check_free(t);
     }

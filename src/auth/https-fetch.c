@@ -1,5 +1,6 @@
 #include "auth/https-fetch.h"
 
+#include "client/path-report.h"
 #include "net/http-client.h"
 #include "net/tls.h"
 
@@ -147,8 +148,13 @@ struct https_fetch *https_fetch_start(struct loop *l, struct str url, struct str
         return NULL;
     }
     struct net_tls_client *tls = net_tls_client_new(&tls_config, err);
-    struct http_client_config config = { .host = str_c(u.host), .port = u.port, .tls = tls, .max_connections = 1, .connect_ms = timeout_ms };
+    const struct net_path_spec what = { .outgoing = true, .peer = STR("OIDC issuer"), .purpose = STR(PATH_PURPOSE_OIDC), .authn = "nothing",
+                                        .address = arena_printf(&a, strchr(u.host, ':') ? "[%s]:%u" : "%s:%u", u.host, u.port) };
+    struct net_path *path = net_path_get(l, &what);
+    struct http_client_config config = { .host = str_c(u.host), .port = u.port, .tls = tls, .max_connections = 1, .connect_ms = timeout_ms,
+                                         .path = path };
     struct http_client *client = tls ? http_client_new(l, &config, err) : NULL;
+    net_path_unref(path);
     (void)net_tls_client_unref(tls);
     struct https_fetch *f = client ? calloc(1, sizeof(*f)) : NULL;
     if (!f) {

@@ -253,7 +253,8 @@ void client_hold(struct client *c, bool held)
     c->connections->held = held;
 }
 
-static bool connect_http(struct client *c, const struct client_config *config, struct err *err)
+static bool connect_http(struct client *c, const struct client_config *config, const struct client_options *options,
+                         struct err *err)
 {
     bool with_tls;
     struct str host;
@@ -274,8 +275,8 @@ static bool connect_http(struct client *c, const struct client_config *config, s
         arena_printf(&c->strings, str_find_char(host, ':') >= 0 ? "[%.*s]:%u" : "%.*s:%u", STR_ARG(host), port);
     struct net_path_spec what = {
         .outgoing = true,
-        .peer = STR("kube-apiserver"),
-        .purpose = STR(PATH_PURPOSE_API),
+        .peer = str_c(options->peer ? options->peer : "kube-apiserver"),
+        .purpose = str_c(options->purpose ? options->purpose : PATH_PURPOSE_API),
         .address = address,
         .authn = config->client_cert_pem.len                     ? "client certificate"
                  : config->token.len || config->token_file.len ? "token"
@@ -324,7 +325,7 @@ struct client *client_new(struct loop *loop, const struct client_config *config,
     } else {
         set_authorization(c, config);
     }
-    if (!connect_http(c, config, err)) {
+    if (!connect_http(c, config, options, err)) {
         return client_free(c);
     }
     return c;

@@ -27,6 +27,7 @@ struct client_options {
     unsigned burst;
     uint64_t timeout_ms; /* of a call without its own; 0: 30 s */
     struct net_dialer *dialer; /* NULL: direct; lives longer than the client */
+    const char *peer, *purpose; /* for `coracle paths` when it is no apiserver: "webhook", PATH_PURPOSE_WEBHOOK; NULL: it is one */
 };
 
 /* Copies the configuration. NULL with a reason when certificates or the server address are bad. */

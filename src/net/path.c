@@ -15,7 +15,7 @@ struct facts {
     const char *peer_reason;
     int64_t peer_not_before, peer_not_after, own_not_before, own_not_after;
     char *peer_subject, *own_subject;
-    char address[NET_ADDR_TEXT_SIZE]; /* local, of connections that came to us */
+    char address[NET_ADDR_TEXT_SIZE]; /* our own */
     char remote[NET_ADDR_TEXT_SIZE];
 };
 
@@ -311,9 +311,7 @@ static void learn(struct facts *f, const struct net_conn *c)
         f->own_subject = copy(str_c(subject));
         span_of(own, &f->own_not_before, &f->own_not_after);
     }
-    if (!c->outgoing) {
-        (void)net_addr_text(&c->local, f->address);
-    }
+    (void)net_addr_text(&c->local, f->address);
     (void)net_addr_ip_text(&c->remote, f->remote);
 }
 
@@ -432,7 +430,7 @@ static void fill(struct net_path_info *i, const struct facts *f)
     i->own_not_after = f->own_not_after;
     i->remote = str_c(f->remote);
     if (str_empty(i->address)) {
-        i->address = str_c(f->address);
+        i->address = str_c(i->outgoing ? f->remote : f->address);
     }
 }
 

@@ -57,7 +57,7 @@ enum net_transport { NET_TRANSPORT_UNKNOWN, NET_TRANSPORT_PLAIN, NET_TRANSPORT_U
 
 struct net_path_info {
     bool outgoing, listener;
-    struct str peer, purpose, address; /* of a listener, or of ours that they came to: the local address */
+    struct str peer, purpose, address; /* as named; otherwise the last connection's: ours, or where we dialled */
     struct str remote;                 /* the other side's address without the port: of the last connection */
     const char *authn, *authz;
     enum net_transport transport;

@@ -74,6 +74,15 @@ check_out '&lt;script&gt;alert(1)' page -H 'Accept: text/html'
 refute sh -c "curl -sk --cert '$TMP/crt' --key '$TMP/key' -H 'Accept: text/html' https://127.0.0.1:$port/paths | grep -F '<script>alert'"
 check kubectl delete node liar
 
+step "a pod that is proxied to in the clear is unsafe from then on"
+check kubectl run web --image=coracle.local/demo:1 --port=8080
+check kubectl wait --for=condition=Ready --timeout=30s pod/web
+check kubectl get --raw /api/v1/namespaces/default/pods/web:8080/proxy/
+sleep 1.2
+check status 1 coracle paths
+check_out '--ssh-user' sh -c "'$BIN/coracle' paths --unsafe; true"
+check row apiserver-backends '.verdict == "unsafe" and .transport == "plain" and (.address | startswith("10.244.")) and .bytesReceived > 0'
+
 step "what cannot be said is status 2"
 check status 2 "$BIN/coracle" paths --kubeconfig "$TMP/none"
 check status 2 "$BIN/coracle" paths --name no-such-cluster
