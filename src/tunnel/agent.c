@@ -24,6 +24,7 @@ struct agent {
     struct mux *mux;
     struct loop_timer timer;
     uint32_t retry_ms;
+    unsigned flaps; /* times in a row that it opened and broke at once */
     uint64_t open_since_ms;
     char last_error[256];
     struct list targets;
@@ -125,7 +126,8 @@ static void failed(struct agent *a, const char *reason)
     (void)snprintf(a->last_error, sizeof(a->last_error), "%s", reason);
     a->stream = net_stream_free(a->stream);
     a->mux = mux_free(a->mux, reason);
-    a->retry_ms = stable || a->retry_ms == 0 ? TUNNEL_RETRY_MS : MIN(2 * a->retry_ms, (uint32_t)TUNNEL_RETRY_MAX_MS);
+    a->flaps = !was_open ? a->flaps : stable ? 0 : MIN(a->flaps + 1, 6u);
+    a->retry_ms = was_open || a->retry_ms == 0 ? (uint32_t)TUNNEL_RETRY_MS << a->flaps : MIN(2 * a->retry_ms, (uint32_t)TUNNEL_RETRY_MAX_MS);
     loop_timer_start(&a->timer, a->retry_ms / 2 + rand_below(a->retry_ms + 1));
 }
 

@@ -30,12 +30,12 @@
 /* ---- links ---- */
 /* TCP connect, key exchange and authentication together. Answer: the try failed. */
 #define TUNNEL_CONNECT_MS 20000
-/* Handshakes at once: signing and key exchange take a few milliseconds each on one thread. The others wait. */
+/* Key exchanges at once: they take a few milliseconds each on one thread. Others that are connected wait. */
 #define TUNNEL_MAX_HANDSHAKES 32
 /* The next try after a failure: doubled from the first to the second figure, each spread over half to one and a half. */
 #define TUNNEL_RETRY_MS 500
-#define TUNNEL_RETRY_MAX_MS 60000
-/* A tunnel that stayed open so long starts with the first figure again. */
+#define TUNNEL_RETRY_MAX_MS 30000
+/* One that opened begins with the first figure again; one that broke before it was open so long, with twice as much each time. */
 #define TUNNEL_STABLE_MS 30000
 /* A stream to the kubelet's port is opened so often, and must be answered within the second figure. Answer: the tunnel is dead. */
 #define TUNNEL_PROBE_MS 20000

@@ -7,7 +7,7 @@
 #include "tunnel/ssh-lib.h"
 #include "tunnel/ssh-link.h"
 
-enum ssh_phase { SSH_IDLE, SSH_DIALING, SSH_HELLO, SSH_AUTH, SSH_UP };
+enum ssh_phase { SSH_IDLE, SSH_DIALING, SSH_QUEUED /* connected; others are at it */, SSH_HELLO, SSH_AUTH, SSH_UP };
 
 struct ssh_far;
 
@@ -33,6 +33,8 @@ struct ssh_link {
     struct loop_task work;
     struct loop_timer timer; /* the next try; or the time limit of a handshake; or the next probe */
     uint32_t retry_ms;
+    unsigned flaps;          /* times in a row that it opened and broke at once */
+    uint64_t deadline_ms;    /* of the handshake */
     uint64_t open_since_ms;
     struct err failure;      /* set: the session is to be taken down at the end of this step */
     bool working;

@@ -118,7 +118,8 @@ static void go_down(struct ssh_link *l)
     ssh_far_end_all(l, reason);
     l->probe = NULL;
     facts->kubelet[0] = '\0';
-    l->retry_ms = stable || l->retry_ms == 0 ? TUNNEL_RETRY_MS : MIN(2 * l->retry_ms, (uint32_t)TUNNEL_RETRY_MAX_MS);
+    l->flaps = !was_up ? l->flaps : stable ? 0 : MIN(l->flaps + 1, 6u);
+    l->retry_ms = was_up || l->retry_ms == 0 ? (uint32_t)TUNNEL_RETRY_MS << l->flaps : MIN(2 * l->retry_ms, (uint32_t)TUNNEL_RETRY_MAX_MS);
     retry_later(l, l->retry_ms);
 }
 
@@ -299,6 +300,24 @@ static bool begin_session(struct ssh_link *l, int fd)
     return true;
 }
 
+/* Key exchanges at once are few; connecting is not counted, so that nodes that are away hold up nobody. */
+static void begin_or_queue(struct ssh_link *l)
+{
+    uint64_t now = loop_now_ms(l->shared->loop);
+    if (l->shared->handshakes < TUNNEL_MAX_HANDSHAKES) {
+        int fd = TAKE_FD(l->fd);
+        l->counted = true;
+        l->shared->handshakes++;
+        (void)begin_session(l, fd);
+        loop_timer_start_at(&l->timer, l->deadline_ms);
+    } else if (now >= l->deadline_ms) {
+        ssh_link_fail(l, "too many other tunnels are being opened");
+    } else {
+        l->phase = SSH_QUEUED;
+        loop_timer_start(&l->timer, 5 + rand_below(30));
+    }
+}
+
 static void on_dialed(int fd, const struct err *err, void *arg)
 {
     struct ssh_link *l = arg;
@@ -306,39 +325,37 @@ static void on_dialed(int fd, const struct err *err, void *arg)
     if (fd < 0) {
         ssh_link_fail(l, "%s", err->msg);
     } else {
-        (void)begin_session(l, fd);
+        l->fd = fd;
+        begin_or_queue(l);
     }
     step(l);
 }
 
 static void connect_now(struct ssh_link *l)
 {
-    if (l->shared->handshakes >= TUNNEL_MAX_HANDSHAKES) {
-        loop_timer_start(&l->timer, 20 + rand_below(60));
-        return;
-    }
-    l->counted = true;
-    l->shared->handshakes++;
     l->base.facts.opened++;
     metric_add(metric_cell(&open_count), 1);
     set_state(l, TUNNEL_CONNECTING);
     l->phase = SSH_DIALING;
+    l->deadline_ms = loop_now_ms(l->shared->loop) + TUNNEL_CONNECT_MS;
     l->dial = net_dial_start(net_dialer_direct(), l->shared->loop, str_c(l->address), l->shared->port, TUNNEL_CONNECT_MS, on_dialed, l);
-    loop_timer_start(&l->timer, TUNNEL_CONNECT_MS);
+    loop_timer_start(&l->timer, TUNNEL_CONNECT_MS + 1000);
 }
 
-/* The next try is due, or the handshake took too long. */
+/* The next try is due, or the turn of one that is connected, or the handshake took too long. */
 static void on_timer(void *arg)
 {
     struct ssh_link *l = arg;
-    if (l->phase != SSH_IDLE) {
+    if (l->phase == SSH_QUEUED) {
+        begin_or_queue(l);
+    } else if (l->phase != SSH_IDLE) {
         ssh_link_fail(l, "the handshake was not complete within %u s", TUNNEL_CONNECT_MS / 1000);
     } else if (l->address[0]) {
         connect_now(l);
     } else {
         ssh_link_fail(l, "the Node has no address of the types that are dialled");
     }
-    if (l->failure.msg[0]) {
+    if (l->failure.msg[0] || l->phase == SSH_HELLO) {
         step(l);
     }
 }
@@ -562,9 +579,18 @@ static void set_annotation(struct ssh_link *l, struct str annotation)
     }
     if (!l->annotation) {
         l->annotation = strndup(annotation.ptr, annotation.len);
+        ssh_link_try_now(&l->base);
     } else if (!str_eq_c(annotation, l->annotation) && !l->annotation_warned) {
         l->annotation_warned = true;
         log_warning("tunnel: %s: the Node's annotation names other host keys than before: the first ones stay in force", l->node);
+    }
+}
+
+void ssh_link_try_now(struct tunnel_link *base)
+{
+    struct ssh_link *l = of(base);
+    if (l->phase == SSH_IDLE && loop_timer_runs(&l->timer)) {
+        loop_timer_start(&l->timer, rand_below(200));
     }
 }
 

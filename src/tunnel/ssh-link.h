@@ -39,6 +39,8 @@ struct ssh_target {
 
 /* 'node' is for the log. Never NULL; connects when it has a target. */
 struct tunnel_link *ssh_link_new(struct ssh_links *shared, struct str node);
+/* What kept it from opening may be over (other host keys are known): it does not wait for its back-off. */
+void ssh_link_try_now(struct tunnel_link *l);
 /* Copies. A new address connects anew; the first annotation that was seen stays in force. */
 void ssh_link_set_target(struct tunnel_link *l, const struct ssh_target *target);
 

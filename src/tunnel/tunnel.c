@@ -23,7 +23,7 @@
 #include "tunnel/ssh-lib.h"
 #include "tunnel/ssh-link.h"
 
-enum { SYNC_MS = 10000, MAX_CLAIMS = 64 };
+enum { TICK_MS = 2000, SYNC_TICKS = 5, MAX_CLAIMS = 64 };
 
 #define HOST_KEYS_ANNOTATION "coracle.local/ssh-host-keys"
 
@@ -53,6 +53,7 @@ struct tunnel {
     struct front *front;
     bool synced;
     int64_t last_sync_s;
+    unsigned ticks;
     struct loop_timer sync;
     struct client_call *sync_call;
     struct timespec known_hosts_mtime;
@@ -70,6 +71,9 @@ static bool load_known_hosts(struct tunnel *t, struct err *err)
 {
     char path[4096];
     struct stat st;
+    size_t pos = 0;
+    struct str key;
+    void *value;
     CLEANUP(buf_deinit) struct buf b;
     buf_init(&b, TUNNEL_MAX_KNOWN_HOSTS);
     if (!str_to_cstr(t->config.ssh_known_hosts_file, path, sizeof(path)) || !path[0]) {
@@ -91,6 +95,12 @@ static bool load_known_hosts(struct tunnel *t, struct err *err)
     t->ssh.known_hosts = fresh;
     log_info("tunnel: %zu host keys are known from %s%s", known_hosts_count(fresh), path,
              known_hosts_bad_lines(fresh) ? "; some lines cannot be used" : "");
+    while (map_next(&t->nodes, &pos, &key, &value)) {
+        struct node *n = value;
+        if (n->ssh) {
+            ssh_link_try_now(n->ssh);
+        }
+    }
     return true;
 }
 
@@ -373,11 +383,11 @@ static void on_sync(void *arg)
     if (has_ssh(t) && !load_known_hosts(t, &err)) {
         log_warning("tunnel: known hosts cannot be read again, the old keys stay: %s", err.msg);
     }
-    if (!t->sync_call) {
+    if (t->ticks++ % SYNC_TICKS == 0 && !t->sync_call) {
         t->sync_call = client_raw(t->client, STR("GET"), STR("/api/v1/nodes?limit=1&resourceVersion=0"), STR_NULL, STR_NULL,
                                   on_sync_answer, t);
     }
-    loop_timer_start(&t->sync, SYNC_MS);
+    loop_timer_start(&t->sync, TICK_MS);
 }
 
 void tunnel_synced(struct tunnel *t)
@@ -460,7 +470,7 @@ struct tunnel *tunnel_new(struct loop *l, struct client *client, struct informer
         return tunnel_free(t);
     }
     t->informer = informers_get(informers, &spec, on_node, t);
-    loop_timer_start(&t->sync, SYNC_MS);
+    loop_timer_start(&t->sync, TICK_MS);
     return t;
 }
 
