@@ -238,7 +238,7 @@ enum stage_result backend_stream(struct request *r, const struct backend_call *c
     struct http_call_config cfg = {
         .method = call->method, .target = call->target, .authority = call->authority, .headers = call->headers, .n_headers = call->n_headers,
         .streaming = body, .content_length = r->in->content_length,
-        .response_ms = call->style == BACKEND_PROXY ? PROXY_RESPONSE_MS : KUBELET_RESPONSE_MS,
+        .response_ms = call->style == BACKEND_PROXY ? PROXY_RESPONSE_MS : call->patient ? 0 : KUBELET_RESPONSE_MS,
     };
     loop_timer_stop(&r->timer);
     p->call = http_client_start(call->client, &cfg, &call_ops, p);

@@ -28,6 +28,7 @@ struct backend_call {
     const struct http_header *headers; /* of the request that is sent */
     size_t n_headers;
     bool with_body;                   /* the client's body goes along */
+    bool patient;                     /* BACKEND_KUBELET: the answer may begin at any time (a log that is followed) */
 };
 
 /* Starts the call; returns STAGE_WAIT, or STAGE_ERROR. */

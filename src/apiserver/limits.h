@@ -43,7 +43,7 @@
 #define BACKENDS_MAX 4096u
 /* How long a backend of the proxy verbs may take to answer with headers: long polls end before. Answer: 504. */
 #define PROXY_RESPONSE_MS (10u * 60 * 1000)
-/* How long a kubelet may take to begin a log. Answer: 504. */
+/* How long a kubelet may take to begin a log that is not followed. Answer: 500, or 503 through a proxy. */
 #define KUBELET_RESPONSE_MS 30000u
 /* Bytes of a kubelet's refusal that become the message of a Status (upstream: 10 KiB). The rest is not read. */
 #define KUBELET_MAX_REFUSAL (10u << 10)

@@ -158,7 +158,9 @@ enum stage_result stage_pod_log(struct request *r)
     }
     struct str target = arena_printf(&r->arena, "/containerLogs/%.*s/%.*s/%.*s%.*s", STR_ARG(p->metadata.namespace),
                                      STR_ARG(p->metadata.name), STR_ARG(container), STR_ARG(buf_str(&query)));
-    struct backend_call call = { .client = c, .style = BACKEND_KUBELET, .method = STR("GET"), .target = target };
+    struct backend_call call = { .client = c, .style = BACKEND_KUBELET, .method = STR("GET"), .target = target,
+                                 /* The original kubelet begins its answer with the first line of the log. */
+                                 .patient = flag(r, "follow") };
     return backend_stream(r, &call);
 }
 

@@ -362,6 +362,12 @@ TEST(proxy_names_take_ports_by_number_and_by_name)
         struct str log = log_text(&f, f.proxy_log);
         CHECK(cases[i].dialled == NULL ? log.len == 0 : log.len == 0 || has(log, cases[i].dialled));
     }
+    set_pod_ip(&f, "fd00::5");
+    (void)unlink(f.proxy_log);
+    CHECK_INT(get(&f, POD "/x").status, 200);
+    CHECK(has(log_text(&f, f.proxy_log), "CONNECT [fd00::5]:8080\n"));
+    struct test_answer moved = get(&f, POD "/redirect?to=http://[fd00::5]:8080/in");
+    CHECK_STR_C(test_header(&moved, "location"), POD "/in");
     /* Ready endpoints alone, and all of them in turn. */
     (void)unlink(f.proxy_log);
     stop(&f.proxy);
