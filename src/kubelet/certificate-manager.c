@@ -39,6 +39,8 @@ struct cert_manager {
 
     /* A request under way. */
     bool asking;
+    struct arena asked_arena;
+    struct pki_names asked; /* what the request under way says */
     struct pki_key *key;
     struct client_call *create;
     struct informers *informers;
@@ -147,6 +149,12 @@ static bool has_all(const struct str *have, size_t n_have, const struct str *wan
     return true;
 }
 
+static bool says_all(const struct pki_names *have, const struct pki_names *want)
+{
+    return str_eq(have->cn, want->cn) && has_all(have->orgs, have->n_orgs, want->orgs, want->n_orgs) &&
+           has_all(have->dns, have->n_dns, want->dns, want->n_dns) && has_all(have->ips, have->n_ips, want->ips, want->n_ips);
+}
+
 /* Does the certificate say everything that it should? */
 static bool says(const struct pki_cert *cert, struct arena *a, const struct pki_names *want)
 {
@@ -155,9 +163,7 @@ static bool says(const struct pki_cert *cert, struct arena *a, const struct pki_
     if (!pki_cert_inspect(cert, a, &info, &err)) {
         return false;
     }
-    const struct pki_names *have = &info.names;
-    return str_eq(have->cn, want->cn) && has_all(have->orgs, have->n_orgs, want->orgs, want->n_orgs) &&
-           has_all(have->dns, have->n_dns, want->dns, want->n_dns) && has_all(have->ips, have->n_ips, want->ips, want->n_ips);
+    return says_all(&info.names, want);
 }
 
 /* 'begin' is when it was given to us rather than the date in it, which is five minutes earlier: for certificates of minutes. */
@@ -377,6 +383,10 @@ static bool ask(struct cert_manager *m, struct client *client, struct arena *a, 
     const struct client_target t = {
         .resource = api_resource_find(STR("certificates.k8s.io"), STR("v1"), STR("certificatesigningrequests")) };
     m->asking = true;
+    arena_deinit(&m->asked_arena);
+    arena_init(&m->asked_arena, WORK_ARENA);
+    m->asked = (struct pki_names){ 0 };
+    (void)m->config.names(m->config.arg, &m->asked_arena, &m->asked);
     m->create = client_create(client, &t, NULL, &r, on_created, m);
     return true;
 }
@@ -430,6 +440,7 @@ struct cert_manager *cert_manager_new(const struct cert_manager_config *config)
     m->config = *config;
     cert_pair_init(&m->current);
     buf_init(&m->certificate, CERT_PAIR_MAX);
+    arena_init(&m->asked_arena, WORK_ARENA);
     loop_timer_init(&m->timer, config->loop, step, m);
     loop_timer_init(&m->patience, config->loop, on_patience, m);
     loop_task_init(&m->answered, config->loop, on_answered, m);
@@ -473,6 +484,17 @@ void cert_manager_start(struct cert_manager *m)
 
 void cert_manager_wake(struct cert_manager *m)
 {
+    if (m->started && m->asking && m->outcome == WAITING) {
+        struct arena a;
+        struct pki_names now = { 0 };
+        arena_init(&a, WORK_ARENA);
+        if (m->config.names(m->config.arg, &a, &now) && !says_all(&m->asked, &now)) {
+            log_info("the request %s does not ask for what the %s should say any more: another one follows", m->name, m->config.what);
+            forget_key(m);
+            end_request(m);
+        }
+        arena_deinit(&a);
+    }
     if (m->started && !m->asking && m->failures == 0) {
         loop_timer_start(&m->timer, 0);
     }
@@ -485,6 +507,7 @@ struct cert_manager *cert_manager_free(struct cert_manager *m)
         loop_timer_stop(&m->timer);
         cert_pair_deinit(&m->current);
         buf_deinit(&m->certificate);
+        arena_deinit(&m->asked_arena);
         free(m);
     }
     return NULL;

@@ -45,32 +45,26 @@ static void add(struct str *list, size_t *n, struct str one)
     }
 }
 
-/* Our own name and address, and what others (a cloud's provider) wrote into the Node. */
+/* What the Node says: whoever approves compares with that, and others (a cloud's provider) write there too. A change of our own
+ * address is in it a moment later. */
 static bool names(void *arg, struct arena *a, struct pki_names *ret)
 {
     struct serving *s = arg;
-    struct kubelet *k = s->k;
     struct net_addr addr;
     struct str *dns = arena_new_n(a, struct str, MAX_NAMES), *ips = arena_new_n(a, struct str, MAX_NAMES);
-    const struct core_v1_node *node = node_object(k);
+    const struct core_v1_node *node = node_object(s->k);
     if (!dns || !ips || !node) {
-        return false; /* who approves may look at the Node, so it comes first */
+        return false;
     }
-    node_identity(k, a, ret);
-    add(dns, &ret->n_dns, arena_str(a, str_c(k->node_name)));
-    add(ips, &ret->n_ips, arena_str(a, str_c(k->node_ip)));
-    for (size_t i = 0; node && i < node->status.n_addresses; i++) {
+    node_identity(s->k, a, ret);
+    for (size_t i = 0; i < node->status.n_addresses; i++) {
         struct str one = node->status.addresses[i].address;
-        /* The port listens on one address of each node; what was ours and is no more leaves the Node with its next status. */
-        if (str_eq_c(node->status.addresses[i].type, "InternalIP") && k->cfg->provider_id.len == 0 && !str_eq_c(one, k->node_ip)) {
-            continue;
-        }
         bool is_ip = net_addr_parse_ip(one, 0, &addr);
         add(is_ip ? ips : dns, is_ip ? &ret->n_ips : &ret->n_dns, arena_str(a, one));
     }
     ret->dns = dns;
     ret->ips = ips;
-    return true;
+    return ret->n_dns + ret->n_ips > 0;
 }
 
 static struct client *who_asks(void *arg, bool valid UNUSED)

@@ -1,5 +1,8 @@
 #include "pki/cert.h"
 
+#include "base/clock.h"
+#include "base/time-floor.h"
+
 #include "pki/test-pki.h"
 
 static struct pki_cert *sign(const struct test_ca *ca, const struct pki_key *k,
@@ -104,6 +107,28 @@ TEST(inspection_gives_back_what_was_signed)
     pki_key_unref(k);
     test_ca_free(&ca);
     arena_deinit(&a);
+}
+
+TEST(while_the_clock_is_not_set_not_yet_valid_says_nothing_and_expired_is_refused)
+{
+    struct test_ca ca = test_ca_make(TEST_NOW);
+    struct err err = { 0 };
+    struct pki_names names = { .cn = STR("n") };
+    struct pki_key *k = pki_key_generate(PKI_KEY_P256, 0, &err);
+    struct pki_cert *c = sign(&ca, k, &names, PKI_USAGE_CLIENT_AUTH, TEST_NOW, TEST_NOW + 3600);
+    struct pki_cert *roots[] = { ca.cert };
+    struct pki_bundle bundle = { .certs = roots, .n = 1 };
+    /* The clock is set: before its time it is refused. */
+    CHECK(!pki_verify(&bundle, &c, 1, PKI_USAGE_CLIENT_AUTH, TEST_NOW - 1000, &err));
+    time_floor_test(-clock_real_s());
+    CHECK_OK(pki_verify(&bundle, &c, 1, PKI_USAGE_CLIENT_AUTH, time_floor_now_s(), &err), &err);
+    time_floor_raise(TEST_NOW + 7200);
+    CHECK(!pki_verify(&bundle, &c, 1, PKI_USAGE_CLIENT_AUTH, time_floor_now_s(), &err));
+    CHECK(strstr(err.msg, "expired"));
+    time_floor_test(0);
+    pki_cert_unref(c);
+    pki_key_unref(k);
+    test_ca_free(&ca);
 }
 
 TEST(verification_says_why_in_the_words_of_go)

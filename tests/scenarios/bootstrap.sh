@@ -131,7 +131,13 @@ eventually 5 out_has "Verify return code: 0" shown
 step "an address that is added to the Node is asked for"
 check kubectl patch node node-1 --subresource=status --type=strategic -p '{"status":{"addresses":[{"type":"ExternalIP","address":"192.0.2.7"}]}}'
 or_end eventually 10 open_request $SERVING
+# Another one while the request still waits: it is given up, and one for both follows.
+STALE=$(open_request $SERVING)
+check kubectl patch node node-1 --subresource=status --type=strategic -p '{"status":{"addresses":[{"type":"ExternalDNS","address":"n.example"}]}}'
+newer() { local now; now=$(open_request $SERVING) && [ "$now" != "$STALE" ]; }
+eventually 10 newer
 check sign "$(open_request $SERVING)" 3600
+eventually 10 out_has n.example eval 'shown | openssl x509 -noout -ext subjectAltName'
 has_address() { shown | openssl x509 -noout -ext subjectAltName | grep -q 192.0.2.7; }
 eventually 10 has_address
 
