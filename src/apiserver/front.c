@@ -124,7 +124,7 @@ void request_finish(struct request *r)
 
 void request_free(struct request *r)
 {
-    if (r->hold) {
+    if (r->hold || (r->old && r->srv->services)) {
         service_alloc_settle(r);
     }
     if (r->cleanup) {

@@ -17,13 +17,13 @@ static const struct stage list_stages[] = { STAGE(negotiate_list), STAGE(options
 static const struct stage watch_stages[] = { STAGE(negotiate_list), STAGE(options_list), STAGE(wait_rv), STAGE(watch), STAGES_END };
 
 static const struct stage create_stages[] = { STAGE(negotiate_object), STAGE(options_create), STAGE(body), STAGE(decode),
-    STAGE(fresh), STAGE(begin_create), STAGE(manage), STAGE(admit), STAGE(escalation), STAGE(prepare), STAGE(validate), STAGE(admit_validate), STAGE(allocate), STAGE(commit),
+    STAGE(fresh), STAGE(begin_create), STAGE(manage), STAGE(admit), STAGE(escalation), STAGE(prepare), STAGE(validate), STAGE(admit_validate), STAGE(allocate), STAGE(claim), STAGE(commit),
     STAGE(respond_written), STAGES_END };
 static const struct stage update_stages[] = { STAGE(negotiate_object), STAGE(options_update), STAGE(body), STAGE(decode), STAGE(load),
-    STAGE(begin_update), STAGE(manage), STAGE(admit), STAGE(escalation), STAGE(prepare), STAGE(validate), STAGE(admit_validate), STAGE(allocate), STAGE(commit),
+    STAGE(begin_update), STAGE(manage), STAGE(admit), STAGE(escalation), STAGE(prepare), STAGE(validate), STAGE(admit_validate), STAGE(allocate), STAGE(claim), STAGE(commit),
     STAGE(respond_written), STAGES_END };
 static const struct stage patch_stages[] = { STAGE(negotiate_object), STAGE(options_patch), STAGE(body), STAGE(load),
-    STAGE(apply_patch), STAGE(manage), STAGE(admit), STAGE(escalation), STAGE(prepare), STAGE(validate), STAGE(admit_validate), STAGE(allocate), STAGE(commit),
+    STAGE(apply_patch), STAGE(manage), STAGE(admit), STAGE(escalation), STAGE(prepare), STAGE(validate), STAGE(admit_validate), STAGE(allocate), STAGE(claim), STAGE(commit),
     STAGE(respond_written), STAGES_END };
 static const struct stage delete_stages[] = { STAGE(negotiate_object), STAGE(body), STAGE(options_delete), STAGE(load_found),
     STAGE(begin_delete), STAGE(admit), STAGE(admit_validate), STAGE(delete), STAGE(commit), STAGE(respond_deleted), STAGES_END };

@@ -112,7 +112,9 @@ struct apiserver *apiserver_free(struct apiserver *s)
         r->cancelled = true;
     }
     feeds_stop(s);
-    service_alloc_stop(s->services);
+    if (s->services) {
+        service_alloc_end(s->services);
+    }
     registry_close(s);
     s->store = store_close(s->store);
     startup_free(s);

@@ -4,6 +4,7 @@
 
 #include "api/gen/core_v1.h"
 #include "apiserver/request.h"
+#include "apiserver/service-claim.h"
 #include "apiserver/verbs.h"
 #include "base/log.h"
 #include "base/rand.h"
@@ -28,6 +29,7 @@ struct service_alloc {
     struct watcher *watcher;
     struct loop_task task;
     struct rest *rest;
+    struct service_claims *claims;
 };
 
 /* What a request took; given back unless it was written. */
@@ -35,6 +37,9 @@ struct service_hold {
     struct {
         struct pool *pool;
         uint32_t n;
+        bool any;         /* we chose it */
+        bool claimed;     /* in the store, where others write too */
+        int64_t revision; /* of an address's claim */
     } items[MAX_HOLDS];
     size_t n;
 };
@@ -167,6 +172,7 @@ struct service_alloc *service_alloc_new(struct apiserver *s, struct err *err)
         abort();
     }
     a->srv = s;
+    a->claims = service_claims_new(s);
     if (!parse_range(a, s->cfg.service_cluster_ip_range, err) || !parse_ports(a, s->cfg.service_node_port_range, err)) {
         return service_alloc_free(a);
     }
@@ -179,6 +185,7 @@ struct service_alloc *service_alloc_free(struct service_alloc *a)
 {
     if (a) {
         service_alloc_stop(a);
+        service_claims_free(a->claims);
         free(a->ips.bits);
         free(a->ports.bits);
         free(a);
@@ -255,6 +262,13 @@ void service_alloc_start(struct service_alloc *a)
     if (watcher_new(a->rest->cache, &opt, &a->watcher) == STORE_OK) {
         pump(a);
     }
+    service_claims_start(a->claims);
+}
+
+void service_alloc_end(struct service_alloc *a)
+{
+    service_alloc_stop(a);
+    service_claims_stop(a->claims);
 }
 
 void service_alloc_stop(struct service_alloc *a)
@@ -267,7 +281,7 @@ void service_alloc_stop(struct service_alloc *a)
 
 /* ---- giving out ---- */
 
-static void hold(struct request *r, struct pool *pool, uint32_t n)
+static void hold(struct request *r, struct pool *pool, uint32_t n, bool any)
 {
     struct service_hold *h = r->hold;
     if (!h) {
@@ -275,8 +289,171 @@ static void hold(struct request *r, struct pool *pool, uint32_t n)
     }
     if (h && h->n < MAX_HOLDS) {
         h->items[h->n].pool = pool;
+        h->items[h->n].any = any;
+        h->items[h->n].claimed = false;
         h->items[h->n++].n = n;
     }
+}
+
+static bool had_port(const struct core_v1_service *old, int32_t port)
+{
+    for (size_t i = 0; old && i < old->spec.n_ports; i++) {
+        if (old->spec.ports[i].node_port == port) {
+            return true;
+        }
+    }
+    return old && old->spec.health_check_node_port == port;
+}
+
+static bool is_service(const struct request *r)
+{
+    return r->rest && str_eq_c(r->rest->hub->resource, "services") && str_empty(r->rest->hub->group);
+}
+
+static bool keeps_ip(const struct core_v1_service *svc, struct str ip)
+{
+    for (size_t i = 0; svc && i < svc->spec.n_cluster_ips; i++) {
+        if (str_eq(svc->spec.cluster_ips[i], ip)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Claims of a Service that was deleted, or that has changed, are given back. */
+static void release_old(struct request *r)
+{
+    struct service_alloc *a = r->srv->services;
+    const struct core_v1_service *old = r->old, *now = r->removing ? NULL : r->obj;
+    if (!is_service(r) || r->srv->store->sole_writer || !old || r->opt.dry_run || r->unchanged || !r->new_pub ||
+        r->result.status != STORE_OK || object_revision(r->new_pub) == 0 || (r->sub && !r->removing)) {
+        return;
+    }
+    for (size_t i = 0; i < old->spec.n_cluster_ips; i++) {
+        struct str ip = old->spec.cluster_ips[i];
+        if (!str_eq_c(ip, "None") && !keeps_ip(now, ip)) {
+            service_release_ip(a->claims, ip, old->metadata.namespace, old->metadata.name, 0);
+        }
+    }
+    for (size_t i = 0; i < old->spec.n_ports; i++) {
+        int32_t port = old->spec.ports[i].node_port;
+        if (port > 0 && !had_port(now, port)) {
+            service_release_port(a->claims, (uint32_t)port);
+        }
+    }
+    if (old->spec.health_check_node_port > 0 && !had_port(now, old->spec.health_check_node_port)) {
+        service_release_port(a->claims, (uint32_t)old->spec.health_check_node_port);
+    }
+}
+
+/* ---- claiming, where other servers give out too ---- */
+
+static void set_ip(struct request *r, struct core_v1_service *svc, struct str ip)
+{
+    struct str *list = arena_new(&r->arena, struct str);
+    if (list) {
+        *list = ip;
+        svc->spec.cluster_ip = ip;
+        svc->spec.cluster_ips = list;
+        svc->spec.n_cluster_ips = 1;
+    }
+}
+
+static void give_back(struct request *r, size_t i)
+{
+    struct service_alloc *a = r->srv->services;
+    struct service_hold *h = r->hold;
+    char text[INET6_ADDRSTRLEN];
+    if (!h->items[i].claimed) {
+        return;
+    }
+    if (h->items[i].pool == &a->ips) {
+        service_release_ip(a->claims, ip_text(a, h->items[i].n, text), STR_EMPTY, STR_EMPTY, h->items[i].revision);
+    } else {
+        service_release_port(a->claims, a->port_first + h->items[i].n);
+    }
+}
+
+/* Somebody else has it. What we had chosen is chosen anew; false when there is nothing to choose. It stays marked as taken. */
+static bool choose_anew(struct request *r, size_t i)
+{
+    struct service_alloc *a = r->srv->services;
+    struct core_v1_service *svc = r->obj;
+    struct service_hold *h = r->hold;
+    char text[INET6_ADDRSTRLEN];
+    int32_t old = (int32_t)(a->port_first + h->items[i].n);
+    uint32_t n = h->items[i].any ? pool_take_any(h->items[i].pool) : UINT32_MAX;
+    if (n == UINT32_MAX) {
+        h->items[i] = h->items[--h->n];
+        return false;
+    }
+    h->items[i].n = n;
+    if (h->items[i].pool == &a->ips) {
+        set_ip(r, svc, arena_str(&r->arena, ip_text(a, n, text)));
+        return true;
+    }
+    int32_t port = (int32_t)(a->port_first + n);
+    for (size_t k = 0; k < svc->spec.n_ports; k++) {
+        svc->spec.ports[k].node_port = svc->spec.ports[k].node_port == old ? port : svc->spec.ports[k].node_port;
+    }
+    svc->spec.health_check_node_port = svc->spec.health_check_node_port == old ? port : svc->spec.health_check_node_port;
+    return true;
+}
+
+static void on_claimed(void *arg, enum store_status status, int64_t revision)
+{
+    struct request *r = arg;
+    struct service_hold *h = r->hold;
+    size_t i = 0;
+    r->pending--;
+    while (i < h->n && h->items[i].claimed) {
+        i++;
+    }
+    if (status == STORE_OK) {
+        h->items[i].claimed = true;
+        h->items[i].revision = revision;
+    }
+    if (r->cancelled) {
+        r->waiting = false;
+        r->ended = true;
+        request_finish(r);
+    } else if (status == STORE_OK) {
+        request_again(r);
+    } else if (status == STORE_E_CONFLICT) {
+        if (!choose_anew(r, i)) {
+            request_goto(r, stage_allocate); /* which says what cannot be had */
+        }
+        request_again(r);
+    } else {
+        enum err_code code = store_status_err(status);
+        r->status = (struct status){ .code = err_http_status(code), .reason = str_c(err_reason(code)), .message = str_c(store_status_text(status)) };
+        request_resume(r, STAGE_ERROR);
+    }
+}
+
+/* One after the other, addresses first. */
+enum stage_result stage_claim(struct request *r)
+{
+    struct service_alloc *a = r->srv->services;
+    struct service_hold *h = r->hold;
+    char text[INET6_ADDRSTRLEN];
+    if (!h || r->opt.dry_run || r->srv->store->sole_writer) {
+        return STAGE_DONE;
+    }
+    const struct core_v1_service *svc = r->obj;
+    for (size_t i = 0; i < h->n; i++) {
+        if (h->items[i].claimed) {
+            continue;
+        }
+        r->pending++;
+        if (h->items[i].pool == &a->ips) {
+            service_claim_ip(a->claims, ip_text(a, h->items[i].n, text), svc->metadata.namespace, svc->metadata.name, on_claimed, r);
+        } else {
+            service_claim_port(a->claims, a->port_first + h->items[i].n, on_claimed, r);
+        }
+        return STAGE_WAIT;
+    }
+    return STAGE_DONE;
 }
 
 void service_alloc_settle(struct request *r)
@@ -286,7 +463,9 @@ void service_alloc_settle(struct request *r)
                    object_revision(r->new_pub) > 0;
     for (size_t i = 0; h && !written && i < h->n; i++) {
         pool_set(h->items[i].pool, h->items[i].n, false);
+        give_back(r, i);
     }
+    release_old(r);
     r->hold = NULL;
 }
 
@@ -304,17 +483,6 @@ static struct str list_json(struct arena *a, const struct str *items, size_t n)
     return arena_printf(a, "[%.*s]", STR_ARG(list));
 }
 
-static void set_ip(struct request *r, struct core_v1_service *svc, struct str ip)
-{
-    struct str *list = arena_new(&r->arena, struct str);
-    if (list) {
-        *list = ip;
-        svc->spec.cluster_ip = ip;
-        svc->spec.cluster_ips = list;
-        svc->spec.n_cluster_ips = 1;
-    }
-}
-
 static void assign_ip(struct request *r, struct core_v1_service *svc, const struct core_v1_service *old)
 {
     struct service_alloc *a = r->srv->services;
@@ -329,7 +497,7 @@ static void assign_ip(struct request *r, struct core_v1_service *svc, const stru
             field_internal(&r->errs, STR("spec.clusterIPs"), "failed to allocate an IP: range is full");
             return;
         }
-        hold(r, &a->ips, n);
+        hold(r, &a->ips, n, true);
         set_ip(r, svc, arena_str(&r->arena, ip_text(a, n, text)));
         return;
     }
@@ -345,18 +513,8 @@ static void assign_ip(struct request *r, struct core_v1_service *svc, const stru
                            STR_ARG(ip));
     } else {
         pool_set(&a->ips, n, true);
-        hold(r, &a->ips, n);
+        hold(r, &a->ips, n, false);
     }
-}
-
-static bool had_port(const struct core_v1_service *old, int32_t port)
-{
-    for (size_t i = 0; old && i < old->spec.n_ports; i++) {
-        if (old->spec.ports[i].node_port == port) {
-            return true;
-        }
-    }
-    return old && old->spec.health_check_node_port == port;
 }
 
 static bool wants_ports(const struct core_v1_service *svc)
@@ -376,7 +534,7 @@ static void take_port(struct request *r, struct str path, int32_t *port, const s
         if (any && n == UINT32_MAX) {
             field_internal(&r->errs, path, "failed to allocate a nodePort: range is full");
         } else if (any) {
-            hold(r, &a->ports, n);
+            hold(r, &a->ports, n, true);
             *port = (int32_t)(a->port_first + n);
         }
         return;
@@ -395,7 +553,7 @@ static void take_port(struct request *r, struct str path, int32_t *port, const s
         return;
     }
     pool_set(&a->ports, n, true);
-    hold(r, &a->ports, n);
+    hold(r, &a->ports, n, false);
 }
 
 /* A port of the same number and another protocol shares its node port. */

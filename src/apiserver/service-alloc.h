@@ -22,6 +22,8 @@ struct service_alloc *service_alloc_new(struct apiserver *s, struct err *err);
 /* Begins to follow the Services; when the caches are loaded. */
 void service_alloc_start(struct service_alloc *a);
 void service_alloc_stop(struct service_alloc *a);
+/* Before the store is closed; releases that come later are left to the next repair. */
+void service_alloc_end(struct service_alloc *a);
 struct service_alloc *service_alloc_free(struct service_alloc *a);
 
 /* The first address of the range: the kubernetes Service's. Lives as long as the allocator. */

@@ -42,6 +42,7 @@ stage_fn stage_begin_create, stage_begin_update, stage_apply_patch;
 stage_fn stage_manage;      /* managedFields */
 stage_fn stage_admit, stage_prepare, stage_validate, stage_admit_validate;
 stage_fn stage_escalation;  /* [escalation.c] roles and bindings grant no more than the writer holds */
+stage_fn stage_claim;       /* what was allocated is claimed in the store, where other servers allocate too */
 stage_fn stage_allocate;    /* [service-alloc.c] cluster IPs and node ports */
 stage_fn stage_commit;      /* [commit.c] */
 stage_fn stage_respond_written;
