@@ -46,6 +46,6 @@ extern const struct controller_ops controller_replicaset, controller_replication
     controller_kubelet_serving_approving, controller_bootstrap_signer, controller_token_cleaner,
     controller_legacy_token_cleaner, controller_serviceaccount_token,
     controller_clusterrole_aggregation, controller_daemonset, controller_job, controller_ttl_after_finished,
-    controller_disruption;
+    controller_disruption, controller_cronjob;
 
 #endif

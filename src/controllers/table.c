@@ -14,6 +14,7 @@ const struct controller_ops *const controllers_table[] = {
     &controller_deployment,
     &controller_daemonset,
     &controller_job,
+    &controller_cronjob,
     &controller_disruption,
     &controller_ttl_after_finished,
     &controller_endpointslice,

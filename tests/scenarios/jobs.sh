@@ -63,6 +63,13 @@ check_out 'No resources' kubectl get pods -l job-name=later
 check kubectl patch job later -p '{"spec":{"suspend":false}}'
 check kubectl wait --for=condition=complete job/later --timeout=40s
 
+step "by a schedule"
+check kubectl create cronjob tick --image=coracle.local/busybox:1 --schedule='@every 2s' -- true
+ticked() { kubectl get cronjob tick -o 'jsonpath={.status.lastSuccessfulTime}' | grep .; }
+eventually 20 ticked
+check_out SuccessfulCreate kubectl get events --field-selector involvedObject.name=tick
+check kubectl delete cronjob tick
+
 step "what is left"
 check job brief 'ttlSecondsAfterFinished: 1' 'true'
 missing() { ! kubectl get job "$1" >/dev/null 2>&1; }
