@@ -5,6 +5,7 @@
 #include "auth/sa-token.h"
 #include "base/clock.h"
 #include "base/fs.h"
+#include "pki/cert.h"
 
 #define NOW ((int64_t)1800000000)
 
@@ -107,9 +108,60 @@ static void tokens(enum pki_key_kind kind, const char *name)
     buf_deinit(&token);
 }
 
+/* A client certificate with its CA, as every request of a kubelet shows it. */
+static void certificates(void)
+{
+    char path[] = "/tmp/coracle-bench-auth-XXXXXX";
+    struct err err = { 0 };
+    struct buf pem, der[2];
+    uint8_t digest[32] = { 1 };
+    struct str org = STR("system:nodes");
+    struct pki_cert_spec root = { .names = { .cn = STR("ca") }, .ca = true, .path_len = -1, .not_before = NOW - 1, .not_after = NOW + 10000 };
+    struct pki_cert_spec leaf = { .names = { .cn = STR("system:node:n1"), .orgs = &org, .n_orgs = 1 }, .usages = PKI_USAGE_CLIENT_AUTH,
+                                  .not_before = NOW - 1, .not_after = NOW + 10000 };
+    struct pki_key *k = pki_key_generate(PKI_KEY_P256, 0, &err);
+    struct pki_cert *ca = k ? pki_cert_self_sign(k, &root, &err) : NULL, *cert = ca ? pki_cert_sign(ca, k, k, &leaf, &err) : NULL;
+    int fd = mkostemp(path, 02000000);
+    buf_init(&pem, 1 << 20);
+    buf_init(&der[0], 1 << 20);
+    buf_init(&der[1], 1 << 20);
+    if (cert && fd >= 0) {
+        pki_cert_write_pem(ca, &pem);
+        pki_cert_write_der(cert, &der[0]);
+        pki_cert_write_der(ca, &der[1]);
+    }
+    struct authn_config cfg = { .client_ca_file = path };
+    struct authn_chain *c = cert && fs_write_atomic(path, buf_str(&pem), 0600, &err) ? authn_chain_new(&cfg, &err) : NULL;
+    struct str chain[] = { buf_str(&der[0]), buf_str(&der[1]) };
+    enum { N = 200000 };
+    struct arena a;
+    arena_init(&a, 64 << 20);
+    for (unsigned round = 0; c && round < 2; round++) {
+        uint64_t start = clock_mono_ns();
+        bool ok = true;
+        for (unsigned n = 0; n < N && ok; n++) {
+            struct authn_request r = { .arena = &a, .now = NOW, .path = STR("/"), .peer_chain = chain, .n_peer_chain = 2,
+                                       .peer_digest = round ? digest : NULL };
+            ok = authn_start(c, &r) == AUTHN_OK;
+            arena_clear(&a);
+        }
+        report(!ok ? "certificate REFUSED" : round ? "certificate, digest of the connection" : "certificate, digest by request", start, N);
+    }
+    arena_deinit(&a);
+    (void)remove(path);
+    authn_chain_free(c);
+    pki_cert_unref(cert);
+    pki_cert_unref(ca);
+    pki_key_unref(k);
+    buf_deinit(&pem);
+    buf_deinit(&der[0]);
+    buf_deinit(&der[1]);
+}
+
 int main(void)
 {
     decisions();
+    certificates();
     tokens(PKI_KEY_P256, "ES256");
     tokens(PKI_KEY_RSA, "RS256");
     return 0;

@@ -275,6 +275,15 @@ is '[true,false,"ABAC: allowed by line 2 of the policy file"]' sar '{"user":"car
 is '[true,false,"the hook likes hooky"]' sar '{"user":"hooky","groups":["hooks"],"resourceAttributes":{"verb":"get","resource":"configmaps","name":"x"}}'
 is '[false,true,"nobody reads secrets"]' sar '{"user":"carol","resourceAttributes":{"verb":"list","resource":"secrets"}}'
 is '[true,false,null]' sar '{"user":"x","groups":["system:masters"],"nonResourceAttributes":{"verb":"get","path":"/metrics"}}'
+NODE='"user":"system:node:n1","groups":["system:nodes"]'
+is '[false,true,"nobody reads secrets"]' sar "{$NODE,\"resourceAttributes\":{\"verb\":\"list\",\"resource\":\"secrets\"}}"
+sar_allowed() { sar "$1" | jq '.[0]'; }
+is true sar_allowed "{$NODE,\"resourceAttributes\":{\"verb\":\"list\",\"resource\":\"pods\",\"fieldSelector\":{\"requirements\":[{\"key\":\"spec.nodeName\",\"operator\":\"In\",\"values\":[\"n1\"]}]}}}"
+is true sar_allowed "{$NODE,\"resourceAttributes\":{\"verb\":\"list\",\"resource\":\"pods\",\"fieldSelector\":{\"rawSelector\":\"spec.nodeName=n1\"}}}"
+is false sar_allowed "{$NODE,\"resourceAttributes\":{\"verb\":\"list\",\"resource\":\"pods\",\"fieldSelector\":{\"rawSelector\":\"spec.nodeName=n2\"}}}"
+lsar() { as_admin -X POST -H 'Content-Type: application/json' -d "{\"kind\":\"LocalSubjectAccessReview\",\"apiVersion\":\"authorization.k8s.io/v1\",\"spec\":{\"user\":\"carol\",\"resourceAttributes\":{\"verb\":\"get\",\"resource\":\"pods\",\"namespace\":\"$1\"}}}" "$URL/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews" | jq -c '.status.allowed? // .code'; }
+is true lsar default
+is 422 lsar other
 
 step "impersonation: each attribute is a right of its own, forged headers are refused"
 as() { by_cert "$@"; }
