@@ -43,7 +43,7 @@ static void stop_now(struct pod_container *c)
         left = c->kill.grace_s;
     }
     const struct cri_v1_stop_container_request request = { .container_id = str_c(c->kill.id), .timeout = left };
-    c->kill.call = runtime_call(k->rt, &cri_v1_runtime_service_stop_container_rpc, &request, (uint64_t)left * 1000 + KUBELET_CRI_TIMEOUT_MS,
+    c->kill.call = runtime_call(k->rt, &cri_v1_runtime_service_stop_container_rpc, &request, (uint64_t)left * 1000 + runtime_timeout_ms(k->rt),
                                 on_stopped, c);
 }
 

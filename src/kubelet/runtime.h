@@ -34,12 +34,16 @@ struct runtime {
 /* As a call's timeout: what the runtime was configured with. */
 #define RUNTIME_REQUEST_TIMEOUT UINT64_MAX
 
+static inline uint64_t runtime_timeout_ms(const struct runtime *rt)
+{
+    return rt->request_timeout_ms ? rt->request_timeout_ms : 120000;
+}
 /* 'request' is encoded before this returns. 'timeout_ms' 0: no deadline; or RUNTIME_REQUEST_TIMEOUT. */
 static inline struct runtime_call *runtime_call(struct runtime *rt, const struct api_rpc *rpc, const void *request,
                                                 uint64_t timeout_ms, runtime_done_fn *done, void *arg)
 {
     if (timeout_ms == RUNTIME_REQUEST_TIMEOUT) {
-        timeout_ms = rt->request_timeout_ms ? rt->request_timeout_ms : 120000;
+        timeout_ms = runtime_timeout_ms(rt);
     }
     return rt->ops->call(rt, rpc, request, timeout_ms, done, arg);
 }
