@@ -14,10 +14,12 @@
 #include "api/gen/core_v1.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "cluster/confine.h"
 #include "cmd/tunnel-options.h"
 #include "net/loop.h"
 #include "tunnel/agent.h"
 #include "tunnel/authorized-keys.h"
+#include "tunnel/known-hosts.h"
 #include "tunnel/limits.h"
 #include "tunnel/tunnel.h"
 
@@ -28,7 +30,7 @@ struct options {
     bool reverse;
     struct flag_strings servers, allow_ranges, permit_open;
     struct str node_name, allow_ports;
-    struct str user, authorized_keys_file, public_key_file;
+    struct str user, authorized_keys_file, public_key_file, host;
 };
 
 static const struct flag front_flags[] = {
@@ -67,7 +69,8 @@ static const struct flag agent_flags[] = {
 };
 
 static const struct flag key_flags[] = {
-    FLAG_STRING(struct options, public_key_file, "public-key-file", "", "authorize, deauthorize: the tunnel's public key (KEYFILE.pub)"),
+    FLAG_STRING(struct options, public_key_file, "public-key-file", "", "authorize, deauthorize: the tunnel's public key (KEYFILE.pub); pin: the host's"),
+    FLAG_STRING(struct options, host, "host", "", "pin: the node's address or name, to be written to --ssh-known-hosts-file with --ssh-port"),
     FLAG_STRING(struct options, user, "user", "", "authorize, deauthorize: the user whose ~/.ssh/authorized_keys it is"),
     FLAG_STRING(struct options, authorized_keys_file, "authorized-keys-file", "", "authorize, deauthorize: another file than the user's"),
     FLAG_STRINGS(struct options, permit_open, "permit-open", "", "authorize: host:port targets that the key may reach; none: all that the node reaches"),
@@ -97,8 +100,9 @@ static void on_signal(void *arg)
     loop_stop(s->loop);
 }
 
-/* Two descriptors a tunnel and one a stream: as many as the system lets us have. No core dumps, no debugger: the key is in memory. */
-static void prepare_process(void)
+/* Two descriptors a tunnel and one a stream: as many as the system lets us have. No core dumps, no debugger (the key is in memory), and
+ * none of an administrator's system calls, also for root. */
+static bool prepare_process(struct err *err)
 {
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
@@ -106,6 +110,12 @@ static void prepare_process(void)
         (void)setrlimit(RLIMIT_NOFILE, &files);
     }
     (void)prctl(PR_SET_DUMPABLE, 0);
+#ifdef __SANITIZE_ADDRESS__
+    (void)err; /* the sanitizers' tools need some of them */
+    return true;
+#else
+    return confine_calls(err);
+#endif
 }
 
 static bool connect_client(struct state *s, const struct tunnel_options *o, struct err *err)
@@ -125,10 +135,9 @@ static bool connect_client(struct state *s, const struct tunnel_options *o, stru
 
 static bool begin(struct state *s, const struct tunnel_options *o, struct err *err)
 {
-    prepare_process();
     arena_init(&s->arena, 16u << 20);
     s->loop = loop_new(err);
-    return s->loop &&
+    return s->loop && prepare_process(err) &&
            ((loop_signal_start(&s->term, s->loop, SIGTERM, on_signal, s) == 0 &&
              loop_signal_start(&s->interrupt, s->loop, SIGINT, on_signal, s) == 0) ||
             err_set(err, ERR_INTERNAL, "cannot wait for signals")) &&
@@ -345,6 +354,31 @@ static int change_keys(const struct options *o, bool add)
     return 0;
 }
 
+static int pin_host(const struct options *o)
+{
+    char path[PATH_MAX], pub[PATH_MAX], name[KNOWN_NAME_SIZE];
+    struct err err = { 0 };
+    CLEANUP(buf_deinit) struct buf key, old, fresh;
+    buf_init(&key, TUNNEL_MAX_KEY_FILE);
+    buf_init(&old, TUNNEL_MAX_KNOWN_HOSTS);
+    buf_init(&fresh, TUNNEL_MAX_KNOWN_HOSTS);
+    if (!str_to_cstr(o->public_key_file, pub, sizeof(pub)) || !pub[0] || str_empty(o->host) ||
+        !str_to_cstr(o->tunnel.ssh_known_hosts_file, path, sizeof(path)) || !path[0]) {
+        fprintf(stderr, "Error: --host, --public-key-file and --ssh-known-hosts-file are needed\n");
+        return 1;
+    }
+    bool ok = fs_read(pub, TUNNEL_MAX_KEY_FILE, &key, &err) &&
+              (fs_read(path, TUNNEL_MAX_KNOWN_HOSTS, &old, &err) || err.code == ERR_NOT_FOUND) &&
+              known_hosts_pin(buf_str(&old), known_name(o->host, (uint16_t)o->tunnel.ssh_port, name), buf_str(&key), &fresh, &err) &&
+              (str_eq(buf_str(&old), buf_str(&fresh)) || fs_write_atomic(path, buf_str(&fresh), 0644, &err));
+    if (!ok) {
+        fprintf(stderr, "Error: %s\n", err.msg);
+        return 1;
+    }
+    printf("%s: %s is pinned\n", path, name);
+    return 0;
+}
+
 int coracle_tunnel_main(int argc, char **argv)
 {
     static struct options opt;
@@ -358,7 +392,7 @@ int coracle_tunnel_main(int argc, char **argv)
     const struct flag_program program = {
         .name = "coracle-tunnel", .about = "Carries the apiserver's connections to nodes: by SSH, or by tunnels that nodes open.",
         .sections = sections, .n_sections = ARRAY_SIZE(sections), .takes_arguments = true,
-        .usage = "coracle tunnel [flags]\n  coracle tunnel --reverse --server=HOST:PORT [flags]\n  coracle tunnel authorize|deauthorize [flags]",
+        .usage = "coracle tunnel [flags]\n  coracle tunnel --reverse --server=HOST:PORT [flags]\n  coracle tunnel authorize|deauthorize|pin [flags]",
     };
     struct flag_result flags;
     int status = flags_main(&program, argc, argv, &flags);
@@ -368,8 +402,11 @@ int coracle_tunnel_main(int argc, char **argv)
     if (flags.n_args == 1 && (strcmp(flags.args[0], "authorize") == 0 || strcmp(flags.args[0], "deauthorize") == 0)) {
         return change_keys(&opt, flags.args[0][0] == 'a');
     }
+    if (flags.n_args == 1 && strcmp(flags.args[0], "pin") == 0) {
+        return pin_host(&opt);
+    }
     if (flags.n_args > 0) {
-        fprintf(stderr, "Error: \"%s\" is neither authorize nor deauthorize\n", flags.args[0]);
+        fprintf(stderr, "Error: \"%s\" is none of authorize, deauthorize, pin\n", flags.args[0]);
         return 1;
     }
     return opt.reverse ? run_agent(&opt) : tunnel_process_run(&opt.tunnel);

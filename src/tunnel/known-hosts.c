@@ -271,3 +271,34 @@ struct str known_name(struct str host, uint16_t port, char dst[KNOWN_NAME_SIZE])
                        : snprintf(dst, KNOWN_NAME_SIZE, "[%.*s]:%u", STR_ARG(host), port);
     return n > 0 && n < KNOWN_NAME_SIZE ? str_n(dst, (size_t)n) : STR_NULL;
 }
+
+bool known_hosts_pin(struct str file, struct str host, struct str key, struct buf *ret, struct err *err)
+{
+    struct str rest = file, line, type, ignored, key_rest = str_trim(key);
+    CLEANUP(buf_deinit) struct buf blob;
+    buf_init(&blob, MAX_BLOB);
+    for (size_t i = 0; i < host.len; i++) {
+        char c = host.ptr[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c != '\0' && strchr("-._:[]", c)))) {
+            return err_set(err, ERR_INVALID, "\"%.*s\" is no host's name", STR_ARG(host));
+        }
+    }
+    if (str_empty(host) || str_find_char(key_rest, '\n') >= 0 || !known_key_parse(key_rest, &type, &blob)) {
+        return err_set(err, ERR_INVALID, "this is no public SSH key of a host, \"type base64\"");
+    }
+    while (!str_empty(rest) && str_split(&rest, '\n', &line)) {
+        struct str words = str_trim(line);
+        struct str hosts = word(&words), line_type = word(&words);
+        if (str_eq(hosts, host) && str_eq(line_type, type)) {
+            continue;
+        }
+        if (rest.ptr || !str_empty(line)) {
+            buf_append(ret, line);
+            buf_append_char(ret, '\n');
+        }
+    }
+    (void)word(&key_rest);
+    ignored = key_rest;
+    buf_printf(ret, "%.*s %.*s %.*s\n", STR_ARG(host), STR_ARG(type), STR_ARG(word(&ignored)));
+    return !buf_failed(ret) || err_set(err, ERR_TOO_LARGE, "the file is too big");
+}

@@ -32,6 +32,10 @@ size_t known_hosts_types(const struct known_hosts *k, const struct str *names, s
 /* One key in text, "ssh-ed25519 AAAA… comment": as in the annotation and in *.pub files. 'ret_blob' is appended to. */
 MUST_CHECK bool known_key_parse(struct str line, struct str *ret_type, struct buf *ret_blob);
 
+/* Pure: the file with 'host' (as it stands there) pinned to this key: lines of the same host and type go, all others stay as they are.
+ * Idempotent. False with a reason when 'key' is no public key or 'host' cannot stand in the file. */
+MUST_CHECK bool known_hosts_pin(struct str file, struct str host, struct str key, struct buf *ret, struct err *err);
+
 /* "host" for port 22, otherwise "[host]:port". */
 #define KNOWN_NAME_SIZE 300
 struct str known_name(struct str host, uint16_t port, char dst[KNOWN_NAME_SIZE]);

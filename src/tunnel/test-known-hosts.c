@@ -87,3 +87,18 @@ TEST(names_of_other_ports_stand_in_brackets)
     CHECK_STR_C(known_name(STR("10.0.0.1"), 22, dst), "10.0.0.1");
     CHECK_STR_C(known_name(STR("fd00::1"), 2222, dst), "[fd00::1]:2222");
 }
+
+TEST(a_host_is_pinned_once_and_others_stay)
+{
+    CLEANUP(buf_deinit) struct buf b, c;
+    struct err err;
+    buf_init(&b, 65536);
+    buf_init(&c, 65536);
+    CHECK_OK(known_hosts_pin(STR("# mine\nh ssh-ed25519 old\nh ecdsa-sha2-nistp256 " EC), STR("h"), STR("ssh-ed25519 " ED " root@h\n"), &b, &err), &err);
+    CHECK_STR_C(buf_str(&b), "# mine\nh ecdsa-sha2-nistp256 " EC "\nh ssh-ed25519 " ED "\n");
+    CHECK_OK(known_hosts_pin(buf_str(&b), STR("h"), STR("ssh-ed25519 " ED), &c, &err), &err);
+    CHECK_STR(buf_str(&c), buf_str(&b));
+    CHECK(!known_hosts_pin(STR(""), STR("*"), STR("ssh-ed25519 " ED), &c, &err));
+    CHECK(!known_hosts_pin(STR(""), STR("h\nx"), STR("ssh-ed25519 " ED), &c, &err));
+    CHECK(!known_hosts_pin(STR(""), STR("h"), STR("ssh-rsa " ED), &c, &err));
+}

@@ -293,6 +293,33 @@ TEST(a_target_that_refuses_is_told_and_the_tunnel_stays)
     fixture_deinit(&f);
 }
 
+TEST(a_tunnel_over_ipv6)
+{
+    struct fixture f;
+    struct probe_stream p;
+    char line[1200];
+    struct err err;
+    fixture_init(&f, "ListenAddress ::1", true);
+    (void)snprintf(line, sizeof(line), "[::1]:%u %s\n", f.sshd.port, f.sshd.host_key);
+    f.shared.known_hosts = known_hosts_parse(str_c(line), &err);
+    f.link = ssh_link_new(&f.shared, STR("node-1"));
+    struct ssh_target t = { .address = STR("::1"), .kubelet_host = STR("::1"), .kubelet_port = f.sshd.port };
+    ssh_link_set_target(f.link, &t);
+    if (!until_state(&f, TUNNEL_OPEN, 5000) && strstr(f.link->facts.last_error, "cannot connect")) {
+        fixture_deinit(&f);
+        test_skip("no IPv6 on loopback");
+    }
+    CHECK_INT(f.link->facts.state, TUNNEL_OPEN);
+    memset(&p, 0, sizeof(p));
+    p.far = f.link->ops->open(f.link, STR("::1"), f.sshd.port, &events, &p, &err);
+    for (int i = 0; i < 500 && p.got == 0; i++) {
+        loop_turn(f.loop, 10);
+    }
+    CHECK(p.open && p.got > 4); /* sshd's own greeting, by way of the tunnel */
+    far_close(p.far);
+    fixture_deinit(&f);
+}
+
 TEST(a_forged_host_key_is_refused_before_our_key_is_shown)
 {
     struct fixture f;

@@ -325,7 +325,7 @@ static void write_paths(struct tunnel *t, struct buf *b)
     }
     buf_append_c(b, "],\"parts\":[");
     CLEANUP(buf_deinit) struct buf more;
-    buf_init(&more, 1u << 20);
+    buf_init(&more, 32u << 20); /* 8,192 nodes of 1 KiB, and room */
     pos = 0;
     while (map_next(&t->nodes, &pos, &key, &value)) {
         const struct node *n = value;

@@ -152,7 +152,8 @@ step "SSH: our key must be authorized, the host key pinned"
 start_sshd hostkey
 start web2 "$M" python3 -m http.server --bind 198.51.100.1 --directory www 8001
 eventually 15 out_has "HOST KEY UNKNOWN" of ssh-node ssh lastError
-echo "[198.51.100.1]:2222 $(cut -d' ' -f1,2 hostkey.pub)" >known_hosts
+check "$BIN/coracle" tunnel pin --host=198.51.100.1 --ssh-port=2222 --public-key-file=hostkey.pub --ssh-known-hosts-file="$TMP/known_hosts"
+check test "$(cat known_hosts)" = "[198.51.100.1]:2222 $(cut -d' ' -f1,2 hostkey.pub)"
 eventually 20 out_has "authorized_keys" of ssh-node ssh lastError
 check "$BIN/coracle" tunnel authorize --public-key-file=sshkey.pub --authorized-keys-file="$TMP/authorized" --permit-open=198.51.100.1:8001
 check grep -q '^restrict,port-forwarding,permitopen="198.51.100.1:8001" ssh-ed25519 ' authorized
