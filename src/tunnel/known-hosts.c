@@ -274,7 +274,7 @@ struct str known_name(struct str host, uint16_t port, char dst[KNOWN_NAME_SIZE])
 
 bool known_hosts_pin(struct str file, struct str host, struct str key, struct buf *ret, struct err *err)
 {
-    struct str rest = file, line, type, ignored, key_rest = str_trim(key);
+    struct str rest = file, line, type, key_rest = str_trim(key);
     CLEANUP(buf_deinit) struct buf blob;
     buf_init(&blob, MAX_BLOB);
     for (size_t i = 0; i < host.len; i++) {
@@ -298,7 +298,7 @@ bool known_hosts_pin(struct str file, struct str host, struct str key, struct bu
         }
     }
     (void)word(&key_rest);
-    ignored = key_rest;
-    buf_printf(ret, "%.*s %.*s %.*s\n", STR_ARG(host), STR_ARG(type), STR_ARG(word(&ignored)));
+    struct str base64 = word(&key_rest);
+    buf_printf(ret, "%.*s %.*s %.*s\n", STR_ARG(host), STR_ARG(type), STR_ARG(base64));
     return !buf_failed(ret) || err_set(err, ERR_TOO_LARGE, "the file is too big");
 }

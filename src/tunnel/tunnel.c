@@ -343,8 +343,12 @@ static void write_paths(struct tunnel *t, struct buf *b)
 static int on_get(void *arg, struct str path, struct buf *b, const char **ret_type)
 {
     struct tunnel *t = arg;
-    if (str_eq_c(path, "/healthz") || str_eq_c(path, "/readyz") || str_eq_c(path, "/livez")) {
-        return str_eq_c(path, "/livez") ? (buf_append_c(b, "ok\n"), 200) : write_health(t, b);
+    if (str_eq_c(path, "/livez")) {
+        buf_append_c(b, "ok\n");
+        return 200;
+    }
+    if (str_eq_c(path, "/healthz") || str_eq_c(path, "/readyz")) {
+        return write_health(t, b);
     }
     if (str_eq_c(path, "/metrics")) {
         *ret_type = "text/plain; version=0.0.4; charset=utf-8";
