@@ -12,10 +12,23 @@ static _Atomic int64_t floor_s = TIME_FLOOR_SOURCE_S;
 static _Atomic int64_t test_offset_s;
 static char kept_path[PATH_MAX];
 static int64_t kept_s; /* what the file says */
+static _Atomic int synchronised = -1; /* for tests: 0 or 1 instead of what the kernel says */
 
 static int64_t wall_s(void)
 {
     return clock_real_s() + atomic_load(&test_offset_s);
+}
+
+/* Does the kernel know from a time server that the clock is right? */
+static bool clock_is_synchronised(void)
+{
+    struct timex t = { .modes = 0 };
+    int told = atomic_load(&synchronised);
+    if (told >= 0) {
+        return told != 0;
+    }
+    int state = adjtimex(&t);
+    return state >= 0 && state != TIME_ERROR && !(t.status & STA_UNSYNC);
 }
 
 int64_t time_floor_get(void)
@@ -37,7 +50,7 @@ bool time_floor_clock_is_unset(void)
 void time_floor_raise(int64_t s)
 {
     int64_t old = atomic_load(&floor_s);
-    if (s > TIME_FLOOR_MAX_S) {
+    if (s <= old || s > TIME_FLOOR_MAX_S || (s > wall_s() && clock_is_synchronised())) {
         return;
     }
     while (s > old && !atomic_compare_exchange_weak(&floor_s, &old, s)) {
@@ -71,28 +84,15 @@ void time_floor_open(const char *path)
     }
 }
 
-/* Does the kernel know from a time server that the clock is right? */
-static bool clock_is_synchronised(void)
-{
-    struct timex t = { .modes = 0 };
-    int state = adjtimex(&t);
-    return state >= 0 && state != TIME_ERROR && !(t.status & STA_UNSYNC);
-}
-
 void time_floor_keep(void)
 {
     struct err err;
     char text[CLOCK_RFC3339_SIZE + 1];
-    if (!kept_path[0]) {
+    int64_t s = wall_s();
+    if (!kept_path[0] || s < kept_s + TIME_FLOOR_STEP_S || s > TIME_FLOOR_MAX_S || !clock_is_synchronised()) {
         return;
     }
-    if (clock_is_synchronised()) {
-        time_floor_raise(wall_s());
-    }
-    int64_t s = time_floor_get();
-    if (s < kept_s + TIME_FLOOR_STEP_S) {
-        return;
-    }
+    time_floor_raise(s);
     size_t n = clock_format_rfc3339(s, 0, 0, text);
     text[n++] = '\n';
     if (fs_write_atomic(kept_path, str_n(text, n), 0644, &err)) {
@@ -100,6 +100,11 @@ void time_floor_keep(void)
     } else {
         log_warning("the time floor cannot be written down: %s", err.msg);
     }
+}
+
+void time_floor_test_synchronised(int answer)
+{
+    atomic_store(&synchronised, answer);
 }
 
 void time_floor_test(int64_t offset_s)

@@ -12,8 +12,9 @@
  *   - "not yet valid" says nothing, because nobody knows how far beyond the floor the real time is: it is let pass.
  * While the wall clock is at or above the floor nothing is different from a program without one.
  *
- * The floor rises only by what somebody signed or what a synchronised clock said. A wall clock that the kernel does not call
- * synchronised is never written down: one wrong date in the future would make every certificate look expired for good.
+ * The floor rises only by what somebody signed or what a synchronised clock said. Written down is only what a clock said that the
+ * kernel calls synchronised: one wrong date in the future, of a clock or of a certificate, would make every certificate look expired
+ * for good. (Certificates need not be written down, they are read again at the next start.)
  * Safe from any thread.
  */
 #ifndef BASE_TIME_FLOOR_H
@@ -33,7 +34,8 @@ int64_t time_floor_now_s(void);
 /* Is the wall clock below the floor, and so certainly wrong? */
 bool time_floor_clock_is_unset(void);
 int64_t time_floor_get(void);
-/* This moment lies in the past, by evidence that is signed. Lower ones change nothing, ones after 2100 are ignored. */
+/* This moment lies in the past, by evidence that is signed. Lower ones change nothing; ones after 2100, and ones that a synchronised
+ * clock has not reached, are ignored. */
 void time_floor_raise(int64_t s);
 
 /* Takes what an earlier run wrote into the file, and keeps the path for time_floor_keep(). An absent or unreadable file is fine. */
@@ -43,5 +45,7 @@ void time_floor_keep(void);
 
 /* For tests: the wall clock is off by this many seconds, as this room sees it; and everything learnt is forgotten. */
 void time_floor_test(int64_t offset_s);
+/* 0 or 1 in the place of what the kernel says; -1: what it says. */
+void time_floor_test_synchronised(int answer);
 
 #endif

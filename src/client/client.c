@@ -208,7 +208,6 @@ static bool reload(struct connections *k, struct err *err)
         ok = net_tls_client_reload(k->tls, &t, err);
         if (ok) {
             k->print = print;
-            learn_time(config.client_cert_pem);
             http_client_renew(k->http);
             log_info("new credentials for %.*s are in use", STR_ARG(k->source.server));
         }

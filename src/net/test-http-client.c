@@ -436,6 +436,7 @@ TEST(while_the_clock_is_not_set_only_what_certainly_has_expired_is_refused)
     const struct net_tls_client_config tls = { .ca_pem = str_c(pki->ca.cert_pem), .identity = test_identity(&pki->client) };
     start(&f, TLS_AUTO, NULL, NULL);
     time_floor_test(-clock_real_s()); /* 1970 */
+    time_floor_test_synchronised(0);
     /* By this clock nothing is valid yet, the CA included; and what is verified says how late it is at least. */
     serve_with(&f, false, false);
     expect_tls_failure(&f, &tls, "127.0.0.1", NULL);
@@ -451,6 +452,7 @@ TEST(while_the_clock_is_not_set_only_what_certainly_has_expired_is_refused)
     expect_tls_failure(&f, &late, "127.0.0.1", NULL);
     get(&f, &s, "/who");
     CHECK(str_starts(str_c(s.body), STR("bad ")) && str_find(str_c(s.body), STR("expired")) > 0);
+    time_floor_test_synchronised(-1);
     time_floor_test(0);
     stop(&f);
 }

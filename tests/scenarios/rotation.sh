@@ -182,4 +182,24 @@ eventually 5 expired
 enter "$STATE/bin/kubelet" --flag-defaults=secure --kubeconfig=/var/lib/kubelet/kubeconfig --root-dir=/tmp/k2 --hostname-override=node-1 \
     --node-ip=10.89.0.2 --port=0 --healthz-port=0 --authorization-mode=AlwaysAllow --fail-swap-on=false --register-node=false >"$TMP/second.log" 2>&1 &
 eventually 10 grep -q "the server's certificate is refused: certificate has expired" "$TMP/second.log"
+
+step "one that is not valid yet is refused, and said so"
+cat >"$TMP/cnf" <<CNF
+[ca]
+default_ca=d
+[d]
+database=$TMP/index
+serial=$TMP/serial
+new_certs_dir=$TMP
+default_md=sha256
+policy=p
+[p]
+commonName=supplied
+CNF
+: >"$TMP/index"
+openssl rand -hex 8 >"$TMP/serial"
+check openssl ca -batch -notext -config "$TMP/cnf" -in "$TMP/new.csr" -cert "$STATE/pki/ca.crt" -keyfile "$STATE/pki/ca.key" -startdate 20400101000000Z \
+    -enddate 20410101000000Z -extfile <(printf 'subjectAltName=IP:127.0.0.1,IP:10.89.0.2\nextendedKeyUsage=serverAuth\n') -out "$TMP/early.crt"
+install -m 400 -o "$(stat -c %u "$A/apiserver.crt")" "$TMP/early.crt" "$A/x" && mv "$A/x" "$A/apiserver.crt"
+eventually 15 grep -q "the server's certificate is refused: certificate is not yet valid" "$TMP/second.log"
 down
