@@ -464,6 +464,10 @@ TEST(lying_backends_are_bounded_and_nothing_else_suffers)
         CHECK_INT(r.status, cases[i].status);
         CHECK(!cases[i].words || has(r.body, cases[i].words));
         CHECK(clock_mono_ms() - before < 8000);
+        if (r.status == 200) {
+            CHECK(r.body.len < 1000); /* broken off, and the connection with it */
+            test_reconnect(&f.t);
+        }
         CHECK_INT(get(&f, POD "/fine").status, 200);
     }
     /* An endless body for a client that does not read: the backend is not read either. */
