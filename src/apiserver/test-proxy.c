@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/socket.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -59,6 +60,7 @@ static pid_t run_python(const char *script, char word[64], ...)
     CHECK(pipe2(fds, O_CLOEXEC) == 0);
     pid_t pid = fork();
     if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when a failed check ends the test early */
         (void)dup2(fds[1], 1);
         (void)dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), 2);
         (void)unsetenv("LD_PRELOAD");

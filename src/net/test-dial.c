@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,6 +58,7 @@ static void proxy_start(struct proxy *p, const char *mode, bool tls)
     CHECK(pipe2(fds, O_CLOEXEC) == 0);
     p->pid = fork();
     if (p->pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when a failed check ends the test early */
         (void)dup2(fds[1], 1);
         (void)unsetenv("LD_PRELOAD");
         if (tls) {
