@@ -150,14 +150,19 @@ static const struct path_fact *apiserver_end(const struct path_world *w, struct 
     return best;
 }
 
-static bool has_report(const struct path_world *w, struct str program)
+/* Have all of that program reported, as far as they are known? */
+static bool all_reported(const struct path_world *w, struct str program)
 {
+    size_t n = 0;
     for (size_t i = 1; i < w->n_parts; i++) {
-        if (str_eq(program_of(w->parts[i].process), program) && str_empty(w->parts[i].error)) {
-            return true;
+        if (str_eq(program_of(w->parts[i].process), program)) {
+            if (!str_empty(w->parts[i].error)) {
+                return false;
+            }
+            n++;
         }
     }
-    return false;
+    return n > 0;
 }
 
 static bool is_component(struct str name)
@@ -170,10 +175,10 @@ static bool is_component(struct str name)
     return false;
 }
 
-/* Is the row told better by the component's own report? */
+/* Is the row told better by the components' own reports? */
 static bool told_elsewhere(const struct path_world *w, const struct path_part *p, const struct path_fact *f)
 {
-    return p == &w->parts[0] && f->way == PATH_IN && starts(f->purpose, PATH_PURPOSE_API) && is_component(f->peer) && has_report(w, f->peer);
+    return p == &w->parts[0] && f->way == PATH_IN && starts(f->purpose, PATH_PURPOSE_API) && is_component(f->peer) && all_reported(w, f->peer);
 }
 
 static void join_apiserver_end(struct builder *b, struct path_row *r)
