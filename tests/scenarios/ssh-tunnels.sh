@@ -264,6 +264,16 @@ eventually 10 out_has version=1 curl -s --max-time 3 "http://127.0.0.1:$port/"
 check_out version=1 kubectl get --raw /api/v1/namespaces/default/pods/http:two:8080/proxy/
 eventually 5 out_has "accepted publickey" sh -c "tr A-Z a-z <'$TMP/sshd-2.log'"
 
+step "the catalog of paths knows the tunnels, and what is safe inside them"
+catalog() { coracle paths -o json | jq -e "$1"; }
+for n in 1 2; do
+    check catalog "any(.paths[]; .id == \"tunnel-node\" and .to.node == \"node-$n\" and .transport == \"ssh\" and .verdict == \"safe\" and .openConnections == 1)"
+    check catalog "any(.paths[]; .id == \"apiserver-kubelet\" and .to.node == \"node-$n\" and .verdict == \"safe\" and .server == \"verified\")"
+done
+check catalog 'any(.paths[]; .id == "apiserver-backends" and .transport != "tls" and .connections > 0 and .verdict == "safe")'
+check catalog 'any(.paths[]; .from.name == "tunnel" and .to.name == "kube-apiserver" and .server == "verified")'
+check coracle paths
+
 step "without its sshd node-2 is out of reach, though a way is there"
 kill_tree "$(cat "$TMP/sshd-2.pid")"
 eventually 10 out_has "SSH tunnel to node" sh -c "'$KUBECTL' logs two 2>&1; true"
