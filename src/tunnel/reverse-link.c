@@ -94,9 +94,10 @@ static void drop(struct reverse_link *r, const char *reason)
         mux_bytes(m, &in, &out);
         r->bytes_in += in;
         r->bytes_out += out;
-        mux_free(m, reason);
-        set_state(r, TUNNEL_WAITING);
+        /* The reason may be the mux's own text: it is copied before that goes. */
         (void)snprintf(r->base.facts.last_error, sizeof(r->base.facts.last_error), "%s", reason);
+        mux_free(m, r->base.facts.last_error);
+        set_state(r, TUNNEL_WAITING);
     }
     r->probe = NULL;
     r->base.facts.kubelet[0] = '\0';
