@@ -34,6 +34,11 @@ static void set_held(struct ssh_far *f, size_t n)
     f->held = n;
 }
 
+static bool too_much_is_held(const struct ssh_links *shared)
+{
+    return shared->held > (shared->max_held ? shared->max_held : (size_t)TUNNEL_MAX_HELD);
+}
+
 /* ---- libssh's callbacks ---- */
 
 static int on_data(ssh_session session UNUSED, ssh_channel channel UNUSED, void *data, uint32_t len, int is_stderr, void *arg)
@@ -44,7 +49,7 @@ static int on_data(ssh_session session UNUSED, ssh_channel channel UNUSED, void 
     }
     if (f->paused) {
         set_held(f, len); /* libssh's window is the bound of one channel */
-        if (f->link->shared->held > TUNNEL_MAX_HELD) {
+        if (too_much_is_held(f->link->shared)) {
             mark(f);
         }
         return 0;
@@ -276,7 +281,7 @@ static void look_at_active(struct ssh_link *l)
         if (f->detached || !f->open) {
             continue;
         }
-        if (f->paused && f->held > 0 && l->shared->held > TUNNEL_MAX_HELD) {
+        if (f->paused && f->held > 0 && too_much_is_held(l->shared)) {
             end(f, "too much waits for slow readers: this stream was cut");
             continue;
         }

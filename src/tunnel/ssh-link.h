@@ -24,6 +24,7 @@ struct ssh_links {
     char user[64];
     uint16_t port;
     uint32_t probe_ms, probe_answer_ms; /* 0: as in limits.h */
+    size_t max_held;                    /* 0: TUNNEL_MAX_HELD */
     unsigned handshakes; /* under way */
     size_t held;         /* bytes that slow readers make us hold */
 };

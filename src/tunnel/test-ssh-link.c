@@ -448,6 +448,33 @@ TEST(a_slow_reader_holds_a_bounded_amount)
     fixture_deinit(&f);
 }
 
+TEST(a_reader_for_whom_too_much_waits_is_cut_and_the_tunnel_stays)
+{
+    struct fixture f;
+    struct target t;
+    struct probe_stream p;
+    static char piece[65536];
+    fixture_init(&f, NULL, true);
+    pin(&f, f.sshd.host_key);
+    f.shared.max_held = 200000;
+    connect_link(&f, STR_NULL);
+    CHECK(until_state(&f, TUNNEL_OPEN, 10000));
+    target_init(&t);
+    open_stream(&f, &p, t.port);
+    CHECK(p.open);
+    target_accept(&f, &t);
+    far_pause(p.far, true);
+    for (uint64_t end = clock_mono_ms() + 5000; !p.closed && clock_mono_ms() < end;) {
+        (void)!write(t.fd, piece, sizeof(piece));
+        loop_turn(f.loop, 1);
+    }
+    CHECK(p.closed && strstr(p.reason, "slow readers"));
+    CHECK_INT(f.shared.held, 0);
+    CHECK_INT(f.link->facts.state, TUNNEL_OPEN);
+    target_deinit(&t);
+    fixture_deinit(&f);
+}
+
 TEST(a_client_key_is_made_for_us_alone_and_an_open_one_is_refused)
 {
     char dir[] = "/tmp/test-tunnel.XXXXXX", path[64], pub[64];
