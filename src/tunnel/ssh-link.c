@@ -550,6 +550,15 @@ static void link_free(struct tunnel_link *base)
 
 static const struct tunnel_link_ops link_ops = { .kind = "ssh", .open = link_open, .free = link_free };
 
+void ssh_links_start(struct ssh_links *shared)
+{
+    /* The counts are there from the start, as zeros. */
+    metric_add(metric_cell(&open_count), 0);
+    metric_add(metric_cell(&open_fail_count), 0);
+    shared->handshakes = 0;
+    shared->held = 0;
+}
+
 struct tunnel_link *ssh_link_new(struct ssh_links *shared, struct str node)
 {
     struct ssh_link *l = calloc(1, sizeof(*l));

@@ -38,6 +38,8 @@ struct ssh_target {
     struct str annotation;       /* keys, a line each; empty: none */
 };
 
+/* Once, before the first link. */
+void ssh_links_start(struct ssh_links *shared);
 /* 'node' is for the log. Never NULL; connects when it has a target. */
 struct tunnel_link *ssh_link_new(struct ssh_links *shared, struct str node);
 /* What kept it from opening may be over (other host keys are known): it does not wait for its back-off. */

@@ -418,6 +418,7 @@ static bool start_ssh(struct tunnel *t, struct err *err)
     if (!lib || !(t->ssh.key = tunnel_ssh_key(path, &t->public_key, err))) {
         return false;
     }
+    ssh_links_start(&t->ssh);
     t->ssh.lib = lib;
     t->ssh.loop = t->loop;
     t->ssh.port = t->config.ssh_port ? t->config.ssh_port : 22;
