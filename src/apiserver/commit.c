@@ -8,9 +8,7 @@
 
 static enum stage_result failed(struct request *r, enum store_status status)
 {
-    enum err_code code = store_status_err(status);
-    r->status = (struct status){ .code = err_http_status(code), .reason = str_c(err_reason(code)),
-                                 .message = str_c(store_status_text(status)) };
+    status_store_failed(&r->status, status);
     return STAGE_ERROR;
 }
 

@@ -12,8 +12,7 @@ static void on_fresh(void *arg, enum store_status status)
         request_again(r);
         return;
     }
-    r->status = (struct status){ .code = err_http_status(store_status_err(status)), .message = str_c(store_status_text(status)),
-                                 .reason = str_c(err_reason(store_status_err(status))) };
+    status_store_failed(&r->status, status);
     request_resume(r, STAGE_ERROR);
 }
 
@@ -92,8 +91,7 @@ static void on_reached(void *arg, enum store_status status)
         request_resume(r, STAGE_DONE);
         return;
     }
-    r->status = (struct status){ .code = err_http_status(store_status_err(status)), .message = str_c(store_status_text(status)),
-                                 .reason = str_c(err_reason(store_status_err(status))) };
+    status_store_failed(&r->status, status);
     request_resume(r, STAGE_ERROR);
 }
 
@@ -105,7 +103,7 @@ enum stage_result stage_wait_rv(struct request *r)
         rv = 0;
     }
     if (!str_empty(r->opt.continue_token)) {
-        rv = 0;
+        rv = r->srv->store->sole_writer ? 0 : WATCH_CACHE_LATEST; /* another server may have given it, of a newer version */
     }
     if (watch_cache_wait(r->rest->cache, &r->rv_wait, rv, on_reached, r)) {
         return STAGE_DONE;

@@ -425,8 +425,7 @@ static void on_claimed(void *arg, enum store_status status, int64_t revision)
         }
         request_again(r);
     } else {
-        enum err_code code = store_status_err(status);
-        r->status = (struct status){ .code = err_http_status(code), .reason = str_c(err_reason(code)), .message = str_c(store_status_text(status)) };
+        status_store_failed(&r->status, status);
         request_resume(r, STAGE_ERROR);
     }
 }

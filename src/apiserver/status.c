@@ -127,6 +127,16 @@ void status_internal(struct status *s, struct arena *a, const char *fmt, ...)
     }
 }
 
+void status_store_failed(struct status *s, enum store_status why)
+{
+    enum err_code code = store_status_err(why);
+    *s = (struct status){ .code = err_http_status(code), .reason = str_c(err_reason(code)), .message = str_c(store_status_text(why)) };
+    if (why == STORE_E_UNAVAILABLE || why == STORE_E_CLOSED) {
+        s->has_details = true;
+        s->retry_after = 1;
+    }
+}
+
 void status_rv_too_large(struct status *s, struct arena *a, uint64_t asked, uint64_t current)
 {
     fill(s, 504, "Timeout", arena_printf(a, "Timeout: Too large resource version: %llu, current: %llu",

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "kinds/field-error.h"
+#include "store/store.h"
 
 struct meta_v1_status;
 
@@ -53,6 +54,8 @@ PRINTF_LIKE(3, 4) void status_unclassified(struct status *s, struct arena *a, co
 /* 500 InternalError: 'Internal error occurred: …'. */
 PRINTF_LIKE(3, 4) void status_internal(struct status *s, struct arena *a, const char *fmt, ...);
 /* 504: 'Timeout: Too large resource version: N, current: M'. */
+/* What the store answered in place of OK or CONFLICT. What was surely not written asks the client to come again. */
+void status_store_failed(struct status *s, enum store_status why);
 void status_rv_too_large(struct status *s, struct arena *a, uint64_t asked, uint64_t current);
 /* By code and message of an err. */
 void status_from_err(struct status *s, struct arena *a, const struct err *err);
