@@ -45,7 +45,7 @@ check_out "nodes need 5.12 or later" sh -c "setarch --uname-2.6 '$BIN/coracle' u
 fails_elsewhere "containerd is missing: apt-get install containerd" "mount --bind /dev/null /usr/bin/containerd"
 fails_elsewhere "must be writable" "mkdir -p /var/lib/coracle && mount -t tmpfs -o ro none /var/lib/coracle"
 fails_elsewhere "less than 128 MB free: make room there" "mkdir -p /var/lib/coracle && mount -t tmpfs -o size=100m none /var/lib/coracle"
-fails "--store is sqlite or memory" --store floppy
+fails "--store is sqlite, memory or etcd" --store floppy
 fails "takes 1 to" --nodes 0
 python3 -c "import socket, time; s = socket.create_server(('127.0.0.1', $PORT)); time.sleep(60)" &
 taken=$!

@@ -155,6 +155,7 @@ check_out "GRPC is not spoken here" sh -c "'$BIN/kube-apiserver' --store=memory 
 check_out "contradict" sh -c "'$BIN/kube-apiserver' --store=memory --insecure-port=0 --cert-dir=. --token-auth-file=tokens --advertise-address=192.0.2.1 --secure-port=$S --egress-selector-config-file=egress.yaml --tunnel-socket=/run/x 2>&1; true"
 background apiserver.out apiserver --egress-selector-config-file=egress.yaml --authorization-mode=RBAC
 eventually 10 curl -fsSk -m 2 "https://127.0.0.1:$S/readyz"
+eventually 10 grep -q ready konnectivity.out
 api() { curl -sSk -m 10 -H 'Authorization: Bearer secret' -H "Content-Type: ${TYPE:-application/json}" "$@"; }
 H=https://127.0.0.1:$S/api/v1
 check grep -q 'kubelet-certificate-authority' apiserver.out
