@@ -6,8 +6,9 @@
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
 
-#include "bench/histogram.h"
+#include "base/histogram.h"
 #include "bench/usage.h"
+#include "client/endpoint.h"
 #include "net/http-client.h"
 
 struct bench_figure {
@@ -23,8 +24,7 @@ struct bench_figure {
 struct bench {
     struct loop *loop;
     struct http_client *http;
-    struct str prefix;        /* path of the server's URL, without a slash at its end */
-    struct str authorization; /* header value, or absent */
+    struct client_endpoint endpoint;
     char ns[64];              /* the namespace that everything is made in */
     unsigned requests;        /* how many a subject of single requests sends */
     unsigned concurrency;     /* how many of them are under way at once */

@@ -10,13 +10,13 @@
 struct http_call *bench_send(struct bench *b, const struct bench_request *r, const struct http_call_ops *ops, void *arg)
 {
     char target[512];
-    snprintf(target, sizeof(target), "%.*s%s", STR_ARG(b->prefix), r->target);
+    snprintf(target, sizeof(target), "%.*s%s", STR_ARG(b->endpoint.prefix), r->target);
     struct http_header headers[4];
     size_t n = 0;
     headers[n++] = (struct http_header){ STR("user-agent"), STR("coracle-bench") };
     headers[n++] = (struct http_header){ STR("accept"), STR("application/json") };
-    if (!str_empty(b->authorization)) {
-        headers[n++] = (struct http_header){ STR("authorization"), b->authorization };
+    if (!str_empty(b->endpoint.authorization)) {
+        headers[n++] = (struct http_header){ STR("authorization"), b->endpoint.authorization };
     }
     struct net_chunk body;
     struct http_call_config config = { .method = str_c(r->method), .target = str_c(target), .headers = headers };

@@ -2,8 +2,6 @@
 
 #include "base/fs.h"
 #include "client/kubeconfig.h"
-#include "net/addr.h"
-#include "net/tls.h"
 
 static struct arena kept;
 
@@ -47,37 +45,14 @@ bool target_connect(struct bench *b, const struct target_options *o, struct err 
     if (!read_config(o, &config, err)) {
         return false;
     }
-    if (!str_starts(config.server, STR("https://"))) {
-        return err_set(err, ERR_INVALID, "server \"%.*s\" is no URL that begins with https://", STR_ARG(config.server));
-    }
-    struct str rest = str_sub(config.server, 8, SIZE_MAX), host_port, path, host;
-    uint16_t port = 443;
-    if (!str_cut(rest, '/', &host_port, &path)) {
-        path = STR_EMPTY;
-    }
-    while (path.len && path.ptr[path.len - 1] == '/') {
-        path.len--;
-    }
-    if (!net_split_host_port(host_port, &host, &port)) {
-        return err_set(err, ERR_INVALID, "server \"%.*s\" has a bad port", STR_ARG(config.server));
-    }
-    b->prefix = path.len ? arena_printf(&kept, "/%.*s", STR_ARG(path)) : STR_EMPTY;
-    if (!str_empty(config.token)) {
-        b->authorization = arena_printf(&kept, "Bearer %.*s", STR_ARG(config.token));
-    }
-    struct net_tls_client_config t = {
-        .ca_pem = config.ca_pem,
-        .identity = { .cert_pem = config.client_cert_pem, .key_pem = config.client_key_pem },
-        .server_name = config.tls_server_name,
-        .insecure_skip_verify = config.insecure,
-        .alpn = NET_ALPN_H1 | NET_ALPN_H2,
-    };
-    struct net_tls_client *tls = net_tls_client_new(&t, err);
-    if (!tls) {
+    if (!client_endpoint_init(&b->endpoint, &kept, &config, err)) {
         return false;
     }
-    struct http_client_config h = { .host = host, .port = port, .tls = tls };
-    b->http = http_client_new(b->loop, &h, err);
-    net_tls_client_unref(tls);
-    return b->http != NULL;
+    return (b->http = target_client(b, err)) != NULL;
+}
+
+struct http_client *target_client(struct bench *b, struct err *err)
+{
+    struct http_client_config h = { .host = b->endpoint.host, .port = b->endpoint.port, .tls = b->endpoint.tls };
+    return http_client_new(b->loop, &h, err);
 }

@@ -8,7 +8,9 @@ struct target_options {
     struct str kubeconfig, context, server, ca, certificate, key, token;
 };
 
-/* Sets the bench's http, prefix and authorization. Nothing is sent yet. What is read is kept for the life of the process. */
+/* Sets the bench's endpoint and http. Nothing is sent yet. What is read is kept for the life of the process. */
 MUST_CHECK bool target_connect(struct bench *b, const struct target_options *o, struct err *err);
+/* One more client of the same server, with connections of its own. */
+MUST_CHECK struct http_client *target_client(struct bench *b, struct err *err);
 
 #endif

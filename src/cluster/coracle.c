@@ -21,6 +21,7 @@ static void usage(FILE *out)
         }
     }
     fprintf(out, "  %-12s %s\n", "tunnel", "Carry the apiserver's connections to nodes by SSH or reverse tunnels");
+    fprintf(out, "  %-12s %s\n", "hollow", "Simulate the kubelets of many nodes towards any kube-apiserver");
     fprintf(out, "\nIt is also kube-apiserver, kube-controller-manager, cloud-controller-manager, kube-scheduler, kubelet\n"
                  "and kube-proxy, under these names. 'coracle COMMAND --help' says more.\n");
 }

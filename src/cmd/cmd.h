@@ -9,5 +9,6 @@ int kube_scheduler_main(int argc, char **argv);
 int kubelet_main(int argc, char **argv);
 int kube_proxy_main(int argc, char **argv);
 int coracle_tunnel_main(int argc, char **argv);
+int coracle_hollow_main(int argc, char **argv);
 
 #endif

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/macros.h"
 #include "cluster/cluster.h"
@@ -20,6 +21,7 @@
 #pragma weak kubelet_main
 #pragma weak kube_proxy_main
 #pragma weak coracle_tunnel_main
+#pragma weak coracle_hollow_main
 
 static const struct program {
     const char *name;
@@ -35,7 +37,19 @@ static const struct program {
     { "kube-proxy", kube_proxy_main, false },
     { "coracle-tunnel", coracle_tunnel_main, true },
     { "tunnel", coracle_tunnel_main, true }, /* coracle tunnel */
+    { "hollow", coracle_hollow_main, true },  /* coracle hollow */
 };
+
+/* The servers hold a descriptor a connection, and many systems begin with 1,024. What a program starts would get the same, and old
+ * programs close all descriptors one by one: so only those that start none. */
+static void raise_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
 
 static const struct program *find_program(const char *path)
 {
@@ -71,6 +85,9 @@ int main(int argc, char **argv)
     if (p->runs_nothing && !confine_exec(&err)) {
         fprintf(stderr, "Error: %s does not start unconfined: %s\n", p->name, err.msg);
         return 1;
+    }
+    if (p->runs_nothing) {
+        raise_files();
     }
     return p->main(argc, argv);
 }

@@ -37,8 +37,9 @@
 #define HTTP_MAX_MEDIA 32
 /* Memory of one request besides its body: headers and what the handler puts there. */
 #define HTTP_STREAM_ARENA (1024 * 1024)
-/* Connections of one server. Answer: the newest is closed at once. nofile is raised to fit by the mains. */
-#define HTTP_MAX_CONNECTIONS 4096
+/* Connections of one server: 5,000 nodes have two or three each (kubelet, kube-proxy, an agent). Answer: the newest is closed at
+ * once. nofile is raised to fit by the mains. */
+#define HTTP_MAX_CONNECTIONS 16384
 /* Connections from one address on which no request has been answered with success yet (status below 400): nobody has shown
  * who they are. Answer: the oldest of them that has no request under way is closed; the newest, when all are young. */
 #define HTTP_MAX_STRANGERS_PER_IP 256

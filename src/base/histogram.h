@@ -2,8 +2,8 @@
  * Latencies in buckets whose width is at most 1/64 of their value: percentiles within 1.6 % in 30 KB, however many values there
  * are and however far apart. Values are nanoseconds up to about 4 hours.
  */
-#ifndef BENCH_HISTOGRAM_H
-#define BENCH_HISTOGRAM_H
+#ifndef BASE_HISTOGRAM_H
+#define BASE_HISTOGRAM_H
 
 #include <stddef.h>
 #include <stdint.h>

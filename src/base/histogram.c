@@ -1,4 +1,4 @@
-#include "bench/histogram.h"
+#include "base/histogram.h"
 
 /* Values below 64 have a bucket each; above, each power of two is cut into 64. */
 static size_t bucket_of(uint64_t value)
