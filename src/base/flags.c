@@ -199,11 +199,9 @@ static bool unknown_flag(const struct parser *p, struct str name)
 {
     const struct flag *nearest = NULL;
     unsigned least = (unsigned)MAX(name.len / 3, (size_t)2) + 1;
-    for (size_t i = 0; i < p->program->n_absent; i++) {
-        if (str_eq_c(name, p->program->absent[i].name)) {
-            return err_set(p->err, ERR_INVALID, "--%.*s is known to Kubernetes, not implemented by Coracle: %s", STR_ARG(name),
-                           p->program->absent[i].why);
-        }
+    const char *why = p->program->why_absent ? p->program->why_absent(p->program->name, name) : NULL;
+    if (why) {
+        return err_set(p->err, ERR_INVALID, "--%.*s is known to Kubernetes, not implemented by Coracle: %s", STR_ARG(name), why);
     }
     for (size_t i = 0; i <= p->program->n_sections; i++) {
         const struct flag_section *s = section_at(p, i);

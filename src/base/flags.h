@@ -63,11 +63,6 @@ struct flag {
     const char *mend;     /* with 'unsafe': what to say instead, "--read-only-port=0" */
 };
 
-/* A flag of the original program that is not implemented, and why: told apart from one that nobody knows. */
-struct flag_absent {
-    const char *name, *why;
-};
-
 typedef bool flag_type_bool;
 typedef struct str flag_type_string;
 typedef int64_t flag_type_int;
@@ -107,8 +102,8 @@ struct flag_program {
     size_t n_sections;
     const char *usage;    /* "kube-proxy [flags]"; NULL: made from the name */
     bool takes_arguments; /* otherwise an argument that is no flag is an error */
-    const struct flag_absent *absent;
-    size_t n_absent;
+    /* Why a flag of the original program is not there, told apart from one that nobody knows (NULL); may be NULL. */
+    const char *(*why_absent)(const char *program, struct str flag);
 };
 
 struct flag_result {

@@ -4,7 +4,7 @@
 
 #include "base/flags.h"
 
-/* Gives the program the table of its name, if there is one. */
-void absent_flags(struct flag_program *program);
+/* Why 'program' does not have the flag; NULL: the original has no such flag either. Fits struct flag_program. */
+const char *absent_flag(const char *program, struct str flag);
 
 #endif

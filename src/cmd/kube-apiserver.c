@@ -448,7 +448,7 @@ int kube_apiserver_main(int argc, char **argv)
     struct flag_result flags;
     struct err err = { 0 };
     struct main_state m = { .opt = &opt, .flags = &flags, .insecure = -1 };
-    absent_flags(&program);
+    program.why_absent = absent_flag;
     int status = flags_main(&program, argc, argv, &flags);
     if (status >= 0) {
         return status;

@@ -12,7 +12,7 @@ int kubelet_main(int argc, char **argv)
     struct flag_result flags;
     struct err err = { 0 };
     kubelet_flag_sections(&config, sections);
-    absent_flags(&program);
+    program.why_absent = absent_flag;
     int status = flags_main(&program, argc, argv, &flags);
     if (status >= 0) {
         return status;
