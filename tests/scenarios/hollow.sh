@@ -35,6 +35,7 @@ wait "$FLEET"
 check jq -se 'last | .total and .nodes == 60 and .podsStarted >= 601 and .podsEnded >= 600 and .refused == 0 and .failed == 0 and .milliseconds.lease.n >= 60' "$TMP/figures"
 
 step "a fleet that starts again finds its Nodes, and takes them away at its end"
+rm "$TMP/figures"
 begin --remove
 eventually 15 out_has '"nodes":60' tail -n 1 "$TMP/figures"
 check kill -TERM "$FLEET"
