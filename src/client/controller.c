@@ -72,6 +72,7 @@ struct actions {
     uint64_t requeue_ms; /* UINT64_MAX: not asked for */
     int64_t now;
     bool failed;
+    struct buf *dry; /* a dry run: what is said goes here */
 };
 
 /* ---- what a reconciler says ---- */
@@ -263,6 +264,9 @@ static struct action_event *event_new(struct actions *a, const struct api_resour
 
 static void event_write(struct actions *a, const struct action_event *e, const char *more)
 {
+    if (e && a->dry) {
+        buf_printf(a->dry, "event %s %s: %.*s\n", e->type, e->reason, STR_ARG(e->text));
+    }
     if (e && a->controller->events) {
         event_record(a->controller->events, &e->subject, e->type, e->reason, "%.*s%s%s",
                      STR_ARG(e->text), more ? ": " : "", more ? more : "");
@@ -451,6 +455,7 @@ static void pass_begin(struct controller *c, struct str key)
 void controller_dry_run(struct controller *c, struct str key, int64_t now, struct buf *out)
 {
     struct actions *a = pass_new(c, key, now);
+    a->dry = out;
     c->ops->reconcile(c->state, key, a);
     for (const struct action *x = a->first; x; x = x->next) {
         if (x->kind == ACTION_BARRIER) {

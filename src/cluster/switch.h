@@ -6,7 +6,7 @@
 #define CLUSTER_SWITCH_H
 
 #include "cluster/config.h"
-#include "cluster/rtnl.h"
+#include "net/rtnl.h"
 
 #define SWITCH_NAMESERVER "10.0.2.3" /* slirp4netns' own forwarder */
 

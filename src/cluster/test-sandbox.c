@@ -8,7 +8,7 @@
 
 #include "base/fs.h"
 #include "base/test.h"
-#include "cluster/rtnl.h"
+#include "net/rtnl.h"
 
 struct host {
     char dir[64], group[64];

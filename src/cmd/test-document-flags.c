@@ -9,8 +9,6 @@
 #include "base/macros.h"
 #include "base/test.h"
 
-#pragma weak cloud_controller_manager_main
-
 static const struct {
     const char *name;
     int (*main)(int argc, char **argv);
@@ -142,7 +140,7 @@ TEST(help_says_what_is_unsafe_and_what_secure_makes_of_it)
     static const struct {
         size_t program;
         const char *flag, *secure;
-    } rows[] = { { 0, "insecure-port", "secure 0" },        { 0, "authorization-mode", "secure Node,RBAC" }, { 1, "port", "secure 0" },
+    } rows[] = { { 0, "insecure-port", "secure 0" },        { 0, "authorization-mode", "secure Node,RBAC" }, { 1, "port", "secure 0" },           { 2, "port", "secure 0" },
                  { 3, "port", "secure 0" },                 { 4, "read-only-port", "secure 0" },             { 4, "cadvisor-port", "secure 0" },
                  { 4, "anonymous-auth", "secure false" },   { 4, "authorization-mode", "secure \"Webhook\"" },
                  { 5, "healthz-bind-address", "secure \"127.0.0.1\"" } };

@@ -6,7 +6,7 @@
 #include "base/encoding.h"
 #include "base/fs.h"
 #include "controllers/controllers.h"
-#include "controllers/fixture.h"
+#include "client/fixture.h"
 #include "controllers/signer.h"
 
 #define NOW 1800000000

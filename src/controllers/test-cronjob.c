@@ -1,7 +1,7 @@
 #include "base/clock.h"
 #include "controllers/controllers.h"
 #include "controllers/cron-schedule.h"
-#include "controllers/fixture.h"
+#include "client/fixture.h"
 
 #define NOW 1800000000 /* 2027-01-15T08:00:00Z, a Friday */
 

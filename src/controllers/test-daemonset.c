@@ -1,5 +1,5 @@
 #include "controllers/controllers.h"
-#include "controllers/fixture.h"
+#include "client/fixture.h"
 
 #define TEMPLATE(image)                                                                            \
     "\"template\":{\"metadata\":{\"labels\":{\"app\":\"a\"}},\"spec\":{\"containers\":[{\"name\":" \

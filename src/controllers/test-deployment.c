@@ -1,5 +1,5 @@
 #include "controllers/controllers.h"
-#include "controllers/fixture.h"
+#include "client/fixture.h"
 
 static void put_deployment(struct fixture *f, const char *image, const char *spec,
                            const char *status)

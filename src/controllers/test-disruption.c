@@ -1,5 +1,5 @@
 #include "controllers/controllers.h"
-#include "controllers/fixture.h"
+#include "client/fixture.h"
 
 #define NOW 1800000000 /* 2027-01-15T08:00:00Z */
 #define BUDGET(spec, status)                                                                       \

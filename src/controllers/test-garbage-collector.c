@@ -1,6 +1,6 @@
 #include "controllers/all-resources.h"
 #include "controllers/controllers.h"
-#include "controllers/fixture.h"
+#include "client/fixture.h"
 
 /* The key of an object as the collector writes it. */
 static const char *key_of(const char *group, const char *resource, const char *name, char dst[128])

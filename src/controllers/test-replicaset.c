@@ -1,5 +1,5 @@
 #include "controllers/controllers.h"
-#include "controllers/fixture.h"
+#include "client/fixture.h"
 
 #define SET(replicas)                                                                              \
     "{\"metadata\":{\"namespace\":\"d\",\"name\":\"web\",\"uid\":\"u\",\"resourceVersion\":\"1\"," \

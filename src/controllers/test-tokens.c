@@ -1,7 +1,7 @@
 /* Bootstrap tokens, tokens of service accounts in Secrets, aggregated roles. */
 #include "base/encoding.h"
 #include "controllers/controllers.h"
-#include "controllers/fixture.h"
+#include "client/fixture.h"
 #include "pki/detached-jws.h"
 #include "pki/jwt.h"
 

@@ -101,6 +101,28 @@ eventually 10 listens 10259 0.0.0.0
 check silent 10251
 stop scheduler
 
+step "cloud-controller-manager by hand: its ports, and what it refuses"
+check start cloud cloud-controller-manager --master=http://127.0.0.1:8080 --cloud-provider=bare-metal
+eventually 10 listens 10253 0.0.0.0
+check listens 10258 0.0.0.0
+check_out ok get "http://$NODE:10253/healthz"
+check_out '"cloud-provider":"bare-metal"' get "http://$NODE:10253/configz"
+check code_is 403 "https://$NODE:10258/metrics"
+check logged cloud "unsafe on an untrusted network: --port=10253 (the default)"
+stop cloud
+check start cloud cloud-controller-manager --master=http://127.0.0.1:8080 --cloud-provider=bare-metal --address=127.0.0.1 --port=11253 --secure-port=0
+eventually 10 listens 11253 127.0.0.1
+check silent 10258
+stop cloud
+check start cloud cloud-controller-manager --flag-defaults=secure --master=http://127.0.0.1:8080 --cloud-provider=bare-metal
+eventually 10 listens 10258 0.0.0.0
+check silent 10253
+stop cloud
+check refused '--cloud-provider must be given' cloud-controller-manager --master=http://127.0.0.1:8080
+check refused 'there is no provider "gce"' cloud-controller-manager --master=http://127.0.0.1:8080 --cloud-provider=gce
+check refused '--allocate-node-cidrs needs --cluster-cidr' cloud-controller-manager --master=http://127.0.0.1:8080 --cloud-provider=bare-metal --allocate-node-cidrs
+check refused 'there is no controller "routes"' cloud-controller-manager --master=http://127.0.0.1:8080 --cloud-provider=bare-metal --controllers=routes
+
 step "kube-scheduler --config: profiles by name, flags before the file"
 printf '%s\n' 'apiVersion: kubescheduler.config.k8s.io/v1' 'kind: KubeSchedulerConfiguration' 'clientConnection: {kubeconfig: ""}' \
     'leaderElection: {leaderElect: false}' 'profiles: [{schedulerName: packer, pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: MostAllocated}}}]}, {schedulerName: other}]' |

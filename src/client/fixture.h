@@ -1,6 +1,6 @@
 /* One controller with objects given as JSON and no server: what would it write? For tests. */
-#ifndef CONTROLLERS_FIXTURE_H
-#define CONTROLLERS_FIXTURE_H
+#ifndef CLIENT_FIXTURE_H
+#define CLIENT_FIXTURE_H
 
 #include "base/buf.h"
 #include "base/test.h"

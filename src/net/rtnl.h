@@ -2,8 +2,8 @@
  * Links, addresses and routes over rtnetlink, in any network namespace (rtnetlink(7)). IPv4 addresses are in host order.
  * Calls wait for the kernel's answer, which is immediate.
  */
-#ifndef CLUSTER_RTNL_H
-#define CLUSTER_RTNL_H
+#ifndef NET_RTNL_H
+#define NET_RTNL_H
 
 #include <stdint.h>
 
@@ -34,6 +34,25 @@ MUST_CHECK bool rtnl_add_address(struct rtnl *r, const char *name, uint32_t addr
 MUST_CHECK bool rtnl_set_route(struct rtnl *r, uint32_t addr, unsigned prefix, uint32_t via, struct err *err);
 /* Drops what goes to addr/prefix and has no better route. */
 MUST_CHECK bool rtnl_set_blackhole(struct rtnl *r, uint32_t addr, unsigned prefix, struct err *err);
+
+/* The number that marks routes of Coracle's own among others (RTPROT_*; those from 187 on belong to nobody). */
+#define RTNL_PROTO_CORACLE 207
+
+struct rtnl_route {
+    int family; /* AF_INET, AF_INET6 */
+    uint8_t dst[16], via[16]; /* network order; 'via' is unused of a blackhole */
+    unsigned prefix;
+    uint8_t protocol;
+    bool blackhole;
+};
+
+/* Sets the route in the main table, replacing what was there. */
+MUST_CHECK bool rtnl_put_route(struct rtnl *r, const struct rtnl_route *x, struct err *err);
+/* Of that protocol alone. One that is not there is fine. */
+MUST_CHECK bool rtnl_delete_route(struct rtnl *r, const struct rtnl_route *x, struct err *err);
+/* Calls 'fn' for each route of that protocol in the main table. */
+MUST_CHECK bool rtnl_list_routes(struct rtnl *r, uint8_t protocol, void (*fn)(void *data, const struct rtnl_route *route), void *data,
+                                 struct err *err);
 
 /* A new network namespace with lo up; returns its descriptor, or -1. The calling thread stays where it is. */
 int rtnl_new_netns(struct err *err);

@@ -1,4 +1,4 @@
-#include "controllers/fixture.h"
+#include "client/fixture.h"
 
 #include "api/decode-json.h"
 #include "api/gen/core_v1.h"

@@ -1,4 +1,4 @@
-#include "cluster/rtnl.h"
+#include "net/rtnl.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -192,28 +192,115 @@ bool rtnl_add_address(struct rtnl *r, const char *name, uint32_t addr, unsigned 
     return status == 0 || status == -EEXIST || err_set_errno(err, -status, "cannot give %s its address", name);
 }
 
-static bool set_route(struct rtnl *r, uint32_t addr, unsigned prefix, uint32_t via, struct err *err)
+static size_t route_addr_len(const struct rtnl_route *x)
 {
-    char room[1024] __attribute__((aligned(8)));
+    return x->family == AF_INET ? 4 : 16;
+}
+
+static const char *route_text(const struct rtnl_route *x, char dst[INET6_ADDRSTRLEN])
+{
+    return inet_ntop(x->family, x->dst, dst, INET6_ADDRSTRLEN) ? dst : "?";
+}
+
+/* The request's head and destination. */
+static struct nlmsghdr *start_route(char *room, uint16_t type, uint16_t flags, const struct rtnl_route *x)
+{
     struct nlmsghdr *h = mnl_nlmsg_put_header(room);
-    h->nlmsg_type = RTM_NEWROUTE;
-    h->nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE;
+    h->nlmsg_type = type;
+    h->nlmsg_flags = flags;
     struct rtmsg *m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
-    m->rtm_family = AF_INET;
-    m->rtm_dst_len = (uint8_t)prefix;
+    m->rtm_family = (uint8_t)x->family;
+    m->rtm_dst_len = (uint8_t)x->prefix;
     m->rtm_table = RT_TABLE_MAIN;
-    m->rtm_protocol = RTPROT_STATIC;
-    m->rtm_scope = RT_SCOPE_UNIVERSE;
-    m->rtm_type = via ? RTN_UNICAST : RTN_BLACKHOLE;
-    if (prefix) {
-        mnl_attr_put_u32(h, RTA_DST, htonl(addr));
+    m->rtm_protocol = x->protocol;
+    m->rtm_scope = type == RTM_DELROUTE ? RT_SCOPE_NOWHERE : RT_SCOPE_UNIVERSE;
+    m->rtm_type = x->blackhole ? RTN_BLACKHOLE : type == RTM_DELROUTE ? RTN_UNSPEC : RTN_UNICAST;
+    if (x->prefix) {
+        mnl_attr_put(h, RTA_DST, route_addr_len(x), x->dst);
     }
-    if (via) {
-        mnl_attr_put_u32(h, RTA_GATEWAY, htonl(via));
+    return h;
+}
+
+bool rtnl_put_route(struct rtnl *r, const struct rtnl_route *x, struct err *err)
+{
+    char room[1024] __attribute__((aligned(8))), text[INET6_ADDRSTRLEN];
+    struct nlmsghdr *h = start_route(room, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, x);
+    if (!x->blackhole) {
+        mnl_attr_put(h, RTA_GATEWAY, route_addr_len(x), x->via);
     }
     int status = talk(r, h);
-    return status == 0 || err_set_errno(err, -status, "cannot set the route to %u.%u.%u.%u/%u", addr >> 24,
-                                        addr >> 16 & 255, addr >> 8 & 255, addr & 255, prefix);
+    return status == 0 || err_set_errno(err, -status, "cannot set the route to %s/%u", route_text(x, text), x->prefix);
+}
+
+bool rtnl_delete_route(struct rtnl *r, const struct rtnl_route *x, struct err *err)
+{
+    char room[1024] __attribute__((aligned(8))), text[INET6_ADDRSTRLEN];
+    int status = talk(r, start_route(room, RTM_DELROUTE, 0, x));
+    return status == 0 || status == -ESRCH || err_set_errno(err, -status, "cannot remove the route to %s/%u", route_text(x, text), x->prefix);
+}
+
+struct route_listing {
+    uint8_t protocol;
+    void (*fn)(void *data, const struct rtnl_route *route);
+    void *data;
+};
+
+static int on_route_message(const struct nlmsghdr *h, void *arg)
+{
+    const struct route_listing *l = arg;
+    const struct rtmsg *m = mnl_nlmsg_get_payload(h);
+    struct rtnl_route x = { .family = m->rtm_family, .prefix = m->rtm_dst_len, .protocol = m->rtm_protocol, .blackhole = m->rtm_type == RTN_BLACKHOLE };
+    const char *tail = mnl_nlmsg_get_payload_tail(h);
+    uint32_t table = m->rtm_table;
+    for (const struct nlattr *attr = mnl_nlmsg_get_payload_offset(h, sizeof(*m)); mnl_attr_ok(attr, (int)(tail - (const char *)attr));
+         attr = mnl_attr_next(attr)) {
+        size_t n = mnl_attr_get_payload_len(attr);
+        if (mnl_attr_get_type(attr) == RTA_DST && n <= sizeof(x.dst)) {
+            memcpy(x.dst, mnl_attr_get_payload(attr), n);
+        } else if (mnl_attr_get_type(attr) == RTA_GATEWAY && n <= sizeof(x.via)) {
+            memcpy(x.via, mnl_attr_get_payload(attr), n);
+        } else if (mnl_attr_get_type(attr) == RTA_TABLE && n == sizeof(table)) {
+            table = mnl_attr_get_u32(attr);
+        }
+    }
+    if (table == RT_TABLE_MAIN && x.protocol == l->protocol && (x.family == AF_INET || x.family == AF_INET6)) {
+        l->fn(l->data, &x);
+    }
+    return MNL_CB_OK;
+}
+
+bool rtnl_list_routes(struct rtnl *r, uint8_t protocol, void (*fn)(void *data, const struct rtnl_route *route), void *data, struct err *err)
+{
+    struct route_listing l = { .protocol = protocol, .fn = fn, .data = data };
+    char room[1024] __attribute__((aligned(8)));
+    static const int families[] = { AF_INET, AF_INET6 };
+    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+        UNINITIALIZED char answer[32768] __attribute__((aligned(8)));
+        struct nlmsghdr *h = mnl_nlmsg_put_header(room);
+        h->nlmsg_type = RTM_GETROUTE;
+        h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+        h->nlmsg_seq = ++r->seq;
+        struct rtmsg *m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
+        m->rtm_family = (uint8_t)families[i];
+        int status = mnl_socket_sendto(r->nl, h, h->nlmsg_len) < 0 ? -1 : MNL_CB_OK;
+        while (status == MNL_CB_OK) {
+            ssize_t n = mnl_socket_recvfrom(r->nl, answer, sizeof(answer));
+            status = n < 0 ? -1 : mnl_cb_run(answer, (size_t)n, r->seq, mnl_socket_get_portid(r->nl), on_route_message, &l);
+        }
+        if (status < 0) {
+            return err_set_errno(err, errno, "cannot list routes");
+        }
+    }
+    return true;
+}
+
+static bool set_route(struct rtnl *r, uint32_t addr, unsigned prefix, uint32_t via, struct err *err)
+{
+    struct rtnl_route x = { .family = AF_INET, .prefix = prefix, .protocol = RTPROT_STATIC, .blackhole = !via };
+    uint32_t dst = htonl(addr), gateway = htonl(via);
+    memcpy(x.dst, &dst, sizeof(dst));
+    memcpy(x.via, &gateway, sizeof(gateway));
+    return rtnl_put_route(r, &x, err);
 }
 
 bool rtnl_set_route(struct rtnl *r, uint32_t addr, unsigned prefix, uint32_t via, struct err *err)
