@@ -279,7 +279,7 @@ int cloud_controller_manager_main(int argc, char **argv)
                                     sections, ARRAY_SIZE(sections) };
     struct flag_result result;
     struct err err;
-    absent_flags(&program);
+    program.why_absent = absent_flag;
     int status = flags_main(&program, argc, argv, &result);
     if (status >= 0) {
         return status;
