@@ -2,6 +2,9 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <netinet/in.h> /* before any of linux/ that has the same structs */
+
+#include <linux/netfilter.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -25,6 +28,7 @@ struct options {
     struct str detect_local_mode, bind_address, port_range;
     bool bind_hard_fail;
     int32_t healthz_port;
+    int64_t udp_timeout_ms;
 };
 
 static const struct flag flags[] = {
@@ -33,12 +37,13 @@ static const struct flag flags[] = {
     FLAG_STRING(struct options, hostname, "hostname-override", "",
                 "This node's name; empty takes the host's name"),
     FLAG_STRING(struct options, cluster_cidr, "cluster-cidr", "",
-                "The pods' addresses (IPv4): what comes to a cluster IP from elsewhere leaves with "
+                "The pods' addresses, a range for each family: what comes to a cluster IP from elsewhere leaves with "
                 "the node's address"),
-    FLAG_STRING(struct options, mode, "proxy-mode", "nftables", "Only nftables"),
+    FLAG_STRING(struct options, mode, "proxy-mode", "nftables",
+                "nftables: the kernel passes packets on; userspace: this process does, from ports of its own that the table redirects to"),
     FLAG_STRINGS(
         struct options, nodeport_addresses, "nodeport-addresses", "",
-        "Ranges of the node's addresses that answer on node ports; empty takes all but loopback"),
+        "Ranges of the node's addresses that answer on node ports; a family without any takes all but loopback"),
     FLAG_BOOL(struct options, masquerade_all, "masquerade-all", "false",
               "Everything that goes to a cluster IP leaves with the node's address"),
     FLAG_INT32(struct options, masquerade_bit, "iptables-masquerade-bit", "14",
@@ -48,7 +53,7 @@ static const struct flag flags[] = {
     FLAG_DURATION(struct options, sync_ms, "nftables-sync-period", "30s",
                   "How often it is looked whether the table is still there"),
     FLAG_STRING(struct options, bind_address, "bind-address", "0.0.0.0",
-                "The node's address for others, which health checks of Services are served on; 0.0.0.0 or ::: all"),
+                "The node's address for others, which health checks of Services and the ports of the userspace mode are on; 0.0.0.0 or ::: all"),
     FLAG_STRING(struct options, healthz_address, "healthz-bind-address", "0.0.0.0",
                 "Address of /healthz and /livez, with a port or with --healthz-port's; empty serves none", .secure = "127.0.0.1",
                 .unsafe = "whoever reaches it learns over HTTP, without authentication, that the proxy runs and whether the node is going",
@@ -62,13 +67,17 @@ static const struct flag flags[] = {
     FLAG_STRING(struct options, detect_local_mode, "detect-local-mode", "ClusterCIDR",
                 "How pods of this node are told from others: only ClusterCIDR"),
     FLAG_STRING(struct options, port_range, "proxy-port-range", "0-0",
-                "Ports of the host that the userspace mode may take, first-last; 0-0 takes any. That mode alone has such ports"),
+                "Ports of the host that the userspace mode may take: first-last, first+more or one; 0-0 takes any. That mode alone has such ports"),
+    FLAG_DURATION(struct options, udp_timeout_ms, "udp-timeout", "250ms",
+                  "How long a UDP client of the userspace mode is remembered after the last datagram"),
 };
 
 struct state {
     struct options options;
     const struct flag_result *flags;
-    struct proxy_cidr *nodeport_addresses;
+    struct proxy_cidr *nodeport_addresses[2];
+    struct port_range range;
+    struct proxy_addr bind[2];
     struct proxier *proxier;
 };
 
@@ -99,6 +108,7 @@ static const struct setting settings[] = {
     { "bindAddressHardFail", "bind-address-hard-fail", SET_BOOL, offsetof(struct options, bind_hard_fail) },
     { "bindAddress", "bind-address", SET_STRING, offsetof(struct options, bind_address) },
     { "portRange", "proxy-port-range", SET_STRING, offsetof(struct options, port_range) },
+    { "udpIdleTimeout", "udp-timeout", SET_DURATION, offsetof(struct options, udp_timeout_ms) },
     { "detectLocalMode", "detect-local-mode", SET_STRING, offsetof(struct options, detect_local_mode) },
 };
 
@@ -299,42 +309,52 @@ static bool read_config(const struct flag_result *given, struct options *o,
 
 /* ---- life ---- */
 
-/* The pods' range in IPv4; a second one in IPv6 says nothing to us. */
-static bool parse_cluster_cidr(struct str list, struct proxy_table_config *t, struct err *err)
+/* The pods' ranges: at most one of each family. */
+static bool parse_cluster_cidr(struct str list, struct proxy_table_config tables[2], struct err *err)
 {
     struct str one;
+    struct proxy_cidr c;
     while (list.len && str_split(&list, ',', &one)) {
-        if (proxy_cidr_parse(str_trim(one), &t->pod_cidr)) {
-            t->has_pod_cidr = true;
-        } else if (str_find_char(one, ':') < 0) {
+        if (!proxy_cidr_parse(str_trim(one), &c)) {
             return err_set(err, ERR_BAD_REQUEST,
                            "--cluster-cidr: \"%.*s\" is no range of addresses", STR_ARG(one));
         }
+        struct proxy_table_config *t = &tables[c.family == NFPROTO_IPV6];
+        if (t->has_pod_cidr) {
+            return err_set(err, ERR_BAD_REQUEST, "--cluster-cidr: two ranges of one family");
+        }
+        t->has_pod_cidr = true;
+        t->pod_cidr = c;
     }
     return true;
 }
 
-static bool parse_nodeport_addresses(struct state *s, struct proxy_table_config *t, struct err *err)
+static bool parse_nodeport_addresses(struct state *s, struct proxy_table_config tables[2], struct err *err)
 {
     const struct flag_strings *list = &s->options.nodeport_addresses;
-    s->nodeport_addresses = calloc(MAX(list->n, (size_t)1), sizeof(*s->nodeport_addresses));
-    if (!s->nodeport_addresses) {
-        abort();
+    struct proxy_cidr c;
+    for (size_t i = 0; i < 2; i++) {
+        s->nodeport_addresses[i] = calloc(MAX(list->n, (size_t)1), sizeof(c));
+        if (!s->nodeport_addresses[i]) {
+            abort();
+        }
+        tables[i].nodeport_addresses = s->nodeport_addresses[i];
     }
-    t->nodeport_addresses = s->nodeport_addresses;
     for (size_t i = 0; i < list->n; i++) {
-        if (!list->items[i].len || str_find_char(list->items[i], ':') >= 0) {
+        if (!list->items[i].len) {
             continue;
         }
         if (str_eq(list->items[i], STR("primary"))) {
             return err_set(err, ERR_BAD_REQUEST,
                            "--nodeport-addresses: \"primary\" is not supported: name the ranges");
         }
-        if (!proxy_cidr_parse(list->items[i], &s->nodeport_addresses[t->n_nodeport_addresses++])) {
+        if (!proxy_cidr_parse(list->items[i], &c)) {
             return err_set(err, ERR_BAD_REQUEST,
                            "--nodeport-addresses: \"%.*s\" is no range of addresses",
                            STR_ARG(list->items[i]));
         }
+        struct proxy_table_config *t = &tables[c.family == NFPROTO_IPV6];
+        s->nodeport_addresses[c.family == NFPROTO_IPV6][t->n_nodeport_addresses++] = c;
     }
     return true;
 }
@@ -384,10 +404,9 @@ static bool check_options(struct state *s, struct err *err)
     static char healthz[NET_ADDR_TEXT_SIZE], metrics[NET_ADDR_TEXT_SIZE];
     struct options *o = &s->options;
     struct net_addr addr;
-    struct str first, last;
-    int32_t from, to;
-    if (o->mode.len && !str_eq(o->mode, STR("nftables"))) {
-        return err_set(err, ERR_BAD_REQUEST, "--proxy-mode=%.*s is not supported: only nftables",
+    bool userspace = str_eq(o->mode, STR("userspace"));
+    if (o->mode.len && !userspace && !str_eq(o->mode, STR("nftables"))) {
+        return err_set(err, ERR_BAD_REQUEST, "--proxy-mode=%.*s is not supported: nftables or userspace",
                        STR_ARG(o->mode));
     }
     if (o->detect_local_mode.len && !str_eq(o->detect_local_mode, STR("ClusterCIDR"))) {
@@ -398,15 +417,33 @@ static bool check_options(struct state *s, struct err *err)
     if (o->masquerade_bit != 14) {
         return err_set(err, ERR_BAD_REQUEST, "the masquerade bit is 14 and cannot be changed");
     }
-    if (!str_cut(o->port_range, '-', &first, &last) || !str_to_i32(first, &from) || !str_to_i32(last, &to) || from < 0 || to < from || to > 65535) {
-        return err_set(err, ERR_BAD_REQUEST, "--proxy-port-range: \"%.*s\" is no range first-last of ports", STR_ARG(o->port_range));
+    if (!port_range_parse(o->port_range, &s->range, err)) {
+        return err_wrap(err, "--proxy-port-range");
     }
-    if (to) {
+    if (s->range.n && !userspace) {
         return err_set(err, ERR_BAD_REQUEST, "--proxy-port-range=%.*s and --proxy-mode=nftables contradict each other: only the userspace mode takes ports of the host",
                        STR_ARG(o->port_range));
     }
+    if (o->udp_timeout_ms <= 0) {
+        return err_set(err, ERR_BAD_REQUEST, "--udp-timeout must be more than 0");
+    }
+    if (o->udp_timeout_ms != 250 && !userspace) {
+        return err_set(err, ERR_BAD_REQUEST, "--udp-timeout and --proxy-mode=nftables contradict each other: only the userspace mode remembers UDP clients");
+    }
     if (!net_addr_parse_ip(o->bind_address, 1, &addr)) {
         return err_set(err, ERR_BAD_REQUEST, "--bind-address: \"%.*s\" is no IP address", STR_ARG(o->bind_address));
+    }
+    if (userspace && net_addr_is_local(&addr)) {
+        return err_set(err, ERR_BAD_REQUEST,
+                       "--bind-address=%.*s and --proxy-mode=userspace contradict each other: packets of others can be redirected to "
+                       "loopback only by a setting (route_localnet) that opens loopback to the whole network",
+                       STR_ARG(o->bind_address));
+    }
+    uint8_t family = NFPROTO_IPV4;
+    struct proxy_addr bind;
+    uint16_t port;
+    if (proxy_addr_of_sockaddr(&addr.sa, &family, &bind, &port)) {
+        s->bind[family == NFPROTO_IPV6] = bind;
     }
     return address_of(o->healthz_address, o->healthz_port, flags_changed(s->flags, "healthz-port"), "healthz-bind-address", "healthz-port", healthz,
                       &o->healthz_address, err) &&
@@ -439,24 +476,29 @@ static bool start(struct component *c, void *data, struct err *err)
     struct state *s = data;
     struct options *o = &s->options;
     struct proxier_config config = {
-        .ruleset = { .node = o->hostname.len ? o->hostname : str_c(component_hostname(c)),
-                     .table = { .masquerade_all = o->masquerade_all } },
+        .node = o->hostname.len ? o->hostname : str_c(component_hostname(c)),
+        .tables = { { .family = NFPROTO_IPV4, .masquerade_all = o->masquerade_all },
+                    { .family = NFPROTO_IPV6, .masquerade_all = o->masquerade_all } },
+        .userspace = str_eq(o->mode, STR("userspace")),
+        .range = s->range,
+        .bind = { s->bind[0], s->bind[1] },
+        .udp_timeout_ms = (uint64_t)o->udp_timeout_ms,
         .healthz_address = o->healthz_address,
         .metrics_address = o->metrics_address,
         .check_address = o->bind_address,
         .soft_bind = !o->bind_hard_fail,
         .check_ms = (uint64_t)MAX(o->sync_ms, (int64_t)0),
     };
-    if (!parse_cluster_cidr(o->cluster_cidr, &config.ruleset.table, err) ||
-        !parse_nodeport_addresses(s, &config.ruleset.table, err) ||
+    if (!parse_cluster_cidr(o->cluster_cidr, config.tables, err) ||
+        !parse_nodeport_addresses(s, config.tables, err) ||
         !(s->proxier = proxier_new(c, &config, err)) || !confine(err)) {
         return false;
     }
     component_on_synced(c, on_synced, s);
     struct event_subject node = { .api_version = STR("v1"),
                                   .kind = STR("Node"),
-                                  .name = config.ruleset.node,
-                                  .uid = config.ruleset.node };
+                                  .name = config.node,
+                                  .uid = config.node };
     event_record(component_events(c), &node, "Normal", "Starting", "Starting kube-proxy.");
     return true;
 }
@@ -465,7 +507,8 @@ static void stop(void *data)
 {
     struct state *s = data;
     s->proxier = proxier_free(s->proxier);
-    free(s->nodeport_addresses);
+    free(s->nodeport_addresses[0]);
+    free(s->nodeport_addresses[1]);
 }
 
 int kube_proxy_main(int argc, char **argv)

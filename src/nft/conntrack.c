@@ -18,7 +18,7 @@ struct doomed {
 };
 
 struct sweep {
-    uint8_t protocol;
+    uint8_t family, protocol;
     bool (*is_good)(void *data, const struct conntrack_flow *f);
     void *data;
     struct doomed *doomed;
@@ -26,7 +26,7 @@ struct sweep {
 
 struct tuple {
     uint8_t protocol;
-    uint32_t source, destination;
+    uint8_t source[16], destination[16];
     uint16_t source_port, destination_port;
     bool whole; /* addresses and ports are there */
 };
@@ -59,12 +59,12 @@ static void parse_tuple(const struct nlattr *nest, struct tuple *t)
         EACH_NESTED(a, part)
         {
             uint16_t type = mnl_attr_get_type(a);
-            if (ip && type == CTA_IP_V4_SRC && fits(a, 4)) {
-                t->source = mnl_attr_get_u32(a);
-                found |= 1;
-            } else if (ip && type == CTA_IP_V4_DST && fits(a, 4)) {
-                t->destination = mnl_attr_get_u32(a);
-                found |= 2;
+            bool v4 = ip && (type == CTA_IP_V4_SRC || type == CTA_IP_V4_DST) && fits(a, 4),
+                 v6 = ip && (type == CTA_IP_V6_SRC || type == CTA_IP_V6_DST) && fits(a, 16);
+            if (v4 || v6) {
+                bool source = type == CTA_IP_V4_SRC || type == CTA_IP_V6_SRC;
+                memcpy(source ? t->source : t->destination, mnl_attr_get_payload(a), v4 ? 4 : 16);
+                found |= source ? 1 : 2;
             } else if (proto && type == CTA_PROTO_NUM && fits(a, 1)) {
                 t->protocol = mnl_attr_get_u8(a);
             } else if (proto && type == CTA_PROTO_SRC_PORT && fits(a, 2)) {
@@ -98,14 +98,15 @@ static int on_flow(const struct nlmsghdr *h, void *data)
         return MNL_CB_OK;
     }
     struct conntrack_flow f = {
+        .family = s->family,
         .protocol = original.protocol,
-        .source = original.source,
         .source_port = original.source_port,
-        .destination = original.destination,
         .destination_port = original.destination_port,
-        .replier = reply.source,
         .replier_port = reply.source_port,
     };
+    memcpy(f.source, original.source, sizeof(f.source));
+    memcpy(f.destination, original.destination, sizeof(f.destination));
+    memcpy(f.replier, reply.source, sizeof(f.replier));
     if (!s->is_good(s->data, &f)) {
         size_t len = mnl_attr_get_payload_len(original_attr);
         struct doomed *d = malloc(sizeof(*d) + len);
@@ -120,14 +121,14 @@ static int on_flow(const struct nlmsghdr *h, void *data)
     return MNL_CB_OK;
 }
 
-static struct nlmsghdr *request(char *b, uint16_t type, uint16_t flags, uint32_t seq)
+static struct nlmsghdr *request(char *b, uint8_t family, uint16_t type, uint16_t flags, uint32_t seq)
 {
     struct nlmsghdr *h = mnl_nlmsg_put_header(b);
     h->nlmsg_type = (uint16_t)(NFNL_SUBSYS_CTNETLINK << 8 | type);
     h->nlmsg_flags = NLM_F_REQUEST | flags;
     h->nlmsg_seq = seq;
     struct nfgenmsg *g = mnl_nlmsg_put_extra_header(h, sizeof(*g));
-    g->nfgen_family = AF_INET;
+    g->nfgen_family = family; /* NFPROTO_IPV4 is AF_INET, NFPROTO_IPV6 AF_INET6 */
     g->version = NFNETLINK_V0;
     return h;
 }
@@ -152,10 +153,10 @@ static int receive(struct mnl_socket *nl, uint32_t seq, mnl_cb_t fn, void *data)
     }
 }
 
-bool conntrack_sweep(uint8_t protocol, bool (*is_good)(void *data, const struct conntrack_flow *f),
+bool conntrack_sweep(uint8_t family, uint8_t protocol, bool (*is_good)(void *data, const struct conntrack_flow *f),
                      void *data, size_t *ret_deleted, struct err *err)
 {
-    struct sweep s = { .protocol = protocol, .is_good = is_good, .data = data };
+    struct sweep s = { .family = family, .protocol = protocol, .is_good = is_good, .data = data };
     char b[1024];
     uint32_t seq = 1;
     size_t deleted = 0;
@@ -172,12 +173,12 @@ bool conntrack_sweep(uint8_t protocol, bool (*is_good)(void *data, const struct 
     int fd = mnl_socket_get_fd(nl);
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes));
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
-    struct nlmsghdr *h = request(b, IPCTNL_MSG_CT_GET, NLM_F_DUMP, seq);
+    struct nlmsghdr *h = request(b, family, IPCTNL_MSG_CT_GET, NLM_F_DUMP, seq);
     status = mnl_socket_sendto(nl, h, h->nlmsg_len) < 0 ? -errno : receive(nl, seq, on_flow, &s);
     for (struct doomed *d = s.doomed, *next; d; d = next) {
         next = d->next;
         if (status == 0 && d->len < 512) {
-            h = request(b, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, ++seq);
+            h = request(b, family, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, ++seq);
             mnl_attr_put(h, CTA_TUPLE_ORIG | NLA_F_NESTED, d->len, d->tuple);
             int e =
                 mnl_socket_sendto(nl, h, h->nlmsg_len) < 0 ? -errno : receive(nl, seq, NULL, NULL);

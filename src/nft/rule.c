@@ -204,6 +204,13 @@ void nft_dnat(struct nft_batch *x, uint32_t family, uint32_t addr_reg, uint32_t 
     expr_end(x);
 }
 
+void nft_redirect(struct nft_batch *x, uint32_t port_reg)
+{
+    expr_begin(x, "redir");
+    nft_attr_be32(x, NFTA_REDIR_REG_PROTO_MIN, port_reg);
+    expr_end(x);
+}
+
 void nft_masquerade(struct nft_batch *x, bool fully_random)
 {
     expr_begin(x, "masq");

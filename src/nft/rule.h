@@ -50,6 +50,8 @@ void nft_update_set(struct nft_batch *x, const char *set, uint32_t key_reg, uint
 void nft_immediate(struct nft_batch *x, uint32_t reg, const void *data, size_t len);
 /* Destination address and port from registers; family NFPROTO_IPV4 or NFPROTO_IPV6. */
 void nft_dnat(struct nft_batch *x, uint32_t family, uint32_t addr_reg, uint32_t port_reg);
+/* Destination becomes an address of the incoming interface (of what the node sends itself: loopback), the port that of the register. */
+void nft_redirect(struct nft_batch *x, uint32_t port_reg);
 void nft_masquerade(struct nft_batch *x, bool fully_random);
 /* NFT_REJECT_ICMP_UNREACH with an ICMP code, or NFT_REJECT_TCP_RST. */
 void nft_reject(struct nft_batch *x, uint32_t type, uint8_t code);

@@ -92,7 +92,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", err.msg);
         return 1;
     }
-    struct ruleset_config config = { .node = STR("here") };
+    struct ruleset_config config = { .node = STR("here"), .table.family = NFPROTO_IPV4 };
     b.rs = ruleset_new(&config);
     arena_init(&b.a, 1 << 20);
     uint64_t begin = clock_mono_ns();

@@ -1,6 +1,7 @@
 #include "proxy/endpoints.h"
 
 #include <arpa/inet.h>
+#include <linux/netfilter.h>
 #include <stdlib.h>
 
 struct candidate {
@@ -11,9 +12,9 @@ struct candidate {
 
 static int compare(const struct proxy_endpoint *x, const struct proxy_endpoint *y)
 {
-    uint32_t a = ntohl(x->addr), b = ntohl(y->addr);
+    int c = memcmp(&x->addr, &y->addr, sizeof(x->addr));
     uint16_t p = ntohs(x->port), q = ntohs(y->port);
-    return a != b ? (a < b ? -1 : 1) : p < q ? -1 : p > q;
+    return c ? c : p < q ? -1 : p > q;
 }
 
 static int compare_candidates(const void *x, const void *y)
@@ -37,17 +38,19 @@ find_port(const struct discovery_v1_endpoint_slice *s, const struct core_v1_serv
 }
 
 static bool make_candidate(const struct endpoints_in *in, const struct discovery_v1_endpoint *e,
-                           int32_t port, struct candidate *c)
+                           int32_t port, struct candidate *c, size_t *refused)
 {
-    char ip[INET_ADDRSTRLEN];
-    struct in_addr addr;
+    struct proxy_addr addr;
     const struct discovery_v1_endpoint_conditions *k = &e->conditions;
     *c = (struct candidate){ 0 };
-    if (!e->n_addresses || !str_to_cstr(e->addresses[0], ip, sizeof(ip)) ||
-        inet_pton(AF_INET, ip, &addr) != 1) {
+    if (!e->n_addresses || !proxy_addr_parse(in->family, e->addresses[0], &addr)) {
         return false;
     }
-    c->e = (struct proxy_endpoint){ .addr = addr.s_addr, .port = htons((uint16_t)port) };
+    if (!proxy_addr_is_routable(in->family, &addr)) {
+        ++*refused;
+        return false;
+    }
+    c->e = (struct proxy_endpoint){ .addr = addr, .port = htons((uint16_t)port) };
     c->ready = !k->has_ready || k->ready;
     c->serving_terminating =
         (k->has_serving ? k->serving : c->ready) && k->has_terminating && k->terminating;
@@ -104,6 +107,7 @@ static match_fn *topology(const struct candidate *c, size_t n)
 bool endpoints_choose(struct arena *a, const struct endpoints_in *in, struct endpoints *ret)
 {
     size_t most = 0, n = 0, kept = 0;
+    struct str type = in->family == NFPROTO_IPV6 ? STR("IPv6") : STR("IPv4");
     *ret = (struct endpoints){ .local_is_part = true };
     for (size_t i = 0; i < in->n_slices; i++) {
         most += in->slices[i]->n_endpoints;
@@ -118,9 +122,9 @@ bool endpoints_choose(struct arena *a, const struct endpoints_in *in, struct end
     for (size_t i = 0; i < in->n_slices; i++) {
         const struct discovery_v1_endpoint_slice *s = in->slices[i];
         const struct discovery_v1_endpoint_port *p =
-            str_eq(s->address_type, STR("IPv4")) ? find_port(s, in->port) : NULL;
+            str_eq(s->address_type, type) ? find_port(s, in->port) : NULL;
         for (size_t k = 0; p && k < s->n_endpoints; k++) {
-            n += make_candidate(in, &s->endpoints[k], p->port, &c[n]);
+            n += make_candidate(in, &s->endpoints[k], p->port, &c[n], &ret->n_refused);
         }
     }
     qsort(c, n, sizeof(*c), compare_candidates);

@@ -8,9 +8,10 @@
 #include "api/gen/core_v1.h"
 #include "api/gen/discovery_v1.h"
 #include "base/arena.h"
-#include "proxy/table.h"
+#include "proxy/addr.h"
 
 struct endpoints_in {
+    uint8_t family; /* NFPROTO_IPV4 or NFPROTO_IPV6: slices of that address type count */
     const struct discovery_v1_endpoint_slice *const *slices;
     size_t n_slices;
     const struct core_v1_service_port *port;
@@ -27,6 +28,7 @@ struct endpoints {
     size_t n_local_ready;        /* terminating ones do not count */
     struct proxy_endpoint *here; /* those of both lists on this node */
     size_t n_here;
+    size_t n_refused; /* loopback, link-local and such: a slice may not lead to what only the node can reach */
 };
 /* False when the arena is exhausted. */
 MUST_CHECK bool endpoints_choose(struct arena *a, const struct endpoints_in *in,

@@ -101,7 +101,7 @@ static void on_request(struct http_stream *s, void *arg)
         metrics_write(&b);
         reply(s, 200, METRIC_CONTENT_TYPE, &b);
     } else if (p->kind == PORT_METRICS && str_eq(t.path, STR("/proxyMode"))) {
-        reply_text(s, 200, "nftables");
+        reply_text(s, 200, p->h->config.mode);
     } else if (p->kind == PORT_METRICS && str_eq(t.path, STR("/paths")) && net_addr_is_local(r->remote)) {
         /* For the kubelet of this node, which asks over loopback. */
         struct buf b;
@@ -196,7 +196,7 @@ struct proxy_http *proxy_http_free(struct proxy_http *h)
     return NULL;
 }
 
-void proxy_http_set_checks(struct proxy_http *h, const struct ruleset *rs)
+void proxy_http_set_checks(struct proxy_http *h, const struct engine *e)
 {
     struct ruleset_health c;
     struct str key;
@@ -206,7 +206,7 @@ void proxy_http_set_checks(struct proxy_http *h, const struct ruleset *rs)
     for (size_t pos = 0; map_next(&h->checks, &pos, &key, &value);) {
         ((struct port *)value)->wanted = false;
     }
-    for (size_t pos = 0; ruleset_next_health(rs, &pos, &c);) {
+    for (size_t pos = 0; e->ops->next_health(e, &pos, &c);) {
         struct port *p = map_get(&h->checks, c.key);
         if (p && p->number != c.port) {
             map_remove(&h->checks, c.key);

@@ -27,6 +27,18 @@ bool netns_run(const char *const *argv)
            WEXITSTATUS(status) == 0;
 }
 
+bool netns_sysctl(const char *name, const char *value)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "/proc/sys/net/%s", name);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool ok = fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ok;
+}
+
 static bool ip(struct err *err, const char *const *argv)
 {
     return netns_run(argv) || err_set(err, ERR_IO, "%s %s %s failed", argv[0], argv[1], argv[2]);
@@ -39,29 +51,33 @@ static int new_namespace(void)
 }
 
 /* A cable from the node, which has .254 on it, to another namespace with .1 to .3. */
-static bool connect_namespace(const struct netns *n, int ns, const char *name, const char *net,
+static bool connect_namespace(const struct netns *n, int ns, const char *name, const char *net, const char *net6,
                               struct err *err)
 {
-    char path[64], peer[16], addr[32], gateway[32];
+    char path[64], peer[16], addr[64], gateway[32], addr6[64], gateway6[32];
     snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), ns);
     snprintf(peer, sizeof(peer), "%s-p", name);
     snprintf(addr, sizeof(addr), "%s.254/24", net);
     snprintf(gateway, sizeof(gateway), "%s.254", net);
+    snprintf(addr6, sizeof(addr6), "%s::fe/64", net6);
+    snprintf(gateway6, sizeof(gateway6), "%s::fe", net6);
     netns_enter(n->node);
     if (!IP("link", "add", name, "type", "veth", "peer", "name", peer) ||
         !IP("link", "set", peer, "netns", path) || !IP("addr", "add", addr, "dev", name) ||
+        !IP("addr", "add", addr6, "dev", name, "nodad") ||
         !IP("link", "set", name, "up")) {
         return false;
     }
     netns_enter(ns);
     for (int i = 1; i <= 3; i++) {
         snprintf(addr, sizeof(addr), "%s.%d/24", net, i);
-        if (!IP("addr", "add", addr, "dev", peer)) {
+        snprintf(addr6, sizeof(addr6), "%s::%d/64", net6, i);
+        if (!IP("addr", "add", addr, "dev", peer) || !IP("addr", "add", addr6, "dev", peer, "nodad")) {
             return false;
         }
     }
     bool ok = IP("link", "set", peer, "up") && IP("link", "set", "lo", "up") &&
-              IP("route", "add", "default", "via", gateway);
+              IP("route", "add", "default", "via", gateway) && IP("-6", "route", "add", "default", "via", gateway6);
     netns_enter(n->node);
     return ok;
 }
@@ -74,18 +90,14 @@ bool netns_make(struct netns *n, struct err *err)
         (n->node = new_namespace()) < 0) {
         return err_set_errno(err, errno, "cannot make network namespaces");
     }
-    if (!IP("link", "set", "lo", "up") || !connect_namespace(n, n->clients, "vc", "10.9.2", err) ||
-        !connect_namespace(n, n->endpoints, "ve", "10.9.1", err)) {
+    if (!IP("link", "set", "lo", "up") || !connect_namespace(n, n->clients, "vc", "10.9.2", "fd09:2", err) ||
+        !connect_namespace(n, n->endpoints, "ve", "10.9.1", "fd09:1", err)) {
         return false;
     }
-    int fd = open("/proc/sys/net/ipv4/ip_forward", O_WRONLY | O_CLOEXEC);
-    bool ok = fd >= 0 && write(fd, "1", 1) == 1;
-    if (fd >= 0) {
-        close(fd);
-    }
+    bool ok = netns_sysctl("ipv4/ip_forward", "1") && netns_sysctl("ipv6/conf/all/forwarding", "1");
     /* As on a node, everything else has a route somewhere; here it ends. */
     return (ok || err_set_errno(err, errno, "cannot turn forwarding on")) &&
-           IP("route", "add", "default", "via", "10.9.1.253");
+           IP("route", "add", "default", "via", "10.9.1.253") && IP("-6", "route", "add", "default", "via", "fd09:1::fd");
 }
 
 void netns_end(struct netns *n)

@@ -4,6 +4,7 @@
  * thread is in when they are made.
  *
  *     clients 10.9.2.1 .2 .3 --- 10.9.2.254 node 10.9.1.254 --- endpoints 10.9.1.1 .2 .3
+ *     fd09:2::1 ::2 ::3      --- fd09:2::fe      fd09:1::fe --- fd09:1::1 ::2 ::3
  */
 #ifndef PROXY_NETNS_H
 #define PROXY_NETNS_H
@@ -20,6 +21,8 @@ MUST_CHECK bool netns_make(struct netns *n, struct err *err);
 void netns_end(struct netns *n);
 /* Moves the thread. */
 void netns_enter(int ns);
+/* "ipv4/ip_forward" of the namespace that the thread is in. */
+bool netns_sysctl(const char *name, const char *value);
 /* Runs a command in the namespace that the thread is in; true if it succeeded. */
 bool netns_run(const char *const *argv);
 

@@ -5,6 +5,7 @@
 #include <linux/netfilter.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -12,7 +13,9 @@
 #include "net/loop.h"
 #include "nft/conntrack.h"
 #include "nft/socket.h"
+#include "proxy/engine.h"
 #include "proxy/http.h"
+#include "proxy/userspace.h"
 
 /* Changes that come together are one transaction: an EndpointSlice and its Service, the many slices
  * of a rollout. */
@@ -53,6 +56,8 @@ static struct metric metric_failures = METRIC_COUNTER(
 static struct metric metric_flows =
     METRIC_COUNTER("kubeproxy_conntrack_reconciler_deleted_entries_total",
                    "Tracked connections that were deleted.");
+static struct metric metric_refused =
+    METRIC_COUNTER("kubeproxy_endpoints_refused_total", "Endpoints with addresses that no Service may lead to.");
 static struct metric metric_ports =
     METRIC_GAUGE("kubeproxy_service_ports", "Service ports in the rules.");
 static struct metric metric_endpoints =
@@ -61,7 +66,7 @@ static struct metric metric_endpoints =
 struct proxier {
     struct component *component;
     struct loop *loop;
-    struct ruleset *rs;
+    struct engine *engine;
     struct nft_socket *nl;
     struct proxy_http *http;
     struct informer *services, *slices, *nodes;
@@ -76,8 +81,12 @@ struct proxier {
     uint64_t failing_since; /* ms; 0: all is well */
     bool node_goes;         /* is being deleted, or about to be by the autoscaler */
     /* Addresses of this node, for one sweep. */
-    uint32_t local[LOCAL_MAX];
+    struct {
+        uint8_t family;
+        struct proxy_addr addr;
+    } local[LOCAL_MAX];
     size_t n_local;
+    uint8_t families[2]; /* 0: not served */
 };
 
 /* ---- events ---- */
@@ -164,7 +173,7 @@ static void on_node(void *data, const void *old UNUSED, const void *obj)
             p->node_goes || str_eq(n->spec.taints[i].key, STR("ToBeDeletedByClusterAutoscaler"));
     }
     p->node_goes = p->node_goes || (n && n->metadata.deletion_timestamp.set);
-    if (ruleset_set_zone(p->rs, zone) && p->synced) {
+    if (p->engine->ops->set_zone(p->engine, zone) && p->synced) {
         mark_all(p);
     }
 }
@@ -192,7 +201,12 @@ static void set_one(struct proxier *p, struct str key)
         }
         slices[n++] = s;
     }
-    ruleset_set_service(p->rs, key, informer_get(p->services, ns, name), slices, n);
+    size_t refused = p->engine->ops->set_service(p->engine, key, informer_get(p->services, ns, name), slices, n);
+    if (refused) {
+        metric_add(metric_cell(&metric_refused), (double)refused);
+        log_warning("Service %.*s: %zu endpoints are left out: their addresses are loopback, link-local or no host's", STR_ARG(key),
+                    refused);
+    }
     if (slices != few) {
         free(slices);
     }
@@ -214,7 +228,7 @@ static void take_dirty(struct proxier *p)
             set_one(p, key);
         }
         map_clear(&p->dirty);
-        ruleset_take_waiting(p->rs, mark_waiting, p);
+        p->engine->ops->take_waiting(p->engine, mark_waiting, p);
     }
     map_clear(&p->dirty);
 }
@@ -227,10 +241,9 @@ static void collect_local(struct proxier *p)
         return;
     }
     for (const struct ifaddrs *i = all; i && p->n_local < LOCAL_MAX; i = i->ifa_next) {
-        if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET) {
-            p->local[p->n_local++] =
-                ((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr.s_addr;
-        }
+        uint16_t port;
+        p->n_local +=
+            i->ifa_addr && proxy_addr_of_sockaddr(i->ifa_addr, &p->local[p->n_local].family, &p->local[p->n_local].addr, &port);
     }
     freeifaddrs(all);
 }
@@ -240,12 +253,9 @@ static bool is_good(void *data, const struct conntrack_flow *f)
     const struct proxier *p = data;
     bool local = false;
     for (size_t i = 0; i < p->n_local; i++) {
-        local = local || p->local[i] == f->destination;
+        local = local || (p->local[i].family == f->family && memcmp(p->local[i].addr.b, f->destination, sizeof(f->destination)) == 0);
     }
-    bool rewritten = f->replier != f->destination || f->replier_port != f->destination_port;
-    struct proxy_endpoint e = { .addr = f->replier, .port = f->replier_port };
-    return ruleset_connection_is_good(p->rs, f->protocol, f->destination, f->destination_port,
-                                      local, rewritten ? &e : NULL);
+    return p->engine->ops->is_good(p->engine, f, local);
 }
 
 /* A UDP client that goes on sending keeps its connection in the kernel, and so its endpoint, even
@@ -255,10 +265,13 @@ static void sweep_udp(struct proxier *p)
     struct err err;
     size_t deleted = 0;
     collect_local(p);
-    if (!conntrack_sweep(IPPROTO_UDP, is_good, p, &deleted, &err)) {
-        log_warning("%s", err.msg);
+    for (size_t i = 0; i < ARRAY_SIZE(p->families); i++) {
+        if (p->families[i] && !conntrack_sweep(p->families[i], IPPROTO_UDP, is_good, p, &deleted, &err)) {
+            log_warning("%s", err.msg);
+        }
+        metric_add(metric_cell(&metric_flows), (double)deleted);
+        deleted = 0;
     }
-    metric_add(metric_cell(&metric_flows), (double)deleted);
 }
 
 static void failed(struct proxier *p, const struct err *err)
@@ -278,16 +291,11 @@ static void sync_now(void *arg)
     struct err err;
     struct nft_batch x;
     uint64_t begin = clock_mono_ns();
-    bool any = true, whole = p->make_anew;
+    bool whole = p->make_anew;
     size_t n_dirty = p->dirty.n;
     take_dirty(p);
     nft_batch_init(&x, NFPROTO_IPV4, PROXY_TABLE, 0, nft_socket_seq(p->nl));
-    if (whole) {
-        nft_delete_table(&x, false);
-        ruleset_write_all(p->rs, &x);
-    } else {
-        any = ruleset_write_changes(p->rs, &x);
-    }
+    bool any = p->engine->ops->write(p->engine, &x, whole);
     nft_batch_end(&x);
     unsigned n_messages = x.n_messages;
     bool ok = !any || nft_socket_send(p->nl, &x, NULL, &err);
@@ -298,13 +306,13 @@ static void sync_now(void *arg)
     }
     p->make_anew = false;
     p->retry_ms = p->failing_since = 0;
-    if (ruleset_take_udp_changed(p->rs)) {
+    if (p->engine->ops->take_udp_changed(p->engine)) {
         sweep_udp(p);
     }
-    proxy_http_set_checks(p->http, p->rs);
+    proxy_http_set_checks(p->http, p->engine);
     double took = (double)(clock_mono_ns() - begin) / 1e9;
     struct ruleset_stats stats;
-    ruleset_stats(p->rs, &stats);
+    p->engine->ops->stats(p->engine, &stats);
     metric_set(metric_cell(&metric_ports), (double)stats.service_ports);
     metric_set(metric_cell(&metric_endpoints), (double)stats.endpoints);
     metric_set(metric_cell(&metric_last_sync), (double)clock_real_s());
@@ -324,10 +332,12 @@ static void sync_now(void *arg)
 static void check_table(void *arg)
 {
     struct proxier *p = arg;
-    if (!p->retry_ms && !nft_socket_has_table(p->nl, NFPROTO_IPV4, PROXY_TABLE)) {
-        log_warning("the table " PROXY_TABLE " is gone: it is made anew");
-        p->make_anew = true;
-        schedule(p);
+    for (size_t i = 0; i < ARRAY_SIZE(p->families) && !p->retry_ms && !p->make_anew; i++) {
+        if (p->families[i] && !nft_socket_has_table(p->nl, p->families[i], PROXY_TABLE)) {
+            log_warning("the table %s " PROXY_TABLE " is gone: it is made anew", p->families[i] == NFPROTO_IPV6 ? "ip6" : "ip");
+            p->make_anew = true;
+            schedule(p);
+        }
     }
     loop_timer_start(&p->check, p->check_ms);
 }
@@ -343,6 +353,76 @@ static bool is_healthy(void *data)
 static bool is_eligible(void *data)
 {
     return !((const struct proxier *)data)->node_goes;
+}
+
+/* Does this kernel rewrite addresses of the family? Tried with a table that goes in the same transaction. */
+static bool has_family(struct nft_socket *nl, uint8_t family)
+{
+    struct nft_batch x;
+    struct err err;
+    nft_batch_init(&x, family, PROXY_TABLE "-probe", 0, nft_socket_seq(nl));
+    nft_add_table(&x);
+    nft_add_base_chain(&x, "nat", "nat", NF_INET_PRE_ROUTING, -100);
+    nft_delete_table(&x, true);
+    nft_batch_end(&x);
+    bool ok = nft_socket_send(nl, &x, NULL, &err);
+    nft_batch_deinit(&x);
+    return ok;
+}
+
+/* The userspace mode takes descriptors by the thousand: as many as the process may have. */
+static size_t raise_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0) {
+        return 1024;
+    }
+    if (files.rlim_cur < files.rlim_max) {
+        rlim_t before = files.rlim_cur;
+        files.rlim_cur = MIN(files.rlim_max, (rlim_t)1 << 20);
+        if (setrlimit(RLIMIT_NOFILE, &files) < 0) {
+            files.rlim_cur = before;
+        }
+    }
+    return (size_t)MIN(files.rlim_cur, (rlim_t)1 << 20);
+}
+
+static void tell(void *data, const struct core_v1_service *service, const char *reason, const char *text)
+{
+    struct proxier *p = data;
+    struct event_subject s = event_subject_of(api_resource_find(STR(""), STR("v1"), STR("services")), service);
+    event_record(component_events(p->component), &s, "Warning", reason, "%s", text);
+}
+
+static void set_again(void *data, struct str key)
+{
+    mark_waiting(data, key);
+    schedule(data);
+}
+
+static void make_engine(struct proxier *p, const struct proxier_config *config)
+{
+    struct userspace_config u = { .node = str_c(p->node),
+                                  .range = config->range,
+                                  .udp_timeout_ms = config->udp_timeout_ms,
+                                  .again = set_again,
+                                  .tell = tell,
+                                  .data = p };
+    for (size_t i = 0; i < 2; i++) {
+        u.tables[i] = config->tables[i];
+        u.bind[i] = config->bind[i];
+        if (u.tables[i].family == NFPROTO_IPV6 && !has_family(p->nl, NFPROTO_IPV6)) {
+            log_info("this kernel rewrites no IPv6 addresses: Services have IPv4 alone here");
+            u.tables[i].family = 0;
+        }
+        p->families[i] = u.tables[i].family;
+    }
+    if (config->userspace) {
+        u.files = raise_files();
+        p->engine = engine_userspace_new(p->loop, &u);
+    } else {
+        p->engine = engine_nftables_new(u.tables, str_c(p->node));
+    }
 }
 
 struct proxier *proxier_new(struct component *c, const struct proxier_config *config,
@@ -375,22 +455,25 @@ struct proxier *proxier_new(struct component *c, const struct proxier_config *co
     }
     p->component = c;
     p->loop = component_loop(c);
-    p->node = strndup(config->ruleset.node.ptr, config->ruleset.node.len);
+    p->node = strndup(config->node.ptr, config->node.len);
     p->check_ms = config->check_ms;
     p->make_anew = true;
     map_init(&p->dirty);
     loop_timer_init(&p->timer, p->loop, sync_now, p);
     loop_timer_init(&p->check, p->loop, check_table, p);
-    p->rs = ruleset_new(&config->ruleset);
-    p->nl = nft_socket_open(err);
-    struct proxy_http_config http = { .healthz_address = config->healthz_address,
+    if (!(p->nl = nft_socket_open(err))) {
+        return proxier_free(p);
+    }
+    make_engine(p, config);
+    struct proxy_http_config http = { .mode = p->engine->ops->mode,
+                                      .healthz_address = config->healthz_address,
                                       .check_address = config->check_address,
                                       .soft_bind = config->soft_bind,
                                       .metrics_address = config->metrics_address,
                                       .is_healthy = is_healthy,
                                       .is_eligible = is_eligible,
                                       .data = p };
-    if (!p->nl || !(p->http = proxy_http_new(p->loop, &http, err))) {
+    if (!(p->http = proxy_http_new(p->loop, &http, err))) {
         return proxier_free(p);
     }
     struct informers *set = component_informers(c);
@@ -420,7 +503,9 @@ struct proxier *proxier_free(struct proxier *p)
         loop_timer_stop(&p->check);
         proxy_http_free(p->http);
         nft_socket_close(p->nl);
-        ruleset_free(p->rs);
+        if (p->engine) {
+            p->engine->ops->free(p->engine);
+        }
         map_deinit(&p->dirty);
         free(p->node);
         free(p);
@@ -444,8 +529,13 @@ bool proxier_cleanup(struct err *err)
     struct nft_socket *nl = nft_socket_open(err);
     bool ok = nl != NULL;
     if (nl) {
+        bool v6 = has_family(nl, NFPROTO_IPV6);
         nft_batch_init(&x, NFPROTO_IPV4, PROXY_TABLE, 0, nft_socket_seq(nl));
         nft_delete_table(&x, false);
+        if (v6) {
+            x.family = NFPROTO_IPV6;
+            nft_delete_table(&x, false);
+        }
         nft_batch_end(&x);
         ok = nft_socket_send(nl, &x, NULL, err);
         nft_batch_deinit(&x);

@@ -1,6 +1,8 @@
 #include "proxy/table.h"
 
 #include <arpa/inet.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
@@ -53,21 +55,6 @@ void proxy_chain_name(const struct proxy_chain *c, char dst[PROXY_NAME_SIZE])
     }
 }
 
-bool proxy_cidr_parse(struct str s, struct proxy_cidr *ret)
-{
-    struct str addr, bits;
-    char text[INET_ADDRSTRLEN];
-    uint64_t n = 32;
-    struct in_addr in;
-    if ((str_cut(s, '/', &addr, &bits) && (!str_to_u64(bits, &n) || n > 32)) ||
-        !str_to_cstr(addr, text, sizeof(text)) || inet_pton(AF_INET, text, &in) != 1) {
-        return false;
-    }
-    ret->mask = n ? htonl(UINT32_MAX << (32 - n)) : 0;
-    ret->addr = in.s_addr & ret->mask;
-    return true;
-}
-
 /* ---- sets ---- */
 
 static void add_set(struct nft_batch *x, enum proxy_set which, const enum nft_type *types, size_t n,
@@ -81,24 +68,28 @@ static void add_set(struct nft_batch *x, enum proxy_set which, const enum nft_ty
     for (size_t i = 0; i < n; i++) {
         s.fields[i] = types[i] == NFT_TYPE_INET_PROTO     ? 1
                       : types[i] == NFT_TYPE_INET_SERVICE ? 2
+                      : types[i] == NFT_TYPE_IP6ADDR      ? 16
                                                           : 4;
     }
     nft_add_set(x, &s);
 }
 
-static void add_sets(struct nft_batch *x)
+static enum nft_type addr_type(uint8_t family)
 {
-    static const enum nft_type service[] = { NFT_TYPE_IPADDR, NFT_TYPE_INET_PROTO,
-                                             NFT_TYPE_INET_SERVICE, NFT_TYPE_MARK },
-                               port[] = { NFT_TYPE_INET_PROTO, NFT_TYPE_INET_SERVICE,
-                                          NFT_TYPE_MARK },
-                               endpoint[] = { NFT_TYPE_IPADDR, NFT_TYPE_INET_SERVICE },
-                               pair[] = { NFT_TYPE_IPADDR, NFT_TYPE_IPADDR };
-    const uint32_t endpoint_type = nft_types(endpoint, 2);
+    return family == NFPROTO_IPV6 ? NFT_TYPE_IP6ADDR : NFT_TYPE_IPADDR;
+}
+
+static void add_sets(struct nft_batch *x, uint8_t family)
+{
+    const enum nft_type addr = addr_type(family),
+                        service[] = { addr, NFT_TYPE_INET_PROTO, NFT_TYPE_INET_SERVICE, NFT_TYPE_MARK },
+                        port[] = { NFT_TYPE_INET_PROTO, NFT_TYPE_INET_SERVICE, NFT_TYPE_MARK },
+                        endpoint[] = { addr, NFT_TYPE_INET_SERVICE }, pair[] = { addr, addr };
+    const uint32_t endpoint_type = nft_types(endpoint, 2), endpoint_len = proxy_addr_len(family) + 4u;
     add_set(x, SET_SERVICE_IPS, service, 3, NFT_DATA_VERDICT, 0);
     add_set(x, SET_NODEPORTS, port, 2, NFT_DATA_VERDICT, 0);
-    add_set(x, SET_ENDPOINTS, service, 4, endpoint_type, 8);
-    add_set(x, SET_PORT_ENDPOINTS, port, 3, endpoint_type, 8);
+    add_set(x, SET_ENDPOINTS, service, 4, endpoint_type, endpoint_len);
+    add_set(x, SET_PORT_ENDPOINTS, port, 3, endpoint_type, endpoint_len);
     add_set(x, SET_NO_ENDPOINTS, service, 3, NFT_DATA_VERDICT, 0);
     add_set(x, SET_NO_ENDPOINT_PORTS, port, 2, NFT_DATA_VERDICT, 0);
     add_set(x, SET_CLUSTER_IPS, endpoint, 1, 0, 0);
@@ -107,14 +98,20 @@ static void add_sets(struct nft_batch *x)
 
 /* ---- keys in registers ---- */
 
+/* How many registers an address takes. */
+static uint32_t n_regs(const struct nft_batch *x)
+{
+    return proxy_addr_len(x->family) / 4u;
+}
+
 static void load_saddr(struct nft_batch *x, uint32_t reg)
 {
-    nft_payload(x, NFT_PAYLOAD_NETWORK_HEADER, 12, 4, reg);
+    nft_payload(x, NFT_PAYLOAD_NETWORK_HEADER, x->family == NFPROTO_IPV6 ? 8 : 12, proxy_addr_len(x->family), reg);
 }
 
 static void load_daddr(struct nft_batch *x, uint32_t reg)
 {
-    nft_payload(x, NFT_PAYLOAD_NETWORK_HEADER, 16, 4, reg);
+    nft_payload(x, NFT_PAYLOAD_NETWORK_HEADER, x->family == NFPROTO_IPV6 ? 24 : 16, proxy_addr_len(x->family), reg);
 }
 
 /* protocol and destination port in two registers. TCP, UDP and SCTP have their ports in the same
@@ -128,13 +125,23 @@ static void load_port(struct nft_batch *x, uint32_t reg)
 static void load_service(struct nft_batch *x, uint32_t reg)
 {
     load_daddr(x, reg);
-    load_port(x, reg + 1);
+    load_port(x, reg + n_regs(x));
+}
+
+const struct proxy_cidr *proxy_table_loopback(uint8_t family)
+{
+    static const struct proxy_cidr v4 = { NFPROTO_IPV4, { { 127 } }, { { 0xff } } },
+                                   v6 = { NFPROTO_IPV6,
+                                          { { [15] = 1 } },
+                                          { { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                              0xff, 0xff } } };
+    return family == NFPROTO_IPV6 ? &v6 : &v4;
 }
 
 static void match_cidr(struct nft_batch *x, const struct proxy_cidr *c, uint32_t op)
 {
-    nft_mask(x, R(0), &c->mask, sizeof(c->mask));
-    nft_cmp(x, R(0), op, &c->addr, sizeof(c->addr));
+    nft_mask(x, R(0), c->mask.b, proxy_addr_len(c->family));
+    nft_cmp(x, R(0), op, c->addr.b, proxy_addr_len(c->family));
 }
 
 static void match_saddr(struct nft_batch *x, const struct proxy_cidr *c, uint32_t op)
@@ -147,12 +154,10 @@ static void match_saddr(struct nft_batch *x, const struct proxy_cidr *c, uint32_
  * cannot be routed elsewhere. */
 static void match_node_address(struct nft_batch *x, const struct proxy_cidr *c)
 {
-    static const uint8_t first[] = { 0xff, 0, 0, 0 }, loopback[] = { 127, 0, 0, 0 };
     nft_fib_daddr_type(x, R(0));
     nft_cmp_u32(x, R(0), NFT_CMP_EQ, RTN_LOCAL);
     load_daddr(x, R(0));
-    nft_mask(x, R(0), first, sizeof(first));
-    nft_cmp(x, R(0), NFT_CMP_NEQ, loopback, sizeof(loopback));
+    match_cidr(x, proxy_table_loopback(x->family), NFT_CMP_NEQ);
     if (c) {
         load_daddr(x, R(0));
         match_cidr(x, c, NFT_CMP_EQ);
@@ -235,7 +240,7 @@ static void add_masquerading_chain(struct nft_batch *x)
     nft_bitwise(x, R(0), IPS_DST_NAT, 0);
     nft_cmp_u32(x, R(0), NFT_CMP_NEQ, 0);
     load_saddr(x, R(0));
-    load_daddr(x, R(1));
+    load_daddr(x, R(n_regs(x)));
     nft_lookup(x, proxy_set_name(SET_HAIRPIN), R(0));
     nft_masquerade(x, true);
     nft_rule_end(x);
@@ -245,7 +250,7 @@ static void add_masquerading_chain(struct nft_batch *x)
 static void add_reject_chains(struct nft_batch *x, const struct proxy_table_config *c)
 {
     nft_rule_begin(x, "reject");
-    nft_reject(x, NFT_REJECT_ICMP_UNREACH, 3 /* port unreachable */);
+    nft_reject(x, NFT_REJECT_ICMP_UNREACH, x->family == NFPROTO_IPV6 ? ICMPV6_PORT_UNREACH : ICMP_PORT_UNREACH);
     nft_rule_end(x);
 
     nft_rule_begin(x, "no-endpoints");
@@ -263,6 +268,30 @@ static void add_reject_chains(struct nft_batch *x, const struct proxy_table_conf
     nft_rule_end(x);
 }
 
+/*
+ * What comes from a neighbour and says that it is for loopback, or from there, is a lie. The kernel drops it as well, unless somebody
+ * set route_localnet: then services on 127.0.0.1 would be open to the whole link (CVE-2020-8558). Before connection tracking, so that
+ * answers to what the node itself rewrote to loopback are seen as they were sent.
+ */
+void proxy_table_add_loopback_guard(struct nft_batch *x)
+{
+    uint32_t lo = 1; /* the loopback interface of every network namespace */
+    nft_add_base_chain(x, "loopback-guard", "filter", NF_INET_PRE_ROUTING, -300);
+    for (int i = 0; i < 2; i++) {
+        nft_rule_begin(x, "loopback-guard");
+        nft_meta(x, NFT_META_IIF, R(0));
+        nft_cmp_u32(x, R(0), NFT_CMP_NEQ, lo);
+        if (i) {
+            load_saddr(x, R(0));
+        } else {
+            load_daddr(x, R(0));
+        }
+        match_cidr(x, proxy_table_loopback(x->family), NFT_CMP_EQ);
+        nft_verdict(x, NF_DROP, NULL);
+        nft_rule_end(x);
+    }
+}
+
 void proxy_table_create(struct nft_batch *x, const struct proxy_table_config *c)
 {
     nft_add_table(x);
@@ -277,7 +306,8 @@ void proxy_table_create(struct nft_batch *x, const struct proxy_table_config *c)
     nft_add_base_chain(x, "filter-input", "filter", NF_INET_LOCAL_IN, 0);
     nft_add_base_chain(x, "filter-forward", "filter", NF_INET_FORWARD, 0);
     nft_add_base_chain(x, "filter-output", "filter", NF_INET_LOCAL_OUT, 0);
-    add_sets(x);
+    proxy_table_add_loopback_guard(x);
+    add_sets(x, c->family);
     add_services_chain(x, c);
     add_masquerading_chain(x);
     add_reject_chains(x, c);
@@ -291,11 +321,11 @@ void proxy_table_create(struct nft_batch *x, const struct proxy_table_config *c)
 
 /* ---- chains by number of endpoints ---- */
 
-/* One of the endpoints: address and port into registers 0 and 1, and there. */
+/* One of the endpoints: address and port into registers from 0 on, and there. */
 static void add_dnat_rule(struct nft_batch *x, const char *name, bool by_port, uint32_t first,
                           uint32_t n)
 {
-    uint32_t number = by_port ? R(2) : R(3);
+    uint32_t number = by_port ? R(2) : R(n_regs(x) + 2);
     nft_rule_begin(x, name);
     if (by_port) {
         load_port(x, R(0));
@@ -304,7 +334,7 @@ static void add_dnat_rule(struct nft_batch *x, const char *name, bool by_port, u
     }
     nft_random(x, n, first, number);
     nft_lookup_map(x, proxy_set_name(by_port ? SET_PORT_ENDPOINTS : SET_ENDPOINTS), R(0), R(0));
-    nft_dnat(x, NFPROTO_IPV4, R(0), R(1));
+    nft_dnat(x, x->family, R(0), R(n_regs(x)));
     nft_rule_end(x);
 }
 
@@ -343,13 +373,17 @@ static void add_insider_rules(struct nft_batch *x, const struct proxy_table_conf
 }
 
 /* A name of a list or of what belongs to it. */
-static const char *list_name(char dst[PROXY_NAME_SIZE], const char *what, uint32_t id,
+static const char *list_name(uint8_t family, char dst[PROXY_NAME_SIZE], const char *what, uint32_t id,
                              const struct proxy_endpoint *e)
 {
-    char ip[INET_ADDRSTRLEN];
+    char ip[PROXY_ADDR_TEXT_SIZE];
     if (e) {
-        snprintf(dst, PROXY_NAME_SIZE, "%s-%u-%s/%u", what, id,
-                 inet_ntop(AF_INET, &e->addr, ip, sizeof(ip)), ntohs(e->port));
+        /* nft takes letters, digits, '/', '\\', '_', '.' and '-' in names. */
+        (void)proxy_addr_text(family, &e->addr, ip);
+        for (char *c = ip; *c; c++) {
+            *c = *c == ':' ? '_' : *c;
+        }
+        snprintf(dst, PROXY_NAME_SIZE, "%s-%u-%s/%u", what, id, ip, ntohs(e->port));
     } else {
         snprintf(dst, PROXY_NAME_SIZE, "%s-%u", what, id);
     }
@@ -386,12 +420,12 @@ void proxy_table_add_chain(struct nft_batch *x, const struct proxy_table_config 
         break;
     case CHAIN_LIST_MASQ:
         jump(x, name, MARK_CHAIN);
-        add_goto(x, name, list_name(other, "affinity", c->n, NULL));
+        add_goto(x, name, list_name(x->family, other, "affinity", c->n, NULL));
         break;
     case CHAIN_LIST_LOCAL:
-        add_insider_rules(x, config, name, list_name(other, "affinity", c->n, NULL));
+        add_insider_rules(x, config, name, list_name(x->family, other, "affinity", c->n, NULL));
         if (c->n_local) {
-            add_goto(x, name, list_name(other, "affinity", c->n_local, NULL));
+            add_goto(x, name, list_name(x->family, other, "affinity", c->n_local, NULL));
         } else {
             add_drop(x, name);
         }
@@ -421,7 +455,7 @@ void proxy_table_delete_chain(struct nft_batch *x, const struct proxy_chain *c)
 static bool list_has(const struct proxy_list *l, const struct proxy_endpoint *e)
 {
     for (size_t i = 0; l && i < l->n; i++) {
-        if (l->endpoints[i].addr == e->addr && l->endpoints[i].port == e->port) {
+        if (memcmp(&l->endpoints[i], e, sizeof(*e)) == 0) {
             return true;
         }
     }
@@ -433,21 +467,21 @@ static void add_list_endpoint(struct nft_batch *x, const struct proxy_list *l,
                               const struct proxy_endpoint *e)
 {
     char chain[PROXY_NAME_SIZE], set[PROXY_NAME_SIZE];
-    list_name(chain, "endpoint", l->id, e);
-    list_name(set, "sources", l->id, e);
+    list_name(x->family, chain, "endpoint", l->id, e);
+    list_name(x->family, set, "sources", l->id, e);
     struct nft_set s = { .name = set,
                          .id = 0x10000 + x->n_messages,
-                         .fields = { 4 },
-                         .key_type = NFT_TYPE_IPADDR,
+                         .fields = { proxy_addr_len(x->family) },
+                         .key_type = addr_type(x->family),
                          .dynamic = true };
     nft_add_set(x, &s);
     nft_add_chain(x, chain);
     nft_rule_begin(x, chain);
     load_saddr(x, R(0));
     nft_update_set(x, set, R(0), (uint64_t)l->seconds * 1000);
-    nft_immediate(x, R(1), &e->addr, 4);
-    nft_immediate(x, R(2), &e->port, 2);
-    nft_dnat(x, NFPROTO_IPV4, R(1), R(2));
+    nft_immediate(x, R(0), e->addr.b, proxy_addr_len(x->family));
+    nft_immediate(x, R(n_regs(x)), &e->port, 2);
+    nft_dnat(x, x->family, R(0), R(n_regs(x)));
     nft_rule_end(x);
 }
 
@@ -455,12 +489,12 @@ static void add_list_endpoint(struct nft_batch *x, const struct proxy_list *l,
 static void add_list_rules(struct nft_batch *x, const struct proxy_list *l)
 {
     char chain[PROXY_NAME_SIZE], endpoint[PROXY_NAME_SIZE], set[PROXY_NAME_SIZE];
-    list_name(chain, "affinity", l->id, NULL);
+    list_name(x->family, chain, "affinity", l->id, NULL);
     for (size_t i = 0; i < l->n && l->n > 1; i++) {
         nft_rule_begin(x, chain);
         load_saddr(x, R(0));
-        nft_lookup(x, list_name(set, "sources", l->id, &l->endpoints[i]), R(0));
-        nft_verdict(x, NFT_GOTO, list_name(endpoint, "endpoint", l->id, &l->endpoints[i]));
+        nft_lookup(x, list_name(x->family, set, "sources", l->id, &l->endpoints[i]), R(0));
+        nft_verdict(x, NFT_GOTO, list_name(x->family, endpoint, "endpoint", l->id, &l->endpoints[i]));
         nft_rule_end(x);
     }
     for (size_t i = 0; i < l->n; i++) {
@@ -469,7 +503,7 @@ static void add_list_rules(struct nft_batch *x, const struct proxy_list *l)
             nft_random(x, (uint32_t)(l->n - i), 0, R(0));
             nft_cmp_u32(x, R(0), NFT_CMP_EQ, 0);
         }
-        nft_verdict(x, NFT_GOTO, list_name(endpoint, "endpoint", l->id, &l->endpoints[i]));
+        nft_verdict(x, NFT_GOTO, list_name(x->family, endpoint, "endpoint", l->id, &l->endpoints[i]));
         nft_rule_end(x);
     }
 }
@@ -478,7 +512,7 @@ void proxy_table_change_list(struct nft_batch *x, const struct proxy_list *old,
                              const struct proxy_list *list)
 {
     char name[PROXY_NAME_SIZE];
-    list_name(name, "affinity", list ? list->id : old->id, NULL);
+    list_name(x->family, name, "affinity", list ? list->id : old->id, NULL);
     if (old) {
         nft_flush_chain(x, name);
     } else {
@@ -488,9 +522,9 @@ void proxy_table_change_list(struct nft_batch *x, const struct proxy_list *old,
     for (size_t i = 0; old && i < old->n; i++) {
         if (all_anew || !list_has(list, &old->endpoints[i])) {
             char part[PROXY_NAME_SIZE];
-            nft_flush_chain(x, list_name(part, "endpoint", old->id, &old->endpoints[i]));
+            nft_flush_chain(x, list_name(x->family, part, "endpoint", old->id, &old->endpoints[i]));
             nft_delete_chain(x, part);
-            nft_delete_set(x, list_name(part, "sources", old->id, &old->endpoints[i]));
+            nft_delete_set(x, list_name(x->family, part, "sources", old->id, &old->endpoints[i]));
         }
     }
     for (size_t i = 0; list && i < list->n; i++) {

@@ -6,6 +6,7 @@
 #define PROXY_TABLE_H
 
 #include "nft/batch.h"
+#include "proxy/addr.h"
 
 #define PROXY_TABLE "coracle-proxy"
 /* The mark of packets that leave with the node's address (iptables mode's default bit 14). */
@@ -49,19 +50,19 @@ struct proxy_chain {
 #define PROXY_NAME_SIZE 64
 void proxy_chain_name(const struct proxy_chain *c, char dst[PROXY_NAME_SIZE]);
 
-struct proxy_cidr {
-    uint32_t addr, mask; /* network order; mask 0: everything */
-};
-/* "10.0.0.0/8" or an address; IPv4. */
-bool proxy_cidr_parse(struct str s, struct proxy_cidr *ret);
-
 struct proxy_table_config {
+    uint8_t family; /* NFPROTO_IPV4 or NFPROTO_IPV6; all ranges are of that family */
     bool has_pod_cidr;
     struct proxy_cidr pod_cidr; /* --cluster-cidr; without it nothing is known about sources */
     bool masquerade_all;
     const struct proxy_cidr *nodeport_addresses; /* none: all addresses of the node */
     size_t n_nodeport_addresses;
 };
+
+/* 127.0.0.0/8 or ::1. */
+const struct proxy_cidr *proxy_table_loopback(uint8_t family);
+/* A chain that drops what neighbours send to or from loopback addresses. */
+void proxy_table_add_loopback_guard(struct nft_batch *x);
 
 /* Adds table, base chains, sets and fixed rules to the batch. */
 void proxy_table_create(struct nft_batch *x, const struct proxy_table_config *c);
@@ -71,12 +72,6 @@ void proxy_table_add_chain(struct nft_batch *x, const struct proxy_table_config 
                            const struct proxy_chain *chain);
 
 void proxy_table_delete_chain(struct nft_batch *x, const struct proxy_chain *chain);
-
-/* An endpoint as it is in the maps: address and port in network order. */
-struct proxy_endpoint {
-    uint32_t addr;
-    uint16_t port, zero;
-};
 
 /* A list of endpoints with affinity: a chain of its own, and a chain and a set of sources for each
  * endpoint. */

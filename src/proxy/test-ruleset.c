@@ -24,7 +24,7 @@ struct fixture {
 
 static void setup(struct fixture *f)
 {
-    struct ruleset_config config = { .node = STR("here") };
+    struct ruleset_config config = { .node = STR("here"), .table.family = NFPROTO_IPV4 };
     *f = (struct fixture){ 0 };
     arena_init(&f->a, 1 << 20);
     f->rs = ruleset_new(&config);
@@ -75,13 +75,20 @@ static unsigned write(struct fixture *f)
     return n;
 }
 
+static struct proxy_addr ip(const char *text)
+{
+    struct proxy_addr a;
+    CHECK(proxy_addr_parse(NFPROTO_IPV4, str_c(text), &a));
+    return a;
+}
+
 static struct endpoints choose(struct fixture *f, struct str zone)
 {
     static const struct discovery_v1_endpoint_slice *slices[1];
     struct endpoints e;
     slices[0] = &f->slice;
     struct endpoints_in in = {
-        .slices = slices, .n_slices = 1, .port = &f->port, .node = STR("here"), .zone = zone
+        .family = NFPROTO_IPV4, .slices = slices, .n_slices = 1, .port = &f->port, .node = STR("here"), .zone = zone
     };
     CHECK(endpoints_choose(&f->a, &in, &e));
     return e;
@@ -90,8 +97,8 @@ static struct endpoints choose(struct fixture *f, struct str zone)
 static bool good(struct fixture *f, const char *endpoint)
 {
     struct proxy_endpoint e = { .port = htons(8080) };
-    CHECK(inet_pton(AF_INET, endpoint, &e.addr) == 1);
-    return ruleset_connection_is_good(f->rs, IPPROTO_TCP, inet_addr("10.96.0.10"), htons(80), false,
+    CHECK(inet_pton(AF_INET, endpoint, e.addr.b) == 1);
+    return ruleset_connection_is_good(f->rs, IPPROTO_TCP, &(struct proxy_addr[]){ ip("10.96.0.10") }[0], htons(80), false,
                                       &e);
 }
 
@@ -150,8 +157,8 @@ TEST(an_address_belongs_to_the_first_until_it_is_free)
     CHECK_STR_C(str_c(waiting), "ns/b");
     set(&f, STR("ns/b"), true);
     write(&f);
-    struct proxy_endpoint e = { .addr = inet_addr("10.1.0.1"), .port = htons(8080) };
-    CHECK(ruleset_connection_is_good(f.rs, IPPROTO_TCP, inet_addr("192.0.2.1"), htons(80), false,
+    struct proxy_endpoint e = { .addr = ip("10.1.0.1"), .port = htons(8080) };
+    CHECK(ruleset_connection_is_good(f.rs, IPPROTO_TCP, &(struct proxy_addr[]){ ip("192.0.2.1") }[0], htons(80), false,
                                      &e));
     set(&f, STR("ns/b"), false);
     write(&f);
@@ -178,9 +185,9 @@ TEST(connections_to_endpoints_that_are_gone_are_not_good)
     CHECK(good(&f, "10.1.0.2"));
     CHECK(!good(&f, "10.1.0.3"));
     /* Went past us before there were endpoints; and what is no service of ours. */
-    CHECK(!ruleset_connection_is_good(f.rs, IPPROTO_TCP, inet_addr("10.96.0.10"), htons(80), false,
+    CHECK(!ruleset_connection_is_good(f.rs, IPPROTO_TCP, &(struct proxy_addr[]){ ip("10.96.0.10") }[0], htons(80), false,
                                       NULL));
-    CHECK(ruleset_connection_is_good(f.rs, IPPROTO_TCP, inet_addr("10.96.0.99"), htons(80), false,
+    CHECK(ruleset_connection_is_good(f.rs, IPPROTO_TCP, &(struct proxy_addr[]){ ip("10.96.0.99") }[0], htons(80), false,
                                      NULL));
     f.slice.n_endpoints = 0;
     set(&f, STR("ns/a"), true);

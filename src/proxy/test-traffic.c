@@ -81,7 +81,7 @@ static void setup(struct fixture *f)
                                                      .n_endpoints = N_ENDPOINTS,
                                                      .ports = &f->slice_port,
                                                      .n_ports = 1 };
-    struct ruleset_config config = { .node = STR("here"), .table.has_pod_cidr = true };
+    struct ruleset_config config = { .node = STR("here"), .table = { .family = NFPROTO_IPV4, .has_pod_cidr = true } };
     CHECK(proxy_cidr_parse(STR("10.9.1.0/24"), &config.table.pod_cidr));
     f->rs = ruleset_new(&config);
     struct nft_batch x;
@@ -337,10 +337,12 @@ static int send_udp(struct fixture *f, int fd, const char *ip, uint16_t port)
 static bool is_good(void *data, const struct conntrack_flow *c)
 {
     const struct fixture *f = data;
-    struct proxy_endpoint e = { .addr = c->replier, .port = c->replier_port };
-    bool rewritten = c->replier != c->destination || c->replier_port != c->destination_port;
-    return ruleset_connection_is_good(f->rs, c->protocol, c->destination, c->destination_port,
-                                      false, rewritten ? &e : NULL);
+    struct proxy_endpoint e = { .port = c->replier_port };
+    struct proxy_addr to;
+    memcpy(e.addr.b, c->replier, 16);
+    memcpy(to.b, c->destination, 16);
+    bool rewritten = memcmp(c->replier, c->destination, 16) != 0 || c->replier_port != c->destination_port;
+    return ruleset_connection_is_good(f->rs, c->protocol, &to, c->destination_port, false, rewritten ? &e : NULL);
 }
 
 TEST(a_udp_client_moves_on_when_its_endpoint_is_gone)
@@ -359,16 +361,16 @@ TEST(a_udp_client_moves_on_when_its_endpoint_is_gone)
     f.slice.n_endpoints = 1;
     apply(&f);
     CHECK(ruleset_take_udp_changed(f.rs));
-    CHECK_OK(conntrack_sweep(IPPROTO_UDP, is_good, &f, NULL, &err), &err);
+    CHECK_OK(conntrack_sweep(NFPROTO_IPV4, IPPROTO_UDP, is_good, &f, NULL, &err), &err);
     CHECK_INT(send_udp(&f, fd, "10.96.0.10", 80), 0);
     /* Another endpoint: without a sweep the connection sticks to the old one. */
     f.addresses[0] = STR("10.9.1.2");
     apply(&f);
     CHECK_INT(send_udp(&f, fd, "10.96.0.10", 80), 0);
-    CHECK_OK(conntrack_sweep(IPPROTO_UDP, is_good, &f, &deleted, &err), &err);
+    CHECK_OK(conntrack_sweep(NFPROTO_IPV4, IPPROTO_UDP, is_good, &f, &deleted, &err), &err);
     CHECK_INT(deleted, 1);
     CHECK_INT(send_udp(&f, fd, "10.96.0.10", 80), 1);
-    CHECK_OK(conntrack_sweep(IPPROTO_UDP, is_good, &f, &deleted, &err), &err);
+    CHECK_OK(conntrack_sweep(NFPROTO_IPV4, IPPROTO_UDP, is_good, &f, &deleted, &err), &err);
     CHECK_INT(deleted, 0);
     close(fd);
     teardown(&f);
