@@ -1,7 +1,7 @@
 #ifndef PROXY_RELAY_PRIVATE_H
 #define PROXY_RELAY_PRIVATE_H
 
-#include "proxy/front.h"
+#include "proxy/inlet.h"
 #include "proxy/relay-limits.h"
 #include "proxy/relay.h"
 
@@ -13,9 +13,9 @@ struct relay_pipe {
 struct relay {
     struct loop *loop;
     struct relay_config config;
-    size_t n_fronts;
+    size_t n_inlets;
     /* TCP */
-    struct list orphans; /* connections whose front is gone */
+    struct list orphans; /* connections whose inlet is gone */
     size_t n_connections, most_connections;
     struct relay_pipe *idle_pipes;
     size_t n_idle_pipes, n_pipes;
@@ -28,13 +28,13 @@ struct relay_pipe *relay_take_pipe(struct relay *r);
 /* 'empty': nothing is in it, and it may be used again. */
 void relay_give_pipe(struct relay *r, struct relay_pipe *p, bool empty);
 
-void relay_tcp_ready(struct loop_io *io, unsigned events, void *front);
-void relay_tcp_resume(void *front);
-void relay_tcp_detach(struct front *f);
+void relay_tcp_ready(struct loop_io *io, unsigned events, void *inlet);
+void relay_tcp_resume(void *inlet);
+void relay_tcp_detach(struct inlet *f);
 void relay_tcp_cut_orphans(struct relay *r);
 
-void relay_udp_ready(struct loop_io *io, unsigned events, void *front);
-void relay_udp_expire(void *front);
-void relay_udp_detach(struct front *f);
+void relay_udp_ready(struct loop_io *io, unsigned events, void *inlet);
+void relay_udp_expire(void *inlet);
+void relay_udp_detach(struct inlet *f);
 
 #endif

@@ -37,9 +37,9 @@ struct flow {
 };
 
 struct connection {
-    struct list link; /* the front's, or the relay's orphans */
+    struct list link; /* the inlet's, or the relay's orphans */
     struct relay *relay;
-    struct front *front; /* NULL: it is gone */
+    struct inlet *inlet; /* NULL: it is gone */
     struct side client, endpoint;
     struct flow up, down;
     struct loop_timer timer; /* while dialling */
@@ -78,8 +78,8 @@ static void free_connection(struct connection *c, bool broken)
     relay_give_pipe(c->relay, c->up.pipe, !c->up.in_pipe);
     relay_give_pipe(c->relay, c->down.pipe, !c->down.in_pipe);
     list_remove(&c->link);
-    if (c->front) {
-        c->front->n_users--;
+    if (c->inlet) {
+        c->inlet->n_users--;
     }
     c->relay->n_connections--;
     metric_set(metric_cell(&metric_open), (double)c->relay->n_connections);
@@ -195,8 +195,8 @@ static void try_next(struct connection *c)
 {
     close_side(&c->endpoint);
     loop_timer_stop(&c->timer);
-    if (!c->front || c->attempts == ARRAY_SIZE(dial_ms)) {
-        log_warning("%s: no endpoint answers", c->front ? c->front->name : "a Service that is gone");
+    if (!c->inlet || c->attempts == ARRAY_SIZE(dial_ms)) {
+        log_warning("%s: no endpoint answers", c->inlet ? c->inlet->name : "a Service that is gone");
         give_up(c, STR("unreachable"));
     } else {
         dial(c);
@@ -238,12 +238,12 @@ static void dial(struct connection *c)
 {
     struct sockaddr_storage sa;
     struct side *s = &c->endpoint;
-    if (!front_choose(c->front, &c->addr, c->from_node, c->attempts > 0, &c->to)) {
+    if (!inlet_choose(c->inlet, &c->addr, c->from_node, c->attempts > 0, &c->to)) {
         give_up(c, STR("no_endpoints"));
         return;
     }
-    bool v6 = c->front->family == NFPROTO_IPV6;
-    socklen_t len = proxy_addr_to_sockaddr(c->front->family, &c->to.addr, c->to.port, &sa);
+    bool v6 = c->inlet->family == NFPROTO_IPV6;
+    socklen_t len = proxy_addr_to_sockaddr(c->inlet->family, &c->to.addr, c->to.port, &sa);
     s->fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (s->fd < 0) {
         give_up(c, STR("limit"));
@@ -262,7 +262,7 @@ static void dial(struct connection *c)
 
 /* ---- accepting ---- */
 
-static void accepted(struct front *f, int fd, const struct proxy_addr *addr)
+static void accepted(struct inlet *f, int fd, const struct proxy_addr *addr)
 {
     struct relay *r = f->relay;
     struct sockaddr_storage sa;
@@ -275,7 +275,7 @@ static void accepted(struct front *f, int fd, const struct proxy_addr *addr)
         abort();
     }
     c->relay = r;
-    c->front = f;
+    c->inlet = f;
     c->addr = *addr;
     /* What the node itself sends is redirected to loopback. */
     c->from_node = getsockname(fd, (struct sockaddr *)&sa, &len) == 0 &&
@@ -302,7 +302,7 @@ static void accepted(struct front *f, int fd, const struct proxy_addr *addr)
 
 void relay_tcp_ready(struct loop_io *io, unsigned events UNUSED, void *arg)
 {
-    struct front *f = arg;
+    struct inlet *f = arg;
     struct relay *r = f->relay;
     for (int i = 0; i < RELAY_TURN_ACCEPTS; i++) {
         struct sockaddr_storage sa;
@@ -324,7 +324,7 @@ void relay_tcp_ready(struct loop_io *io, unsigned events UNUSED, void *arg)
             continue; /* that one broke before it was taken */
         }
         const char *refused = NULL;
-        if (!proxy_addr_of_sockaddr((const struct sockaddr *)&sa, &family, &addr, &port) || !front_admits(f, &addr)) {
+        if (!proxy_addr_of_sockaddr((const struct sockaddr *)&sa, &family, &addr, &port) || !inlet_admits(f, &addr)) {
             refused = "not_allowed";
         } else if (r->n_connections >= r->most_connections || f->n_users >= r->most_connections / RELAY_SHARE) {
             refused = "limit";
@@ -341,19 +341,19 @@ void relay_tcp_ready(struct loop_io *io, unsigned events UNUSED, void *arg)
 
 void relay_tcp_resume(void *arg)
 {
-    struct front *f = arg;
+    struct inlet *f = arg;
     if (loop_io_set(&f->io, LOOP_READ) < 0) {
         loop_timer_start(&f->timer, RELAY_ACCEPT_PAUSE_MS);
     }
 }
 
-void relay_tcp_detach(struct front *f)
+void relay_tcp_detach(struct inlet *f)
 {
     LIST_FOREACH (&f->users, struct connection, link, c) {
         if (c->established) {
             list_remove(&c->link);
             list_push_back(&f->relay->orphans, &c->link);
-            c->front = NULL;
+            c->inlet = NULL;
         } else {
             give_up(c, STR("no_endpoints"));
         }

@@ -21,8 +21,8 @@ struct key {
 };
 
 struct client {
-    struct list link; /* the front's, in the order of use */
-    struct front *front;
+    struct list link; /* the inlet's, in the order of use */
+    struct inlet *inlet;
     struct key key;
     int fd; /* connected to the endpoint */
     struct loop_io io;
@@ -48,7 +48,7 @@ static void count(const char *result)
 
 static void forget(struct client *c)
 {
-    struct front *f = c->front;
+    struct inlet *f = c->inlet;
     loop_io_stop(&c->io);
     close(c->fd);
     map_remove(&f->clients, key_str(&c->key));
@@ -61,14 +61,14 @@ static void forget(struct client *c)
 
 static void used(struct client *c)
 {
-    c->used_ms = loop_now_ms(c->front->relay->loop);
+    c->used_ms = loop_now_ms(c->inlet->relay->loop);
     list_remove(&c->link);
-    list_push_back(&c->front->users, &c->link);
+    list_push_back(&c->inlet->users, &c->link);
 }
 
 void relay_udp_expire(void *arg)
 {
-    struct front *f = arg;
+    struct inlet *f = arg;
     uint64_t now = loop_now_ms(f->relay->loop), most = f->relay->config.udp_timeout_ms;
     while (!list_empty(&f->users)) {
         struct client *c = LIST_ENTRY(f->users.next, struct client, link);
@@ -84,7 +84,7 @@ void relay_udp_expire(void *arg)
 
 static bool send_back(const struct client *c, size_t n)
 {
-    struct front *f = c->front;
+    struct inlet *f = c->inlet;
     struct sockaddr_storage sa;
     socklen_t len = proxy_addr_to_sockaddr(f->family, &c->key.client, c->key.port, &sa);
     union control control = { 0 };
@@ -132,14 +132,14 @@ static void on_answer(struct loop_io *io UNUSED, unsigned events UNUSED, void *a
 
 /* ---- to the endpoint ---- */
 
-static struct client *admit(struct front *f, const struct key *k)
+static struct client *admit(struct inlet *f, const struct key *k)
 {
     struct relay *r = f->relay;
     struct sockaddr_storage sa;
     struct proxy_endpoint to;
     bool v6 = f->family == NFPROTO_IPV6;
     bool from_node = proxy_addr_is_loopback(f->family, &k->here) || memcmp(&k->here, &k->client, sizeof(k->here)) == 0;
-    if (!front_admits(f, &k->client)) {
+    if (!inlet_admits(f, &k->client)) {
         count("not_allowed");
         return NULL;
     }
@@ -150,7 +150,7 @@ static struct client *admit(struct front *f, const struct key *k)
         }
         forget(LIST_ENTRY(f->users.next, struct client, link));
     }
-    if (!front_choose(f, &k->client, from_node, false, &to)) {
+    if (!inlet_choose(f, &k->client, from_node, false, &to)) {
         count("no_endpoints");
         return NULL;
     }
@@ -158,7 +158,7 @@ static struct client *admit(struct front *f, const struct key *k)
     if (!c) {
         abort();
     }
-    c->front = f;
+    c->inlet = f;
     c->key = *k;
     socklen_t len = proxy_addr_to_sockaddr(f->family, &to.addr, to.port, &sa);
     c->fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -198,7 +198,7 @@ static void read_here(struct msghdr *m, struct key *k, const struct sockaddr_sto
 
 void relay_udp_ready(struct loop_io *io UNUSED, unsigned events UNUSED, void *arg)
 {
-    struct front *f = arg;
+    struct inlet *f = arg;
     for (int i = 0; i < RELAY_TURN_DATAGRAMS; i++) {
         struct sockaddr_storage sa;
         union control control;
@@ -240,7 +240,7 @@ void relay_udp_ready(struct loop_io *io UNUSED, unsigned events UNUSED, void *ar
     }
 }
 
-void relay_udp_detach(struct front *f)
+void relay_udp_detach(struct inlet *f)
 {
     while (!list_empty(&f->users)) {
         forget(LIST_ENTRY(f->users.next, struct client, link));

@@ -77,7 +77,7 @@ void relay_give_pipe(struct relay *r, struct relay_pipe *p, bool empty)
 
 void relay_stats(const struct relay *r, struct relay_stats *ret)
 {
-    *ret = (struct relay_stats){ .fronts = r->n_fronts,
+    *ret = (struct relay_stats){ .inlets = r->n_inlets,
                                  .connections = r->n_connections,
                                  .udp_clients = r->n_clients,
                                  .pipes = r->n_pipes };

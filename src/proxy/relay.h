@@ -1,5 +1,5 @@
 /*
- * Bytes between clients that were redirected to a front (front.h) and endpoints. TCP: bytes are moved by splice(2) and never come
+ * Bytes between clients that were redirected to a inlet (inlet.h) and endpoints. TCP: bytes are moved by splice(2) and never come
  * into this process; half-close is passed on; an endpoint that does not answer is followed by the next one. UDP: a socket for each
  * client, until neither side has sent for a while.
  *
@@ -15,17 +15,17 @@ struct relay;
 
 struct relay_config {
     struct port_range range;
-    struct proxy_addr bind[2]; /* where fronts listen: IPv4, IPv6; zeros: everywhere */
+    struct proxy_addr bind[2]; /* where inlets listen: IPv4, IPv6; zeros: everywhere */
     uint64_t udp_timeout_ms;
     size_t files; /* descriptors that the process may have; what there may be of connections follows from it */
 };
 
 struct relay *relay_new(struct loop *l, const struct relay_config *config);
-/* After all fronts. Connections that still run are cut. NULL-safe. */
+/* After all inlets. Connections that still run are cut. NULL-safe. */
 struct relay *relay_free(struct relay *r);
 
 struct relay_stats {
-    size_t fronts, connections, udp_clients, pipes;
+    size_t inlets, connections, udp_clients, pipes;
 };
 void relay_stats(const struct relay *r, struct relay_stats *ret);
 

@@ -301,7 +301,7 @@ static int reach(struct fixture *f, const char *ip, uint16_t port)
     return reach_from(f, f->ns.clients, NULL, ip, port);
 }
 
-static size_t fronts(const struct fixture *f)
+static size_t inlets(const struct fixture *f)
 {
     struct ruleset_stats stats;
     f->engine->ops->stats(f->engine, &stats);
@@ -412,7 +412,7 @@ TEST(userspace_ports_are_of_the_range_and_come_back_when_the_service_goes)
     set(&f, "ns/svc", false);
     set(&f, "ns/c", false);
     write_table(&f, false);
-    CHECK_INT(fronts(&f), 0);
+    CHECK_INT(inlets(&f), 0);
     int fd = bound(NFPROTO_IPV4, "0.0.0.0", 40100, SOCK_STREAM), fd2 = bound(NFPROTO_IPV4, "0.0.0.0", 40101, SOCK_STREAM);
     close(fd);
     close(fd2);

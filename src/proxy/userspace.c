@@ -11,7 +11,7 @@
 #include "base/map.h"
 #include "base/metrics.h"
 #include "proxy/endpoints.h"
-#include "proxy/front.h"
+#include "proxy/inlet.h"
 #include "proxy/redirects.h"
 #include "proxy/relay.h"
 
@@ -26,10 +26,10 @@ static struct metric metric_exhausted =
 
 enum role { ROLE_INTERNAL, ROLE_EXTERNAL, ROLE_BALANCER };
 
-/* A front and what it is of its Service. */
+/* A inlet and what it is of its Service. */
 struct entry {
     struct entry *next;
-    struct front *front;
+    struct inlet *inlet;
     enum role role;
     char *port; /* the service port's name and protocol */
     bool asked;
@@ -127,14 +127,14 @@ static void exhausted(struct pass *p, const struct err *err)
 static struct entry *find_entry(const struct pass *p, enum role role)
 {
     for (struct entry *e = p->s->entries; e; e = e->next) {
-        if (e->role == role && e->front->family == family_of(p) && strcmp(e->port, p->name) == 0) {
+        if (e->role == role && e->inlet->family == family_of(p) && strcmp(e->port, p->name) == 0) {
             return e;
         }
     }
     return NULL;
 }
 
-static void set_sources(const struct pass *p, struct front *f, bool limited)
+static void set_sources(const struct pass *p, struct inlet *f, bool limited)
 {
     const struct core_v1_service_spec *spec = &p->service->spec;
     struct proxy_cidr *sources = limited ? allocate(spec->n_load_balancer_source_ranges * sizeof(*sources)) : NULL;
@@ -142,11 +142,11 @@ static void set_sources(const struct pass *p, struct front *f, bool limited)
     for (size_t i = 0; limited && i < spec->n_load_balancer_source_ranges; i++) {
         n += proxy_cidr_parse(str_trim(spec->load_balancer_source_ranges[i]), &sources[n]) && sources[n].family == family_of(p);
     }
-    front_set_sources(f, sources, n, limited);
+    inlet_set_sources(f, sources, n, limited);
 }
 
-/* The front in this role, made when first asked for; NULL: there is no port for it. */
-static struct front *ask_front(struct pass *p, enum role role)
+/* The inlet in this role, made when first asked for; NULL: there is no port for it. */
+static struct inlet *ask_inlet(struct pass *p, enum role role)
 {
     struct userspace *u = p->u;
     const struct core_v1_service_spec *spec = &p->service->spec;
@@ -160,21 +160,21 @@ static struct front *ask_front(struct pass *p, enum role role)
             return NULL;
         }
         snprintf(name, sizeof(name), "%s:%s", p->s->key, p->name);
-        struct front *f = front_new(u->relay, family_of(p), p->protocol, str_c(name));
-        if (!front_open(f, &err)) {
-            front_free(f);
+        struct inlet *f = inlet_new(u->relay, family_of(p), p->protocol, str_c(name));
+        if (!inlet_open(f, &err)) {
+            inlet_free(f);
             exhausted(p, &err);
             return NULL;
         }
         e = allocate(sizeof(*e));
-        *e = (struct entry){ .next = p->s->entries, .front = f, .role = role, .port = strdup(p->name) };
+        *e = (struct entry){ .next = p->s->entries, .inlet = f, .role = role, .port = strdup(p->name) };
         p->s->entries = e;
     }
-    struct front *f = e->front;
+    struct inlet *f = e->inlet;
     if (!e->asked) {
         bool local = role == ROLE_INTERNAL ? is_local(spec->internal_traffic_policy) : is_local(spec->external_traffic_policy);
         e->asked = true;
-        f->policy = !local ? FRONT_ANYWHERE : role == ROLE_INTERNAL ? FRONT_LOCAL : FRONT_LOCAL_FOR_OUTSIDERS;
+        f->policy = !local ? INLET_ANYWHERE : role == ROLE_INTERNAL ? INLET_LOCAL : INLET_LOCAL_FOR_OUTSIDERS;
         f->pods = t->has_pod_cidr ? &t->pod_cidr : NULL;
         balancer_set(&f->all, p->e->all, p->e->n_all, affinity_seconds(spec));
         balancer_set(&f->local, p->e->local, p->e->n_local, affinity_seconds(spec));
@@ -210,7 +210,7 @@ static void redirect(struct pass *p, struct str ip, enum role role)
             }
         }
     }
-    const struct front *f = ask_front(p, role);
+    const struct inlet *f = ask_inlet(p, role);
     if (f) {
         struct redirect port = { .kind = REDIRECT_PROXY_PORT, .protocol = p->protocol, .port = htons(f->port) };
         r.to = f->port;
@@ -307,7 +307,7 @@ static void drop_entries(struct userspace *u, struct service *s)
             at = &e->next;
         } else {
             *at = e->next;
-            front_free(e->front);
+            inlet_free(e->inlet);
             free(e->port);
             free(e);
             u->exhausted = false;
@@ -362,7 +362,7 @@ static size_t set_service(struct engine *engine, struct str key, const struct co
     }
     struct relay_stats stats;
     relay_stats(u->relay, &stats);
-    metric_set(metric_cell(&metric_ports), (double)stats.fronts);
+    metric_set(metric_cell(&metric_ports), (double)stats.inlets);
     return refused;
 }
 

@@ -1,5 +1,5 @@
 /*
- * The userspace mode, as the first kube-proxy was: each service port has a port of the host (front.h) that its addresses and node
+ * The userspace mode, as the first kube-proxy was: each service port has a port of the host (inlet.h) that its addresses and node
  * ports are redirected to (redirects.h), and bytes are passed on from there (relay.h). It takes ports and a process' time for what the
  * kernel does in the nftables mode; in return every connection is made by us, so an endpoint that does not answer is followed by
  * another one.

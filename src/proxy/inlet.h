@@ -2,8 +2,8 @@
  * A port of the host that packets for a Service are redirected to (userspace mode): its socket, whom it lets in, and where it leads
  * to. One for each service port and family; another where policies differ for those outside, or a load balancer's sources are named.
  */
-#ifndef PROXY_FRONT_H
-#define PROXY_FRONT_H
+#ifndef PROXY_INLET_H
+#define PROXY_INLET_H
 
 #include "net/loop.h"
 #include "proxy/balancer.h"
@@ -11,7 +11,7 @@
 
 struct relay;
 
-struct front {
+struct inlet {
     /* What it is for: for life. */
     struct relay *relay;
     uint8_t family, protocol; /* NFPROTO_…, IPPROTO_TCP or IPPROTO_UDP */
@@ -19,7 +19,7 @@ struct front {
     /* Whom it leads to. */
     struct balancer all, local;
     /* Traffic policy Local: for everybody, or only for those who are neither pods nor the node itself. */
-    enum { FRONT_ANYWHERE, FRONT_LOCAL, FRONT_LOCAL_FOR_OUTSIDERS } policy;
+    enum { INLET_ANYWHERE, INLET_LOCAL, INLET_LOCAL_FOR_OUTSIDERS } policy;
     const struct proxy_cidr *pods; /* NULL: not known */
     struct proxy_cidr *sources;    /* if 'limited': only these are let in */
     size_t n_sources;
@@ -35,16 +35,16 @@ struct front {
 };
 
 /* Names are copied. */
-struct front *front_new(struct relay *r, uint8_t family, uint8_t protocol, struct str name);
+struct inlet *inlet_new(struct relay *r, uint8_t family, uint8_t protocol, struct str name);
 /* Its port is free for others at once. TCP connections go on until they end; UDP clients are forgotten. NULL-safe. */
-struct front *front_free(struct front *f);
+struct inlet *inlet_free(struct inlet *f);
 /* Takes a port. */
-MUST_CHECK bool front_open(struct front *f, struct err *err);
+MUST_CHECK bool inlet_open(struct inlet *f, struct err *err);
 /* Takes ownership of 'sources'. */
-void front_set_sources(struct front *f, struct proxy_cidr *sources, size_t n, bool limited);
-bool front_admits(const struct front *f, const struct proxy_addr *client);
+void inlet_set_sources(struct inlet *f, struct proxy_cidr *sources, size_t n, bool limited);
+bool inlet_admits(const struct inlet *f, const struct proxy_addr *client);
 /* An endpoint for the client; 'from_node': it is a program of the node itself. */
-MUST_CHECK bool front_choose(struct front *f, const struct proxy_addr *client, bool from_node, bool again,
+MUST_CHECK bool inlet_choose(struct inlet *f, const struct proxy_addr *client, bool from_node, bool again,
                              struct proxy_endpoint *ret);
 
 #endif

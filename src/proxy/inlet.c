@@ -1,4 +1,4 @@
-#include "proxy/front.h"
+#include "proxy/inlet.h"
 
 #include <linux/netfilter.h>
 #include <netinet/in.h>
@@ -7,9 +7,9 @@
 
 #include "proxy/relay-private.h"
 
-struct front *front_new(struct relay *r, uint8_t family, uint8_t protocol, struct str name)
+struct inlet *inlet_new(struct relay *r, uint8_t family, uint8_t protocol, struct str name)
 {
-    struct front *f = calloc(1, sizeof(*f));
+    struct inlet *f = calloc(1, sizeof(*f));
     if (!f || !(f->name = strndup(name.ptr, name.len))) {
         abort();
     }
@@ -24,7 +24,7 @@ struct front *front_new(struct relay *r, uint8_t family, uint8_t protocol, struc
     return f;
 }
 
-struct front *front_free(struct front *f)
+struct inlet *inlet_free(struct inlet *f)
 {
     if (!f) {
         return NULL;
@@ -38,7 +38,7 @@ struct front *front_free(struct front *f)
     loop_io_stop(&f->io);
     if (f->fd >= 0) {
         close(f->fd);
-        f->relay->n_fronts--;
+        f->relay->n_inlets--;
     }
     balancer_deinit(&f->all);
     balancer_deinit(&f->local);
@@ -49,7 +49,7 @@ struct front *front_free(struct front *f)
     return NULL;
 }
 
-bool front_open(struct front *f, struct err *err)
+bool inlet_open(struct inlet *f, struct err *err)
 {
     struct relay *r = f->relay;
     bool udp = f->protocol == IPPROTO_UDP;
@@ -57,20 +57,20 @@ bool front_open(struct front *f, struct err *err)
     if (f->fd < 0) {
         return false;
     }
-    r->n_fronts++;
+    r->n_inlets++;
     loop_io_init(&f->io, r->loop, f->fd, udp ? relay_udp_ready : relay_tcp_ready, f);
     loop_timer_init(&f->timer, r->loop, udp ? relay_udp_expire : relay_tcp_resume, f);
     int e = loop_io_set(&f->io, LOOP_READ);
     if (e < 0) {
         close(f->fd);
         f->fd = -1;
-        r->n_fronts--;
+        r->n_inlets--;
         return err_set_errno(err, -e, "cannot watch a proxy port");
     }
     return true;
 }
 
-void front_set_sources(struct front *f, struct proxy_cidr *sources, size_t n, bool limited)
+void inlet_set_sources(struct inlet *f, struct proxy_cidr *sources, size_t n, bool limited)
 {
     free(f->sources);
     f->sources = sources;
@@ -78,7 +78,7 @@ void front_set_sources(struct front *f, struct proxy_cidr *sources, size_t n, bo
     f->limited = limited;
 }
 
-bool front_admits(const struct front *f, const struct proxy_addr *client)
+bool inlet_admits(const struct inlet *f, const struct proxy_addr *client)
 {
     for (size_t i = 0; i < f->n_sources && f->limited; i++) {
         if (proxy_cidr_contains(&f->sources[i], client)) {
@@ -88,9 +88,9 @@ bool front_admits(const struct front *f, const struct proxy_addr *client)
     return !f->limited;
 }
 
-bool front_choose(struct front *f, const struct proxy_addr *client, bool from_node, bool again, struct proxy_endpoint *ret)
+bool inlet_choose(struct inlet *f, const struct proxy_addr *client, bool from_node, bool again, struct proxy_endpoint *ret)
 {
     bool insider = from_node || (f->pods && proxy_cidr_contains(f->pods, client));
-    bool local = f->policy == FRONT_LOCAL || (f->policy == FRONT_LOCAL_FOR_OUTSIDERS && !insider);
+    bool local = f->policy == INLET_LOCAL || (f->policy == INLET_LOCAL_FOR_OUTSIDERS && !insider);
     return balancer_next(local ? &f->local : &f->all, loop_now_ms(f->relay->loop), client, again, ret);
 }
