@@ -2,7 +2,8 @@
 """tools/oci-images.py IMAGES.toml OUT.tar NAME=PATH...: makes an OCI image archive of the images that a TOML file describes.
 
 The archive is an OCI image layout (image-spec, image-layout.md) in a tar: oci-layout, index.json, blobs/sha256/*. Each manifest in
-the index carries the annotations by which containerd names what it imports. Equal input gives equal bytes.
+the index carries the annotations by which containerd names what it imports. manifest.json says the same in the words of `docker
+load`. Equal input gives equal bytes.
 """
 import hashlib
 import io
@@ -83,6 +84,7 @@ class Archive:
     def __init__(self):
         self.blobs = {}
         self.manifests = []
+        self.docker = []
 
     def blob(self, content, media_type):
         digest = hashlib.sha256(content).hexdigest()
@@ -108,17 +110,23 @@ class Archive:
         }, "application/vnd.oci.image.config.v1+json")
         manifest = self.json({
             "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": config_blob,
-            "layers": [self.blob(t, "application/vnd.oci.image.layer.v1.tar") for t in tars],
+            "layers": (layer_blobs := [self.blob(t, "application/vnd.oci.image.layer.v1.tar") for t in tars]),
         }, "application/vnd.oci.image.manifest.v1+json")
         manifest["annotations"] = {"io.containerd.image.name": image["name"],
                                    "org.opencontainers.image.ref.name": image["name"].rpartition(":")[2]}
         self.manifests.append(manifest)
+
+        def path(blob):
+            return "blobs/" + blob["digest"].replace(":", "/")
+
+        self.docker.append({"Config": path(config_blob), "RepoTags": [image["name"]], "Layers": [path(b) for b in layer_blobs]})
 
     def write(self, path):
         index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": self.manifests}
         files = Layer()
         files.file("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         files.file("index.json", json.dumps(index, sort_keys=True, separators=(",", ":")).encode())
+        files.file("manifest.json", json.dumps(self.docker, sort_keys=True, separators=(",", ":")).encode())
         for digest, content in self.blobs.items():
             files.file("blobs/sha256/" + digest, content)
         with open(path, "wb") as f:

@@ -14,7 +14,7 @@
 #define DEMO_HOST_PORT 8080
 
 struct up_options {
-    struct str name, store, kubeconfig, without;
+    struct str name, store, kubeconfig, without, runtime;
     int64_t nodes, masters, port, wait_ms, certificate_ms;
     bool offline, demo;
     struct flag_strings publish;
@@ -28,6 +28,7 @@ static const struct flag up_flags[] = {
     FLAG_BOOL(struct up_options, offline, "offline", "false",
               "Nodes have no way out. Without it they reach the outside by slirp4netns. CORACLE_OFFLINE=1 means the same."),
     FLAG_STRING(struct up_options, store, "store", "sqlite", "Where objects are kept: sqlite, memory (gone with the API server), or etcd (started here as well)."),
+    FLAG_STRING(struct up_options, runtime, "runtime", "containerd", "What runs the containers: containerd, or docker (a dockerd for each node)."),
     FLAG_INT(struct up_options, port, "port", "6443",
              "The API's port on 127.0.0.1. A cluster with a name of its own takes the next free one unless this is given."),
     FLAG_STRINGS(struct up_options, publish, "publish", "",
@@ -100,6 +101,15 @@ static bool configure(const struct up_options *o, const struct flag_result *flag
     if (c->etcd_store && access("/usr/bin/etcd", X_OK) < 0) {
         return err_set(err, ERR_NOT_FOUND, "--store etcd needs /usr/bin/etcd: install Debian's package etcd-server");
     }
+    bool docker = str_eq_c(o->runtime, "docker");
+    if (!docker && !str_eq_c(o->runtime, "containerd")) {
+        return err_set(err, ERR_INVALID, "--runtime is containerd or docker, not \"%.*s\"", STR_ARG(o->runtime));
+    }
+    if (!known) {
+        c->docker = docker;
+    } else if (flags_changed(flags, "runtime") && docker != c->docker) {
+        return err_set(err, ERR_INVALID, "--runtime: the containers of this cluster are %s's: take it down with its data first", c->docker ? "docker" : "containerd");
+    }
     if (!known || flags_changed(flags, "port")) {
         if (o->port < 1 || o->port > 65535) {
             return err_set(err, ERR_INVALID, "--port takes 1 to 65535");
@@ -159,7 +169,7 @@ static bool write_user_config(const struct up_options *o, struct cluster_config 
 static bool start(struct cluster_config *c, bool choose_port, struct progress *p, struct err *err)
 {
     struct machine m;
-    if (!machine_inspect(&m, PLACE_STATE_ROOT, c->offline, err)) {
+    if (!machine_inspect(&m, PLACE_STATE_ROOT, c->offline, c->docker, err)) {
         return false;
     }
     if (!prepare_programs(c, err) || !prepare_pki(c, err) || !prepare_nodes(c, &m, err)) {

@@ -65,6 +65,9 @@ bool cluster_config_save(const struct cluster_config *c, struct err *err)
     if (c->n_masters > 1) {
         buf_printf(&b, "masters=%u\n", c->n_masters);
     }
+    if (c->docker) {
+        buf_append_c(&b, "runtime=docker\n");
+    }
     if (c->kubeconfig[0]) {
         buf_printf(&b, "kubeconfig=%s\n", c->kubeconfig);
     }
@@ -102,6 +105,10 @@ static bool read_line(struct cluster_config *c, struct str key, struct str value
     if (str_eq_c(key, "store")) {
         return cluster_store_parse(c, value);
     }
+    if (str_eq_c(key, "runtime")) {
+        c->docker = str_eq_c(value, "docker");
+        return c->docker;
+    }
     if (str_eq_c(key, "port")) {
         c->api_port = (uint16_t)number;
         return is_number && number <= 65535;
@@ -130,6 +137,7 @@ bool cluster_config_load(struct cluster_config *c, struct err *err)
     c->n_published = 0;
     c->n_masters = 1;
     c->certificate_s = 0;
+    c->docker = false;
     c->without[0] = c->kubeconfig[0] = '\0';
     buf_init(&b, 4096);
     bool ok = fs_read(path, 4096, &b, err);

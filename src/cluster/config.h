@@ -35,6 +35,7 @@ struct cluster_config {
     unsigned n_nodes;
     bool offline;
     bool memory_store, etcd_store; /* neither: SQLite */
+    bool docker; /* containers by dockerd in place of containerd */
     unsigned n_masters; /* nodes 1 to this run the control plane; more than one only with etcd, of which each runs a member */
     uint16_t api_port; /* on 127.0.0.1 of the host */
     struct cluster_published published[CLUSTER_MAX_PUBLISHED];

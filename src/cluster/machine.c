@@ -79,14 +79,15 @@ static bool check_kernel(struct err *err)
     return true;
 }
 
-bool machine_inspect(struct machine *m, const char *state_root, bool offline, struct err *err)
+bool machine_inspect(struct machine *m, const char *state_root, bool offline, bool docker, struct err *err)
 {
     static const struct {
         const char *program, *package;
-        bool online_only;
+        bool online_only, docker_only;
     } needed[] = {
         { "containerd", "containerd", false },          { "ctr", "containerd", false },
         { "containerd-shim-runc-v2", "containerd", false }, { "runc", "runc", false },
+        { "dockerd", "docker.io", false, true },          { "docker", "docker.io", false, true },
         { "slirp4netns", "slirp4netns", true },         { "nft", "nftables", true },
     };
     static const char *const cni_dirs[] = { "/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni" };
@@ -100,7 +101,7 @@ bool machine_inspect(struct machine *m, const char *state_root, bool offline, st
         return false;
     }
     for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
-        if (!(offline && needed[i].online_only) && !has_program(needed[i].program)) {
+        if (!(offline && needed[i].online_only) && !(needed[i].docker_only && !docker) && !has_program(needed[i].program)) {
             return err_set(err, ERR_NOT_FOUND, "the program %s is missing: apt-get install %s", needed[i].program,
                            needed[i].package);
         }

@@ -201,6 +201,40 @@ static void containerd(const struct maker *m, struct role *r)
     word(r, m->a, "--log-level=warn");
 }
 
+/* dockerd with a containerd of its own below it. Networks are CNI's: it makes none, and touches neither routes nor rules. */
+static void dockerd(const struct maker *m, struct role *r)
+{
+    *r = (struct role){ .name = "dockerd", .node = m->node, .program = "/usr/sbin/dockerd" };
+    r->health = "unix:/run/docker.sock";
+    word(r, m->a, "dockerd");
+    word(r, m->a, "--host=unix:///run/docker.sock");
+    word(r, m->a, "--data-root=/var/lib/docker");
+    word(r, m->a, "--exec-root=/run/docker");
+    word(r, m->a, "--pidfile=/run/docker.pid");
+    word(r, m->a, "--config-file=%s/docker.json", m->conf);
+    word(r, m->a, "--storage-driver=%s", m->machine->overlayfs ? "overlay2" : "vfs");
+    word(r, m->a, "--exec-opt=native.cgroupdriver=cgroupfs");
+    word(r, m->a, "--bridge=none");
+    word(r, m->a, "--iptables=false");
+    word(r, m->a, "--ip-masq=false");
+    word(r, m->a, "--ip-forward=false");
+    word(r, m->a, "--live-restore");
+    if (!m->machine->may_lower_oom) {
+        word(r, m->a, "--oom-score-adjust=0");
+    }
+    word(r, m->a, "--log-level=warn");
+}
+
+static void docker_images(const struct maker *m, struct role *r)
+{
+    *r = (struct role){ .name = "images", .node = m->node, .program = "/usr/bin/docker", .once = true, .needs = "/run/docker.sock" };
+    word(r, m->a, "docker");
+    word(r, m->a, "--host=unix:///run/docker.sock");
+    word(r, m->a, "load");
+    word(r, m->a, "--quiet");
+    word(r, m->a, "--input=%s/images/coracle.tar", m->state);
+}
+
 /* Loads the images that a cluster is born with, as soon as containerd answers. */
 static void images(const struct maker *m, struct role *r)
 {
@@ -224,7 +258,12 @@ static void kubelet(const struct maker *m, struct role *r)
     word(r, m->a, "--hostname-override=%s", m->node_name);
     word(r, m->a, "--node-ip=%s", m->node_ip);
     word(r, m->a, "--root-dir=/var/lib/kubelet");
-    word(r, m->a, "--container-runtime-endpoint=unix:///run/containerd/containerd.sock");
+    if (m->c->docker) {
+        word(r, m->a, "--docker-endpoint=unix:///run/docker.sock");
+        word(r, m->a, "--cni-bin-dir=%s", m->machine->cni_bin);
+    } else {
+        word(r, m->a, "--container-runtime-endpoint=unix:///run/containerd/containerd.sock");
+    }
     word(r, m->a, "--cni-conf-dir=%s/cni", m->conf);
     /* The switch does that for what leaves the cluster; inside, pods are seen by their own addresses. */
     word(r, m->a, "--cni-masquerade=false");
@@ -283,8 +322,9 @@ size_t roles_of(const struct cluster_config *c, const struct machine *machine, s
                 struct role roles[CLUSTER_MAX_ROLES])
 {
     static void (*const control_plane[])(const struct maker *, struct role *) = { apiserver, controller_manager, scheduler };
-    static void (*const every_node[])(const struct maker *, struct role *) = { containerd, images, kubelet,
-                                                                                 proxy };
+    static void (*const with_containerd[])(const struct maker *, struct role *) = { containerd, images, kubelet, proxy };
+    static void (*const with_docker[])(const struct maker *, struct role *) = { dockerd, docker_images, kubelet, proxy };
+    void (*const *every_node)(const struct maker *, struct role *) = c->docker ? with_docker : with_containerd;
     struct maker m = { .c = c, .machine = machine, .a = a, .state = c->place.state };
     size_t n = 0;
 
@@ -293,7 +333,7 @@ size_t roles_of(const struct cluster_config *c, const struct machine *machine, s
         cluster_node_name(m.node, m.node_name);
         cluster_ip_text(cluster_node_addr(m.node), m.node_ip);
         m.conf = text(a, "%s/conf", cluster_node_dir(c, m.node, dir));
-        /* containerd takes longest to be ready, so it goes first. */
+        /* The runtime takes longest to be ready, so it goes first. */
         every_node[0](&m, &roles[n++]);
         if (c->etcd_store && m.node <= c->n_masters) {
             etcd(&m, &roles[n++]);
@@ -301,7 +341,7 @@ size_t roles_of(const struct cluster_config *c, const struct machine *machine, s
         for (size_t i = 0; m.node <= c->n_masters && i < ARRAY_SIZE(control_plane); i++) {
             control_plane[i](&m, &roles[n++]);
         }
-        for (size_t i = 1; i < ARRAY_SIZE(every_node); i++) {
+        for (size_t i = 1; i < ARRAY_SIZE(with_containerd); i++) {
             every_node[i](&m, &roles[n++]);
         }
     }

@@ -87,7 +87,7 @@ static void on_look(void *arg)
     struct kubelet *k = g->k;
     struct pod *p;
     int64_t max = quantity_value(quantity_of(k->cfg->container_log_max_size));
-    for (size_t pos = 0; max > 0 && (p = pods_next(k, &pos));) {
+    for (size_t pos = 0; max > 0 && !k->rt->rotates_logs && (p = pods_next(k, &pos));) {
         for (size_t i = 0; i < p->n_containers; i++) {
             if (container_is_running(p->containers[i])) {
                 rotate(p->containers[i], max);

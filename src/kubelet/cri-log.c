@@ -1,6 +1,7 @@
 #include "kubelet/cri-log.h"
 
 #include "base/clock.h"
+#include "kubelet/docker-log.h"
 
 /* ---- options ---- */
 
@@ -85,18 +86,13 @@ static bool wanted(const struct cri_log_options *o, struct str stamp, struct str
     return !o->has_since || !clock_parse_rfc3339(stamp, &sec, &ns) || sec > o->since_s || (sec == o->since_s && ns >= o->since_ns);
 }
 
-static void line(struct cri_log_filter *f, struct str text, bool whole, struct buf *out)
+/* One line of the file in the words of both formats. */
+static void emit(struct cri_log_filter *f, struct str stamp, struct str stream, struct str rest, bool ends, struct buf *out)
 {
-    struct str stamp, stream, tags, rest;
     size_t from = out->len;
-    if (f->left == 0 || !str_cut(text, ' ', &stamp, &rest) || !str_cut(rest, ' ', &stream, &rest) || !str_cut(rest, ' ', &tags, &rest)) {
-        return;
-    }
     if ((!str_eq_c(stream, "stdout") && !str_eq_c(stream, "stderr")) || !wanted(&f->options, stamp, stream)) {
         return;
     }
-    /* The first of the tags, which colons separate, is this one. */
-    bool ends = whole && !(tags.len && tags.ptr[0] == 'P');
     if (f->options.timestamps && !f->inside) {
         buf_append(out, stamp);
         buf_append_char(out, ' ');
@@ -111,6 +107,30 @@ static void line(struct cri_log_filter *f, struct str text, bool whole, struct b
         out->len = from + n;
         f->left -= (int64_t)n;
     }
+}
+
+/* CRI's lines begin with a time; dockerd's are JSON objects (docker-log.h). */
+static void line(struct cri_log_filter *f, struct str text, bool whole, struct buf *out)
+{
+    struct str stamp, stream, tags, rest;
+    if (f->left == 0) {
+        return;
+    }
+    if (text.len && text.ptr[0] == '{') {
+        struct docker_log_line l;
+        struct arena a;
+        arena_init(&a, 4 * CRI_LOG_MAX_LINE);
+        if (docker_log_parse(&a, text, &l)) {
+            emit(f, l.stamp, l.stream, l.text, l.ends, out);
+        }
+        arena_deinit(&a);
+        return;
+    }
+    if (!str_cut(text, ' ', &stamp, &rest) || !str_cut(rest, ' ', &stream, &rest) || !str_cut(rest, ' ', &tags, &rest)) {
+        return;
+    }
+    /* The first of the tags, which colons separate, is this one. */
+    emit(f, stamp, stream, rest, whole && !(tags.len && tags.ptr[0] == 'P'), out);
 }
 
 void cri_log_feed(struct cri_log_filter *f, struct str bytes, struct buf *out)

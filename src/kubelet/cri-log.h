@@ -1,6 +1,6 @@
 /*
  * Lines of container logs as CRI runtimes write them: "TIME STREAM TAGS text", tag P for a part of a line and F for its end
- * (CRI, "container logs"). What a reader asked for (PodLogOptions) is parsed here, and applied to bytes: no files, no sockets.
+ * (CRI, "container logs"); or as dockerd does (docker-log.h): which it is, each line's first character tells. What a reader asked for (PodLogOptions) is parsed here, and applied to bytes: no files, no sockets.
  */
 #ifndef KUBELET_CRI_LOG_H
 #define KUBELET_CRI_LOG_H

@@ -35,10 +35,15 @@ static const struct flag node_flags[] = {
 
 static const struct flag runtime_flags[] = {
     FLAG_STRING(C, runtime_endpoint, "container-runtime-endpoint", "unix:///run/containerd/containerd.sock", "Socket of the container runtime (CRI)"),
+    FLAG_STRING(C, container_runtime, "container-runtime", "",
+                "\"docker\" (--docker-endpoint) or \"remote\" (--container-runtime-endpoint); empty: the one whose endpoint is given, and with neither "
+                "docker under the document's defaults, remote under the secure ones"),
+    FLAG_STRING(C, docker_endpoint, "docker-endpoint", "unix:///var/run/docker.sock", "Socket of dockerd (Docker Engine API)"),
     FLAG_STRING(C, image_endpoint, "image-service-endpoint", "", "Socket of the image service: only the runtime's own"),
     FLAG_DURATION(C, runtime_timeout_ms, "runtime-request-timeout", "2m", "How long the runtime may take to answer"),
     FLAG_STRING(C, pod_logs_dir, "pod-logs-dir", "/var/log/pods", "Where the runtime writes the containers' logs"),
-    FLAG_STRING(C, cni_conf_dir, "cni-conf-dir", "", "Write a CNI configuration for the node's podCIDR here; empty leaves CNI alone"),
+    FLAG_STRING(C, cni_conf_dir, "cni-conf-dir", "", "Write a CNI configuration for the node's podCIDR here; empty writes none (and with docker, one in /etc/cni/net.d is used)"),
+    FLAG_STRING(C, cni_bin_dir, "cni-bin-dir", "/opt/cni/bin", "Folders of CNI plugins, separated by colons, for --container-runtime=docker"),
     FLAG_BOOL(C, cni_masquerade, "cni-masquerade", "true", "Traffic of pods to other networks leaves with the node's address (needs iptables)"),
     FLAG_STRING(C, pod_cidr, "pod-cidr", "", "Range of pod addresses when there is no apiserver to tell it"),
     FLAG_STRING(C, cgroup_driver, "cgroup-driver", "cgroupfs", "\"cgroupfs\" or \"systemd\", as the runtime has it"),

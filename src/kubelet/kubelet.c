@@ -14,6 +14,7 @@
 #include "component/component.h"
 #include "component/gates.h"
 #include "component/health-server.h"
+#include "kubelet/docker.h"
 #include "kubelet/node-certificates.h"
 #include "kubelet/objects.h"
 #include "net/addr.h"
@@ -297,9 +298,50 @@ static void on_signal(void *arg)
     loop_stop(k->loop);
 }
 
+/* Which runtime is driven: --container-runtime, or the endpoint that is given, or what the defaults in force say. */
+static bool chose_docker(const struct kubelet_config *c, bool *ret, struct err *err)
+{
+    bool docker = c->flags && flags_changed(c->flags, "docker-endpoint"), remote = c->flags && flags_changed(c->flags, "container-runtime-endpoint");
+    if (str_empty(c->container_runtime)) {
+        *ret = docker || (!remote && c->flags && !c->secure);
+        return !(docker && remote) || err_set(err, ERR_INVALID, "--docker-endpoint and --container-runtime-endpoint are two runtimes: --container-runtime says which");
+    }
+    if (str_eq_c(c->container_runtime, "docker") || str_eq_c(c->container_runtime, "remote")) {
+        *ret = str_eq_c(c->container_runtime, "docker");
+        return true;
+    }
+    return err_set(err, ERR_INVALID, "--container-runtime is docker or remote");
+}
+
+static bool start_runtime(struct kubelet *k, struct err *err)
+{
+    const struct kubelet_config *c = k->cfg;
+    char state[PATH_MAX];
+    bool docker;
+    if (!chose_docker(c, &docker, err)) {
+        return false;
+    }
+    if (!docker) {
+        if (c->flags && flags_changed(c->flags, "cni-bin-dir")) {
+            return err_set(err, ERR_INVALID, "--cni-bin-dir is for --container-runtime=docker: other runtimes run the plugins themselves");
+        }
+        k->rt = runtime_cri_new(k->loop, c->runtime_endpoint, err);
+        return k->rt != NULL;
+    }
+    snprintf(state, sizeof(state), "%s/cni", k->root);
+    const struct docker_options options = {
+        .endpoint = c->docker_endpoint, .cgroup_driver = c->cgroup_driver, .cni_conf_dir = c->cni_conf_dir.len ? c->cni_conf_dir : STR("/etc/cni/net.d"),
+        .cni_bin_dir = c->cni_bin_dir, .state_dir = str_c(state), .pause_image = c->pod_infra_image, .log_max_size = c->container_log_max_size,
+        .log_max_files = c->container_log_max_files, .idle_ms = (uint64_t)MAX(c->streaming_idle_ms, (int64_t)0),
+    };
+    log_info("the container runtime is dockerd at %.*s", STR_ARG(c->docker_endpoint));
+    k->rt = runtime_docker_new(k->loop, &options, err);
+    return k->rt != NULL;
+}
+
 static bool start(struct kubelet *k, struct err *err)
 {
-    k->rt = runtime_cri_new(k->loop, k->cfg->runtime_endpoint, err);
+    (void)start_runtime(k, err);
     if (!k->rt || !connect_api(k, err)) {
         return false;
     }

@@ -12,6 +12,7 @@
 struct kubelet_config {
     struct str config, kubeconfig, bootstrap_kubeconfig, master, root_dir, pod_logs_dir;
     struct str runtime_endpoint, image_endpoint;
+    struct str container_runtime, docker_endpoint, cni_bin_dir;
     struct str hostname_override, node_ip;
     bool register_node;
     struct flag_strings node_labels, register_with_taints;

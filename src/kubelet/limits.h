@@ -48,4 +48,30 @@
  * asks may still be anybody. Answer: 429. */
 #define KUBELET_MAX_REQUESTS 256
 
+/* ---- dockerd ---- */
+/* The versions 1.x of the Docker Engine API that are spoken: what is asked for exists from the first on, and was tried with the last. */
+#define DOCKER_API_MINOR_MIN 40u
+#define DOCKER_API_MINOR_MAX 41u
+/* One answer: a list of 500 containers with their labels is about 2 MB. Answer: the call fails. */
+#define KUBELET_MAX_DOCKER_BODY (32u << 20)
+/* Nesting of its answers: an inspected container has seven levels. */
+#define DOCKER_JSON_DEPTH 32
+/* Each request that waits (a stop, a pull, an exec) holds a connection. Further ones queue. */
+#define DOCKER_MAX_CONNECTIONS 256
+/* A pull that tells nothing for so long has failed (as dockershim's --image-pull-progress-deadline, with room for slow disks). */
+#define DOCKER_PULL_STALL_MS 120000
+/* What one command's exec for a probe may write, of each kind; the rest is dropped. */
+#define DOCKER_MAX_EXEC_OUTPUT (1u << 20)
+/* Streaming sessions that were promised and not begun. Answer: an error. */
+#define DOCKER_MAX_TICKETS 512
+#define DOCKER_TICKET_MS 60000
+/* The pods' first process when --pod-infra-container-image names none: the image that every cluster of ours is born with. */
+#define DOCKER_PAUSE_IMAGE "coracle.local/pause:1"
+/* A configuration of CNI, and what a plugin may answer. */
+#define CNI_MAX_CONFIG (256u << 10)
+#define CNI_MAX_OUTPUT (1u << 20)
+#define CNI_MAX_PLUGINS 16
+/* How long one plugin may take; it is killed then. */
+#define CNI_PLUGIN_MS 60000
+
 #endif

@@ -8,6 +8,7 @@
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "kubelet/cri-log.h"
 
 struct read_op {
     struct pod *p;
@@ -71,7 +72,8 @@ static void finish(struct read_op *op)
 
 static char *text_of_file(const char *path, size_t max, bool tail)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    /* A log may be a link to the runtime's file: its folder is the kubelet's. The message's file is the container's. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | (tail ? 0 : O_NOFOLLOW));
     struct stat st;
     char *text = NULL;
     if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
@@ -89,30 +91,26 @@ static char *text_of_file(const char *path, size_t max, bool tail)
     return text;
 }
 
-/* The text of the last lines of a CRI log ("TIME STREAM TAG text"). */
+/* The text of the last lines of a log. */
 static char *log_tail(const char *path)
 {
+    const struct cri_log_options all = { .limit_bytes = -1, .tail_lines = -1 };
     char *raw = text_of_file(path, 16384, true);
+    struct cri_log_filter f;
     struct buf b;
+    size_t len;
     if (!raw) {
         return NULL;
     }
-    buf_init(&b, 32768);
-    struct str rest = str_c(raw), line;
-    while (str_split(&rest, '\n', &line)) {
-        struct str stamp, stream, tag, text, tail;
-        if (str_cut(line, ' ', &stamp, &tail) && str_cut(tail, ' ', &stream, &tail) && str_cut(tail, ' ', &tag, &text)) {
-            buf_append(&b, text);
-            if (str_eq_c(tag, "F")) {
-                buf_append_char(&b, '\n');
-            }
-        }
-    }
+    buf_init(&b, 65536);
+    cri_log_filter_init(&f, &all);
+    cri_log_feed(&f, str_c(raw), &b);
+    cri_log_end(&f, &b);
+    cri_log_filter_deinit(&f);
     free(raw);
     if (b.len > KUBELET_MAX_TERMINATION_LOG) {
         buf_consume(&b, b.len - KUBELET_MAX_TERMINATION_LOG);
     }
-    size_t len;
     if (!b.len) {
         buf_deinit(&b);
         return NULL;
@@ -293,7 +291,12 @@ static bool take_run(struct container_run *r, bool had, const struct cri_v1_cont
 static int newest_first(const void *a, const void *b)
 {
     const struct cri_v1_container *x = a, *y = b;
-    return x->created_at < y->created_at ? 1 : x->created_at > y->created_at ? -1 : 0;
+    if (x->created_at != y->created_at) {
+        return x->created_at < y->created_at ? 1 : -1;
+    }
+    /* A runtime that tells whole seconds. */
+    uint32_t m = x->metadata ? x->metadata->attempt : 0, n = y->metadata ? y->metadata->attempt : 0;
+    return m < n ? 1 : m > n ? -1 : 0;
 }
 
 static void take_container(struct read_op *op, struct pod_container *c, const struct cri_v1_container **runs, size_t n)
@@ -372,7 +375,11 @@ static void on_containers(void *arg, const void *response, const struct err *err
 static int sandbox_newest_first(const void *a, const void *b)
 {
     const struct cri_v1_pod_sandbox *x = a, *y = b;
-    return x->created_at < y->created_at ? 1 : x->created_at > y->created_at ? -1 : 0;
+    if (x->created_at != y->created_at) {
+        return x->created_at < y->created_at ? 1 : -1;
+    }
+    uint32_t m = x->metadata ? x->metadata->attempt : 0, n = y->metadata ? y->metadata->attempt : 0;
+    return m < n ? 1 : m > n ? -1 : 0;
 }
 
 static void take_sandboxes(struct pod *p, const struct cri_v1_list_pod_sandbox_response *list)

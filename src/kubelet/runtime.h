@@ -1,5 +1,6 @@
 /*
- * The container runtime as the kubelet drives it: one interface over the messages of CRI (schema/cri). A back end carries out
+ * The container runtime as the kubelet drives it: one interface over the messages of CRI (schema/cri). A back end (CRI over gRPC; the
+ * Docker Engine API, docker.h) carries out
  * one call at a time of any number, and answers each exactly once, in a later turn of the loop, unless it is cancelled.
  *
  * A call is named by its descriptor of api/gen/cri_v1.h (cri_v1_runtime_service_create_container_rpc); request and response are
@@ -29,6 +30,8 @@ struct runtime_ops {
 struct runtime {
     const struct runtime_ops *ops;
     uint64_t request_timeout_ms; /* --runtime-request-timeout; 0: two minutes */
+    const char *scheme;          /* of container numbers in a pod's status: "docker"; NULL: "containerd" */
+    bool rotates_logs;           /* it keeps the logs small itself */
 };
 
 /* As a call's timeout: what the runtime was configured with. */

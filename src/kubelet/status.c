@@ -47,12 +47,12 @@ static struct api_time time_of(int64_t ns)
     return (struct api_time){ .sec = ns / 1000000000, .set = ns > 0 };
 }
 
-static struct str container_id(struct arena *a, const char *id)
+static struct str container_id(const struct kubelet *k, struct arena *a, const char *id)
 {
-    return id[0] ? arena_printf(a, "containerd://%s", id) : STR_NULL;
+    return id[0] ? arena_printf(a, "%s://%s", k->rt->scheme ? k->rt->scheme : "containerd", id) : STR_NULL;
 }
 
-static void terminated(const struct container_run *r, struct arena *a, struct core_v1_container_state *ret)
+static void terminated(const struct kubelet *k, const struct container_run *r, struct arena *a, struct core_v1_container_state *ret)
 {
     struct core_v1_container_state_terminated *t = arena_new(a, struct core_v1_container_state_terminated);
     if (!t) {
@@ -63,7 +63,7 @@ static void terminated(const struct container_run *r, struct arena *a, struct co
     t->message = r->message ? arena_str(a, str_c(r->message)) : STR_NULL;
     t->started_at = time_of(r->started_ns);
     t->finished_at = time_of(r->finished_ns);
-    t->container_id = container_id(a, r->id);
+    t->container_id = container_id(k, a, r->id);
     ret->terminated = t;
 }
 
@@ -97,7 +97,7 @@ static void container_status(struct pod_container *c, struct arena *a, struct co
         *s->resources = c->spec->resources;
     }
     if (c->has_run) {
-        s->container_id = container_id(a, c->run.id);
+        s->container_id = container_id(c->pod->k, a, c->run.id);
     }
     if (container_is_running(c)) {
         s->state.running = arena_new(a, struct core_v1_container_state_running);
@@ -107,23 +107,23 @@ static void container_status(struct pod_container *c, struct arena *a, struct co
         s->started = container_is_started(c);
         s->ready = container_is_ready(c);
         if (c->has_last) {
-            terminated(&c->last, a, &s->last_state);
+            terminated(c->pod->k, &c->last, a, &s->last_state);
         }
         return;
     }
     /* An ended run is the state, unless another one follows: then it is what was before. */
     if (exited && (c->kind == CONTAINER_INIT ? c->run.exit_code == 0 : false)) {
-        terminated(&c->run, a, &s->state);
+        terminated(c->pod->k, &c->run, a, &s->state);
         s->ready = true;
         s->started = false;
     } else if (exited && (pod_ends(p) || !container_restarts(c, c->run.exit_code) || (!c->waiting_reason[0] && !p->busy))) {
-        terminated(&c->run, a, &s->state);
+        terminated(c->pod->k, &c->run, a, &s->state);
         if (c->has_last) {
-            terminated(&c->last, a, &s->last_state);
+            terminated(c->pod->k, &c->last, a, &s->last_state);
         }
     } else if (exited) {
         waiting(a, c->waiting_reason[0] ? c->waiting_reason : "ContainerCreating", c->waiting_message, &s->state);
-        terminated(&c->run, a, &s->last_state);
+        terminated(c->pod->k, &c->run, a, &s->last_state);
     } else if (c->waiting_reason[0] && !pod_ends(p)) {
         waiting(a, c->waiting_reason, c->waiting_message, &s->state);
     } else if (c->kind == CONTAINER_MAIN && p->obj->spec.n_init_containers) {
