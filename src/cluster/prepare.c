@@ -349,8 +349,10 @@ static bool prepare_node(const struct cluster_config *c, const struct machine *m
     struct buf b;
     buf_init(&b, 65536);
     containerd_config_write(m, dir, &b);
-    /* dockerd reads no other file than this: what the machine's own dockerd is told is not meant for a node. */
-    bool ok = c->docker ? fs_write_atomic(path_of(dir, "%s/docker.json", conf), STR("{}\n"), 0644, err)
+    /* dockerd reads no other file than this: what the machine's own dockerd is told is not meant for a node. Its key, which nothing
+     * uses, would be written to /etc otherwise. */
+    static const struct str docker = STR_INIT("{ \"deprecated-key-path\": \"/var/lib/docker/key.json\" }\n");
+    bool ok = c->docker ? fs_write_atomic(path_of(dir, "%s/docker.json", conf), docker, 0644, err)
                         : fs_write_atomic(path_of(dir, "%s/containerd.toml", conf), buf_str(&b), 0644, err);
     buf_deinit(&b);
     return ok;

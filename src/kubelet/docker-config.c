@@ -197,7 +197,7 @@ static void option(struct buf *b, const char *name, struct str value)
 static bool seccomp(struct buf *b, const struct cri_v1_security_profile *p, bool privileged, struct err *err)
 {
     char path[4096];
-    CLEANUP(buf_deinit) struct buf file, compact;
+    CLEANUP(buf_deinit) struct buf file = { 0 }, compact = { 0 };
     if (privileged || !p || p->profile_type == CRI_V1_SECURITY_PROFILE_PROFILE_TYPE_RUNTIME_DEFAULT) {
         return true;
     }

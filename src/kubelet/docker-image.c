@@ -213,7 +213,7 @@ static void on_pulled(struct runtime_call *c, const struct docker_answer *a)
 
 static struct str auth_header(struct arena *a, const struct cri_v1_auth_config *auth)
 {
-    CLEANUP(buf_deinit) struct buf b, text;
+    CLEANUP(buf_deinit) struct buf b = { 0 }, text = { 0 };
     if (!auth) {
         return STR_EMPTY;
     }

@@ -188,7 +188,7 @@ static void on_created(struct runtime_call *c, const struct docker_answer *a)
 {
     struct run *r = c->state;
     struct val v;
-    CLEANUP(buf_deinit) struct buf name;
+    CLEANUP(buf_deinit) struct buf name = { 0 };
     if (docker_absent(a) && !r->pulled) {
         r->pulled = true;
         docker_pull(c, c->d->options.pause_image, NULL, on_pause_image);
