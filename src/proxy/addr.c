@@ -11,10 +11,11 @@ static int domain(uint8_t family)
 
 bool proxy_addr_parse(uint8_t family, struct str s, struct proxy_addr *ret)
 {
+    static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
     char text[PROXY_ADDR_TEXT_SIZE];
     *ret = (struct proxy_addr){ 0 };
     return s.len && str_to_cstr(s, text, sizeof(text)) && inet_pton(domain(family), text, ret->b) == 1 &&
-           !(family == NFPROTO_IPV6 && IN6_IS_ADDR_V4MAPPED((const struct in6_addr *)(const void *)ret->b));
+           !(family == NFPROTO_IPV6 && memcmp(ret->b, mapped, sizeof(mapped)) == 0);
 }
 
 const char *proxy_addr_text(uint8_t family, const struct proxy_addr *a, char dst[PROXY_ADDR_TEXT_SIZE])

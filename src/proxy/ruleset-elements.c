@@ -1,5 +1,6 @@
 #include "proxy/ruleset-private.h"
 
+#include <assert.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 
@@ -151,6 +152,7 @@ void rules_change_elements(struct ruleset *rs, struct service *s, const struct w
 
 void rules_key_add(struct wish *w, const void *bytes, uint8_t n)
 {
+    assert(w->key_len + ((n + 3u) & ~3u) <= KEY_MAX);
     memcpy(w->key + w->key_len, bytes, n);
     w->key_len = (uint8_t)(w->key_len + ((n + 3) & ~3));
 }

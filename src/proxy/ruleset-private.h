@@ -7,7 +7,7 @@
 #include "proxy/endpoints.h"
 #include "proxy/ruleset.h"
 
-#define KEY_MAX 28 /* an IPv6 address, protocol, port, number */
+#define KEY_MAX 32 /* two IPv6 addresses */
 
 union value {
     struct proxy_chain chain;

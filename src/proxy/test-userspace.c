@@ -1,345 +1,48 @@
 /* The userspace mode: traffic through its table and its ports, in network namespaces of our own. Skipped without the rights for
  * them. */
-#include "proxy/userspace.h"
+#include "proxy/test-modes.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/netfilter.h>
-#include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-#include "base/test.h"
 #include "nft/conntrack.h"
-#include "nft/socket.h"
-#include "proxy/netns.h"
 
-#define PORT 8080
-#define N_ENDPOINTS 3
 #define BIG (8u << 20)
-
-/* Listens on one address in a thread: says its number, then gives back what it gets until that ends. */
-struct server {
-    int tcp, udp;
-    char number;
-    pthread_t thread, udp_thread;
-};
-
-struct fixture {
-    struct netns ns;
-    struct loop *loop;
-    struct engine *engine;
-    struct nft_socket *nl;
-    struct server servers[2 * N_ENDPOINTS]; /* IPv4, then IPv6 */
-    struct core_v1_service service;
-    struct core_v1_service_port port;
-    struct str ips[2];
-    struct discovery_v1_endpoint_slice slice[2];
-    struct discovery_v1_endpoint endpoints[2][N_ENDPOINTS];
-    struct str addresses[2][N_ENDPOINTS];
-    struct discovery_v1_endpoint_port slice_port;
-    char told[64], again[64];
-};
-
-static void *serve_one(void *arg)
-{
-    int fd = *(int *)arg;
-    char b[65536];
-    ssize_t n;
-    free(arg);
-    while ((n = read(fd, b, sizeof(b))) > 0) {
-        for (ssize_t at = 0, w; at < n; at += w) {
-            if ((w = send(fd, b + at, (size_t)(n - at), MSG_NOSIGNAL)) <= 0) {
-                close(fd);
-                return NULL;
-            }
-        }
-    }
-    (void)send(fd, "end", 3, MSG_NOSIGNAL); /* after the client has ended its half */
-    close(fd);
-    return NULL;
-}
-
-static void *serve(void *arg)
-{
-    const struct server *s = arg;
-    int fd;
-    while ((fd = accept4(s->tcp, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-        pthread_t t;
-        int *copy = malloc(sizeof(*copy));
-        *copy = fd;
-        (void)send(fd, &s->number, 1, MSG_NOSIGNAL);
-        CHECK_INT(pthread_create(&t, NULL, serve_one, copy), 0);
-        pthread_detach(t);
-    }
-    return NULL;
-}
-
-static void *serve_udp(void *arg)
-{
-    const struct server *s = arg;
-    char b[2048];
-    for (;;) {
-        struct sockaddr_storage from;
-        socklen_t len = sizeof(from);
-        ssize_t n = recvfrom(s->udp, b + 1, sizeof(b) - 1, 0, (struct sockaddr *)&from, &len);
-        if (n <= 0) {
-            return NULL; /* an empty datagram ends it */
-        }
-        b[0] = s->number;
-        (void)sendto(s->udp, b, (size_t)n + 1, 0, (const struct sockaddr *)&from, len);
-    }
-}
-
-static int bound(uint8_t family, const char *ip, uint16_t port, int type)
-{
-    struct sockaddr_storage sa;
-    struct proxy_addr a;
-    int one = 1;
-    CHECK(proxy_addr_parse(family, str_c(ip), &a));
-    socklen_t len = proxy_addr_to_sockaddr(family, &a, htons(port), &sa);
-    int fd = socket(sa.ss_family, type | SOCK_CLOEXEC, 0);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    CHECK_INT(bind(fd, (const struct sockaddr *)&sa, len), 0);
-    return fd;
-}
-
-static void start_server(struct server *s, int number, bool listens)
-{
-    char ip[32];
-    bool v6 = number >= N_ENDPOINTS;
-    snprintf(ip, sizeof(ip), v6 ? "fd09:1::%d" : "10.9.1.%d", number % N_ENDPOINTS + 1);
-    s->number = (char)('0' + number);
-    s->tcp = bound(v6 ? NFPROTO_IPV6 : NFPROTO_IPV4, ip, PORT, SOCK_STREAM);
-    s->udp = bound(v6 ? NFPROTO_IPV6 : NFPROTO_IPV4, ip, PORT, SOCK_DGRAM);
-    if (listens) {
-        CHECK_INT(listen(s->tcp, 1000), 0);
-    }
-    CHECK_INT(pthread_create(&s->thread, NULL, serve, s), 0);
-    CHECK_INT(pthread_create(&s->udp_thread, NULL, serve_udp, s), 0);
-}
-
-static void note_again(void *data, struct str key)
-{
-    struct fixture *f = data;
-    CHECK(str_to_cstr(key, f->again, sizeof(f->again)));
-}
-
-static void note_told(void *data, const struct core_v1_service *service UNUSED, const char *reason, const char *text UNUSED)
-{
-    snprintf(((struct fixture *)data)->told, sizeof(((struct fixture *)data)->told), "%s", reason);
-}
-
-static void write_table(struct fixture *f, bool all)
-{
-    struct err err = { 0 };
-    struct nft_batch x;
-    nft_batch_init(&x, NFPROTO_IPV4, PROXY_TABLE, 0, nft_socket_seq(f->nl));
-    bool any = f->engine->ops->write(f->engine, &x, all);
-    nft_batch_end(&x);
-    CHECK_OK(!any || nft_socket_send(f->nl, &x, NULL, &err), &err);
-    nft_batch_deinit(&x);
-}
-
-static void set(struct fixture *f, const char *key, bool there)
-{
-    const struct discovery_v1_endpoint_slice *slices[] = { &f->slice[0], &f->slice[1] };
-    f->engine->ops->set_service(f->engine, str_c(key), there ? &f->service : NULL, slices, 2);
-}
-
-/* Brings the Service's present state into the kernel. */
-static void apply(struct fixture *f)
-{
-    set(f, "ns/svc", true);
-    write_table(f, false);
-}
-
-static struct userspace_config default_config(struct fixture *f)
-{
-    struct userspace_config config = { .tables = { { .family = NFPROTO_IPV4, .has_pod_cidr = true }, { .family = NFPROTO_IPV6 } },
-                                       .node = STR("here"),
-                                       .udp_timeout_ms = 250,
-                                       .files = 20000,
-                                       .again = note_again,
-                                       .tell = note_told,
-                                       .data = f };
-    CHECK(proxy_cidr_parse(STR("10.9.1.0/24"), &config.tables[0].pod_cidr));
-    return config;
-}
-
-/* Service 10.96.0.10 and fd96::10, port 80, of three endpoints in each family. The endpoint that is 'dead' does not listen. */
-static void setup(struct fixture *f, const struct userspace_config *config, int dead)
-{
-    struct err err = { 0 };
-    struct userspace_config c = default_config(f);
-    *f = (struct fixture){ 0 };
-    if (!netns_make(&f->ns, &err)) {
-        netns_end(&f->ns);
-        test_skip("%s", err.msg);
-    }
-    netns_enter(f->ns.endpoints);
-    for (int i = 0; i < 2 * N_ENDPOINTS; i++) {
-        start_server(&f->servers[i], i, i != dead);
-    }
-    netns_enter(f->ns.node);
-    f->ips[0] = STR("10.96.0.10");
-    f->ips[1] = STR("fd96::10");
-    f->port = (struct core_v1_service_port){ .protocol = STR("TCP"), .port = 80 };
-    f->service.metadata = (struct meta_v1_object_meta){ .name = STR("svc"), .namespace = STR("ns") };
-    f->service.spec = (struct core_v1_service_spec){ .ports = &f->port,
-                                                     .n_ports = 1,
-                                                     .cluster_ip = f->ips[0],
-                                                     .cluster_ips = f->ips,
-                                                     .n_cluster_ips = 2,
-                                                     .type = STR("ClusterIP") };
-    f->slice_port = (struct discovery_v1_endpoint_port){ .protocol = STR("TCP"), .port = PORT, .has_port = true };
-    static const char *const texts[2][N_ENDPOINTS] = { { "10.9.1.1", "10.9.1.2", "10.9.1.3" },
-                                                       { "fd09:1::1", "fd09:1::2", "fd09:1::3" } };
-    for (int v6 = 0; v6 < 2; v6++) {
-        for (int i = 0; i < N_ENDPOINTS; i++) {
-            f->addresses[v6][i] = str_c(texts[v6][i]);
-            f->endpoints[v6][i] = (struct discovery_v1_endpoint){ .addresses = &f->addresses[v6][i],
-                                                                  .n_addresses = 1,
-                                                                  .node_name = i ? STR("other") : STR("here") };
-        }
-        f->slice[v6] = (struct discovery_v1_endpoint_slice){ .address_type = v6 ? STR("IPv6") : STR("IPv4"),
-                                                             .endpoints = f->endpoints[v6],
-                                                             .n_endpoints = N_ENDPOINTS,
-                                                             .ports = &f->slice_port,
-                                                             .n_ports = 1 };
-    }
-    f->loop = loop_new(&err);
-    CHECK_OK(f->loop != NULL, &err);
-    f->nl = nft_socket_open(&err);
-    CHECK_OK(f->nl != NULL, &err);
-    f->engine = engine_userspace_new(f->loop, config ? config : &c);
-    write_table(f, true);
-}
-
-static void teardown(struct fixture *f)
-{
-    f->engine->ops->free(f->engine);
-    loop_free(f->loop);
-    nft_socket_close(f->nl);
-    netns_enter(f->ns.endpoints);
-    for (int i = 0; i < 2 * N_ENDPOINTS; i++) {
-        struct server *s = &f->servers[i];
-        struct sockaddr_storage sa;
-        socklen_t len = sizeof(sa);
-        shutdown(s->tcp, SHUT_RDWR);
-        CHECK_INT(getsockname(s->udp, (struct sockaddr *)&sa, &len), 0);
-        (void)sendto(s->udp, "", 0, 0, (const struct sockaddr *)&sa, len);
-        pthread_join(s->thread, NULL);
-        pthread_join(s->udp_thread, NULL);
-        close(s->tcp);
-        close(s->udp);
-    }
-    netns_end(&f->ns);
-}
-
-/* Turns the loop until the descriptor has events, or for 'ms'. */
-static bool await(struct fixture *f, int fd, short events, int ms)
-{
-    struct pollfd p = { .fd = fd, .events = events };
-    uint64_t end = clock_mono_ms() + (uint64_t)ms;
-    do {
-        loop_turn(f->loop, 1);
-        if (poll(&p, 1, 0) == 1) {
-            return true;
-        }
-    } while (clock_mono_ms() < end);
-    return false;
-}
-
-static void turn(struct fixture *f, int ms)
-{
-    uint64_t end = clock_mono_ms() + (uint64_t)ms;
-    while (clock_mono_ms() < end) {
-        loop_turn(f->loop, 5);
-    }
-}
-
-/* A connection from a namespace, begun. */
-static int begin_from(struct fixture *f, int ns, const char *from, const char *ip, uint16_t port, int type)
-{
-    uint8_t family = strchr(ip, ':') ? NFPROTO_IPV6 : NFPROTO_IPV4;
-    struct sockaddr_storage sa;
-    struct proxy_addr a;
-    netns_enter(ns);
-    int fd = from ? bound(family, from, 0, type | SOCK_NONBLOCK)
-                  : socket(family == NFPROTO_IPV6 ? AF_INET6 : AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    netns_enter(f->ns.node);
-    CHECK(proxy_addr_parse(family, str_c(ip), &a));
-    socklen_t len = proxy_addr_to_sockaddr(family, &a, htons(port), &sa);
-    CHECK(connect(fd, (const struct sockaddr *)&sa, len) == 0 || errno == EINPROGRESS);
-    return fd;
-}
-
-/* Which endpoint answers: its number; -1 reset or refused, -2 no answer in 1.5 s, -3 closed without a word. */
-static int read_number(struct fixture *f, int fd)
-{
-    char c;
-    if (!await(f, fd, POLLIN, 1500)) {
-        return -2;
-    }
-    ssize_t n = read(fd, &c, 1);
-    return n == 1 ? c - '0' : n == 0 ? -3 : -1;
-}
-
-static int reach_from(struct fixture *f, int ns, const char *from, const char *ip, uint16_t port)
-{
-    int fd = begin_from(f, ns, from, ip, port, SOCK_STREAM), result = read_number(f, fd);
-    close(fd);
-    turn(f, 3);
-    return result;
-}
-
-static int reach(struct fixture *f, const char *ip, uint16_t port)
-{
-    return reach_from(f, f->ns.clients, NULL, ip, port);
-}
-
-static size_t inlets(const struct fixture *f)
-{
-    struct ruleset_stats stats;
-    f->engine->ops->stats(f->engine, &stats);
-    return stats.elements;
-}
 
 TEST(userspace_connections_go_to_one_endpoint_after_the_other_in_both_families)
 {
-    struct fixture f;
-    setup(&f, NULL, -1);
-    apply(&f);
+    struct modes f;
+    modes_setup(&f, NULL, -1);
+    modes_apply(&f);
     for (int i = 0; i < 6; i++) {
-        CHECK_INT(reach(&f, "10.96.0.10", 80), i % N_ENDPOINTS);
-        CHECK_INT(reach(&f, "fd96::10", 80), N_ENDPOINTS + i % N_ENDPOINTS);
+        CHECK_INT(modes_reach(&f, "10.96.0.10", 80), i % N_ENDPOINTS);
+        CHECK_INT(modes_reach(&f, "fd96::10", 80), N_ENDPOINTS + i % N_ENDPOINTS);
     }
     /* From the node itself and from a pod. */
-    CHECK(reach_from(&f, f.ns.node, NULL, "10.96.0.10", 80) >= 0);
-    CHECK(reach_from(&f, f.ns.node, NULL, "fd96::10", 80) >= 0);
-    CHECK(reach_from(&f, f.ns.endpoints, "10.9.1.1", "10.96.0.10", 80) >= 0);
-    CHECK_INT(reach(&f, "10.96.0.10", 81), -1); /* no such port */
-    teardown(&f);
+    CHECK(modes_reach_from(&f, f.ns.node, NULL, "10.96.0.10", 80) >= 0);
+    CHECK(modes_reach_from(&f, f.ns.node, NULL, "fd96::10", 80) >= 0);
+    CHECK(modes_reach_from(&f, f.ns.endpoints, "10.9.1.1", "10.96.0.10", 80) >= 0);
+    CHECK_INT(modes_reach(&f, "10.96.0.10", 81), -1); /* no such port */
+    modes_teardown(&f);
 }
 
 TEST(userspace_half_close_and_much_data_go_through)
 {
-    struct fixture f;
+    struct modes f;
     char *sent = malloc(BIG), *got = malloc(BIG + 4);
     size_t out = 0, in = 0;
-    setup(&f, NULL, -1);
-    apply(&f);
+    modes_setup(&f, NULL, -1);
+    modes_apply(&f);
     for (size_t i = 0; i < BIG; i++) {
         sent[i] = (char)(i * 7 + i / 251);
     }
-    int fd = begin_from(&f, f.ns.clients, NULL, "10.96.0.10", 80, SOCK_STREAM);
-    CHECK_INT(read_number(&f, fd), 0);
+    int fd = modes_begin_from(&f, f.ns.clients, NULL, "10.96.0.10", 80, SOCK_STREAM);
+    CHECK_INT(modes_read_number(&f, fd), 0);
     bool ended = false;
     while (!ended) {
-        CHECK(await(&f, fd, (short)(POLLIN | (out < BIG ? POLLOUT : 0)), 5000));
+        CHECK(modes_await(&f, fd, (short)(POLLIN | (out < BIG ? POLLOUT : 0)), 5000));
         if (out < BIG) {
             ssize_t n = send(fd, sent + out, BIG - out, MSG_DONTWAIT | MSG_NOSIGNAL);
             out += n > 0 ? (size_t)n : 0;
@@ -358,78 +61,302 @@ TEST(userspace_half_close_and_much_data_go_through)
     close(fd);
     free(sent);
     free(got);
-    teardown(&f);
+    modes_teardown(&f);
 }
 
 TEST(userspace_an_endpoint_that_does_not_answer_is_followed_by_the_next)
 {
-    struct fixture f;
-    setup(&f, NULL, 0);
-    apply(&f);
+    struct modes f;
+    modes_setup(&f, NULL, 0);
+    modes_apply(&f);
     for (int i = 0; i < 4; i++) {
-        CHECK(reach(&f, "10.96.0.10", 80) > 0);
+        CHECK(modes_reach(&f, "10.96.0.10", 80) > 0);
     }
     /* One that swallows what is sent to it: no host has that address. */
     f.addresses[0][0] = STR("10.9.1.77");
-    apply(&f);
+    modes_apply(&f);
     for (int i = 0; i < 2; i++) {
-        CHECK(reach(&f, "10.96.0.10", 80) > 0);
+        CHECK(modes_reach(&f, "10.96.0.10", 80) > 0);
     }
     f.slice[0].n_endpoints = 0;
-    apply(&f);
-    CHECK_INT(reach(&f, "10.96.0.10", 80), -1);
-    teardown(&f);
+    modes_apply(&f);
+    CHECK_INT(modes_reach(&f, "10.96.0.10", 80), -1);
+    modes_teardown(&f);
 }
 
 TEST(userspace_ports_are_of_the_range_and_come_back_when_the_service_goes)
 {
-    struct fixture f;
-    struct userspace_config c = default_config(&f);
+    struct modes f;
+    struct userspace_config c = modes_config(&f);
     struct err err;
     c.tables[1].family = 0;
     CHECK_OK(port_range_parse(STR("40100+1"), &c.range, &err), &err);
-    setup(&f, &c, -1);
-    apply(&f);
-    CHECK(reach(&f, "10.96.0.10", 80) >= 0);
+    modes_setup(&f, &c, -1);
+    modes_apply(&f);
+    CHECK(modes_reach(&f, "10.96.0.10", 80) >= 0);
     f.service.spec.cluster_ip = f.ips[0] = STR("10.96.0.11");
-    set(&f, "ns/b", true);
-    write_table(&f, false);
-    CHECK(reach(&f, "10.96.0.11", 80) >= 0);
+    modes_set(&f, "ns/b", true);
+    modes_write(&f, false);
+    CHECK(modes_reach(&f, "10.96.0.11", 80) >= 0);
     CHECK_STR_C(str_c(f.told), "");
     f.service.spec.cluster_ip = f.ips[0] = STR("10.96.0.12");
-    set(&f, "ns/c", true);
-    write_table(&f, false);
+    modes_set(&f, "ns/c", true);
+    modes_write(&f, false);
     CHECK_STR_C(str_c(f.told), "ProxyPortsExhausted");
-    CHECK_INT(reach(&f, "10.96.0.12", 80), -1);
-    f.engine->ops->take_waiting(f.engine, note_again, &f);
+    CHECK_INT(modes_reach(&f, "10.96.0.12", 80), -1);
+    f.engine->ops->take_waiting(f.engine, modes_note_again, &f);
     CHECK_STR_C(str_c(f.again), "");
-    set(&f, "ns/b", false);
-    f.engine->ops->take_waiting(f.engine, note_again, &f);
+    modes_set(&f, "ns/b", false);
+    f.engine->ops->take_waiting(f.engine, modes_note_again, &f);
     CHECK_STR_C(str_c(f.again), "ns/c");
-    set(&f, "ns/c", true);
-    write_table(&f, false);
-    CHECK(reach(&f, "10.96.0.12", 80) >= 0);
-    set(&f, "ns/svc", false);
-    set(&f, "ns/c", false);
-    write_table(&f, false);
-    CHECK_INT(inlets(&f), 0);
-    int fd = bound(NFPROTO_IPV4, "0.0.0.0", 40100, SOCK_STREAM), fd2 = bound(NFPROTO_IPV4, "0.0.0.0", 40101, SOCK_STREAM);
+    modes_set(&f, "ns/c", true);
+    modes_write(&f, false);
+    CHECK(modes_reach(&f, "10.96.0.12", 80) >= 0);
+    modes_set(&f, "ns/svc", false);
+    modes_set(&f, "ns/c", false);
+    modes_write(&f, false);
+    CHECK_INT(modes_elements(&f), 0);
+    int fd = modes_bound(NFPROTO_IPV4, "0.0.0.0", 40100, SOCK_STREAM), fd2 = modes_bound(NFPROTO_IPV4, "0.0.0.0", 40101, SOCK_STREAM);
     close(fd);
     close(fd2);
-    teardown(&f);
+    modes_teardown(&f);
 }
 
 TEST(userspace_only_what_was_redirected_reaches_a_port_of_the_range)
 {
-    struct fixture f;
-    struct userspace_config c = default_config(&f);
+    struct modes f;
+    struct userspace_config c = modes_config(&f);
     struct err err;
     c.tables[1].family = 0;
     CHECK_OK(port_range_parse(STR("40200"), &c.range, &err), &err);
-    setup(&f, &c, -1);
-    apply(&f);
-    CHECK(reach(&f, "10.96.0.10", 80) >= 0);
-    CHECK_INT(reach(&f, "10.9.2.254", 40200), -2);
-    CHECK_INT(reach_from(&f, f.ns.node, NULL, "127.0.0.1", 40200), -2);
-    teardown(&f);
+    modes_setup(&f, &c, -1);
+    modes_apply(&f);
+    CHECK(modes_reach(&f, "10.96.0.10", 80) >= 0);
+    CHECK_INT(modes_reach(&f, "10.9.2.254", 40200), -2);
+    CHECK_INT(modes_reach_from(&f, f.ns.node, NULL, "127.0.0.1", 40200), -2);
+    modes_teardown(&f);
+}
+
+/* Sends a datagram and reads the answer: which endpoint, or -2; the answer has to come from where the datagram went. */
+static int ask_udp(struct modes *f, int fd)
+{
+    char b[16];
+    CHECK(send(fd, "hello", 5, 0) == 5);
+    if (!modes_await(f, fd, POLLIN, 400)) {
+        return -2;
+    }
+    ssize_t n = recv(fd, b, sizeof(b), 0);
+    CHECK(n < 0 || (n == 6 && memcmp(b + 1, "hello", 5) == 0));
+    return n < 0 ? -1 : b[0] - '0';
+}
+
+static void udp(struct modes *f)
+{
+    f->port.protocol = f->slice_port.protocol = STR("UDP");
+}
+
+TEST(userspace_a_udp_client_keeps_its_endpoint_until_it_is_idle)
+{
+    struct modes f;
+    modes_setup(&f, NULL, -1);
+    udp(&f);
+    modes_apply(&f);
+    static const char *const ips[] = { "10.96.0.10", "fd96::10" };
+    for (int v6 = 0; v6 < 2; v6++) {
+        int fd = modes_begin_from(&f, f.ns.clients, NULL, ips[v6], 80, SOCK_DGRAM);
+        int first = ask_udp(&f, fd);
+        CHECK(first >= v6 * N_ENDPOINTS && first < (v6 + 1) * N_ENDPOINTS);
+        for (int i = 0; i < 5; i++) {
+            CHECK_INT(ask_udp(&f, fd), first);
+        }
+        int other = modes_begin_from(&f, f.ns.clients, NULL, ips[v6], 80, SOCK_DGRAM);
+        CHECK(ask_udp(&f, other) != first);
+        modes_turn(&f, 400);
+        CHECK(ask_udp(&f, fd) != first);
+        close(other);
+        close(fd);
+        fd = modes_begin_from(&f, f.ns.node, NULL, ips[v6], 80, SOCK_DGRAM);
+        CHECK(ask_udp(&f, fd) >= 0);
+        close(fd);
+    }
+    modes_teardown(&f);
+}
+
+static bool is_good(void *data, const struct conntrack_flow *c)
+{
+    const struct modes *f = data;
+    return f->engine->ops->is_good(f->engine, c, false);
+}
+
+TEST(userspace_a_udp_client_moves_on_when_the_port_is_another_one)
+{
+    struct modes f;
+    struct err err = { 0 };
+    size_t deleted = 0;
+    modes_setup(&f, NULL, -1);
+    udp(&f);
+    modes_apply(&f);
+    int fd = modes_begin_from(&f, f.ns.clients, NULL, "10.96.0.10", 80, SOCK_DGRAM);
+    CHECK(ask_udp(&f, fd) >= 0);
+    modes_set(&f, "ns/svc", false);
+    modes_write(&f, false);
+    CHECK(f.engine->ops->take_udp_changed(f.engine));
+    CHECK_OK(conntrack_sweep(NFPROTO_IPV4, IPPROTO_UDP, is_good, &f, &deleted, &err), &err);
+    CHECK_INT(deleted, 1);
+    modes_apply(&f);
+    CHECK(ask_udp(&f, fd) >= 0);
+    CHECK_OK(conntrack_sweep(NFPROTO_IPV4, IPPROTO_UDP, is_good, &f, &deleted, &err), &err);
+    CHECK_INT(deleted, 0);
+    close(fd);
+    modes_teardown(&f);
+}
+
+TEST(userspace_node_ports_answer_on_addresses_of_the_node_and_on_loopback_to_the_node_alone)
+{
+    struct modes f;
+    modes_setup(&f, NULL, -1);
+    f.service.spec.type = STR("NodePort");
+    f.port.node_port = 30080;
+    modes_apply(&f);
+    CHECK(modes_reach(&f, "10.9.2.254", 30080) >= 0);
+    CHECK(modes_reach(&f, "10.9.1.254", 30080) >= 0);
+    CHECK(modes_reach(&f, "fd09:2::fe", 30080) >= N_ENDPOINTS);
+    CHECK(modes_reach_from(&f, f.ns.node, NULL, "10.9.1.254", 30080) >= 0);
+    CHECK(modes_reach_from(&f, f.ns.node, NULL, "127.0.0.1", 30080) >= 0);
+    CHECK(modes_reach_from(&f, f.ns.node, NULL, "::1", 30080) >= N_ENDPOINTS);
+    modes_teardown(&f);
+}
+
+TEST(userspace_a_client_stays_with_its_endpoint_while_affinity_lasts)
+{
+    struct modes f;
+    struct core_v1_client_ip_config client = { .timeout_seconds = 1, .has_timeout_seconds = true };
+    struct core_v1_session_affinity_config affinity = { .client_ip = &client };
+    modes_setup(&f, NULL, -1);
+    f.service.spec.session_affinity = STR("ClientIP");
+    f.service.spec.session_affinity_config = &affinity;
+    modes_apply(&f);
+    int first = modes_reach_from(&f, f.ns.clients, "10.9.2.1", "10.96.0.10", 80);
+    int other = modes_reach_from(&f, f.ns.clients, "10.9.2.2", "10.96.0.10", 80);
+    CHECK(first >= 0 && other >= 0 && first != other);
+    for (int i = 0; i < 5; i++) {
+        CHECK_INT(modes_reach_from(&f, f.ns.clients, "10.9.2.1", "10.96.0.10", 80), first);
+        CHECK_INT(modes_reach_from(&f, f.ns.clients, "10.9.2.2", "10.96.0.10", 80), other);
+    }
+    modes_turn(&f, 1100);
+    CHECK(modes_reach_from(&f, f.ns.clients, "10.9.2.1", "10.96.0.10", 80) != first);
+    modes_teardown(&f);
+}
+
+TEST(userspace_external_policy_local_stays_on_this_node_for_outsiders)
+{
+    struct modes f;
+    struct core_v1_load_balancer_ingress ingress = { .ip = STR("203.0.113.7") };
+    bool elsewhere = false;
+    modes_setup(&f, NULL, -1);
+    f.service.spec.type = STR("LoadBalancer");
+    f.service.spec.external_traffic_policy = STR("Local");
+    f.service.status.load_balancer.ingress = &ingress;
+    f.service.status.load_balancer.n_ingress = 1;
+    f.port.node_port = 30080;
+    modes_apply(&f);
+    for (int i = 0; i < 4; i++) {
+        CHECK_INT(modes_reach(&f, "203.0.113.7", 80), 0);
+        CHECK_INT(modes_reach(&f, "10.9.2.254", 30080), 0);
+        elsewhere = modes_reach_from(&f, f.ns.endpoints, "10.9.1.2", "203.0.113.7", 80) > 0 || elsewhere;
+        elsewhere = modes_reach(&f, "10.96.0.10", 80) > 0 || elsewhere;
+    }
+    CHECK(elsewhere);
+    f.endpoints[0][0].node_name = STR("other");
+    modes_apply(&f);
+    CHECK_INT(modes_reach(&f, "203.0.113.7", 80), -1);
+    CHECK(modes_reach_from(&f, f.ns.node, NULL, "203.0.113.7", 80) >= 0);
+    modes_teardown(&f);
+}
+
+TEST(userspace_source_ranges_keep_others_out_of_a_load_balancer)
+{
+    struct modes f;
+    struct core_v1_load_balancer_ingress ingress = { .ip = STR("203.0.113.7") };
+    struct str ranges[] = { STR("10.9.2.1/32") };
+    modes_setup(&f, NULL, -1);
+    f.service.spec.type = STR("LoadBalancer");
+    f.service.status.load_balancer.ingress = &ingress;
+    f.service.status.load_balancer.n_ingress = 1;
+    f.service.spec.load_balancer_source_ranges = ranges;
+    f.service.spec.n_load_balancer_source_ranges = 1;
+    modes_apply(&f);
+    CHECK(modes_reach_from(&f, f.ns.clients, "10.9.2.1", "203.0.113.7", 80) >= 0);
+    CHECK_INT(modes_reach_from(&f, f.ns.clients, "10.9.2.2", "203.0.113.7", 80), -1);
+    CHECK(modes_reach_from(&f, f.ns.clients, "10.9.2.2", "10.96.0.10", 80) >= 0);
+    modes_teardown(&f);
+}
+
+TEST(userspace_a_thousand_connections_at_once_and_none_is_left)
+{
+    enum { MANY = 1000 };
+    static int fd[MANY];
+    struct modes f;
+    modes_setup(&f, NULL, -1);
+    modes_apply(&f);
+    for (int i = 0; i < MANY; i++) {
+        fd[i] = modes_begin_from(&f, f.ns.clients, NULL, "10.96.0.10", 80, SOCK_STREAM);
+        loop_turn(f.loop, 0);
+    }
+    for (int i = 0; i < MANY; i++) {
+        CHECK(modes_read_number(&f, fd[i]) >= 0);
+        CHECK(send(fd[i], "x", 1, MSG_NOSIGNAL) == 1);
+    }
+    for (int i = 0; i < MANY; i++) {
+        char c;
+        CHECK(modes_await(&f, fd[i], POLLIN, 2000));
+        CHECK(read(fd[i], &c, 1) == 1 && c == 'x');
+        close(fd[i]);
+    }
+    /* The Service may go while they end. */
+    modes_set(&f, "ns/svc", false);
+    modes_write(&f, false);
+    modes_turn(&f, 200);
+    modes_teardown(&f);
+}
+
+TEST(userspace_a_connection_outlives_its_service_and_a_reset_is_passed_on)
+{
+    struct modes f;
+    char c;
+    modes_setup(&f, NULL, -1);
+    modes_apply(&f);
+    int fd = modes_begin_from(&f, f.ns.clients, NULL, "10.96.0.10", 80, SOCK_STREAM);
+    CHECK(modes_read_number(&f, fd) >= 0);
+    modes_set(&f, "ns/svc", false);
+    modes_write(&f, false);
+    CHECK(send(fd, "x", 1, MSG_NOSIGNAL) == 1);
+    CHECK(modes_await(&f, fd, POLLIN, 2000));
+    CHECK(read(fd, &c, 1) == 1 && c == 'x');
+    const struct linger now = { .l_onoff = 1 };
+    CHECK_INT(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+    close(fd);
+    modes_turn(&f, 50);
+    modes_teardown(&f);
+}
+
+TEST(port_ranges_are_read_in_all_their_forms)
+{
+    struct port_range r;
+    struct err err;
+    static const struct {
+        const char *text;
+        uint16_t first;
+        uint32_t n;
+    } good[] = { { "", 0, 0 },           { "0", 0, 0 },          { "0-0", 0, 0 },       { "4000-4100", 4000, 101 },
+                 { "4000+100", 4000, 101 }, { "4000", 4000, 1 }, { "1-65535", 1, 65535 } };
+    static const char *const bad[] = { "-", "4100-4000", "0-100", "x", "1-65536", "65535+1", "4000-", "-4000", "4000+", "99999999999" };
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+        CHECK_OK(port_range_parse(str_c(good[i].text), &r, &err), &err);
+        CHECK_INT(r.first, good[i].first);
+        CHECK_INT(r.n, good[i].n);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        CHECK(!port_range_parse(str_c(bad[i]), &r, &err));
+    }
 }
