@@ -243,6 +243,10 @@ static void judge_tunnel(const struct path_world *w UNUSED, struct path_row *r, 
         set(r, PATH_UNSAFE, "the host key was told by the node itself, once: whoever was in between then may be still", "an entry for the node in --ssh-known-hosts-file");
     } else if (str_eq_c(trust, "pinned")) {
         set(r, PATH_SAFE, "SSH; the host key is pinned", NULL);
+    } else if (str_eq_c(trust, "kubelet")) {
+        set(r, PATH_SAFE, "no tunnel, to the kubelet alone: TLS from end to end, which the API server verifies", NULL);
+    } else if (str_eq_c(trust, "direct")) {
+        set(r, PATH_UNSAFE, "no tunnel: what goes to pods and services of the node is as safe as they make it", "coracle join --reverse-tunnel, or --ssh-tunnel");
     } else if (str_eq_c(trust, "certificate") || r->server_verified == PATH_VERIFIED) {
         set(r, PATH_SAFE, "TLS; both sides show certificates of the cluster", NULL);
     } else if (!was_used(r)) {

@@ -128,7 +128,7 @@ static int end_every(const struct down_options *o)
         DIR *d = opendir(roots[i]);
         struct dirent *e;
         while (d && (e = readdir(d))) {
-            if (e->d_name[0] != '.' && end_one(str_c(e->d_name), o) != 0) {
+            if (e->d_name[0] != '.' && strcmp(e->d_name, PLACE_HOST_NAME) != 0 && end_one(str_c(e->d_name), o) != 0) {
                 status = 1;
             }
         }

@@ -172,7 +172,7 @@ static bool start(struct cluster_config *c, bool choose_port, struct progress *p
     if (!machine_inspect(&m, PLACE_STATE_ROOT, c->offline, c->docker, err)) {
         return false;
     }
-    if (!prepare_programs(c, err) || !prepare_pki(c, err) || !prepare_nodes(c, &m, err)) {
+    if (!prepare_programs(c->place.state, err) || !prepare_pki(c, err) || !prepare_nodes(c, &m, err)) {
         return false;
     }
     progress_step(p, "files: programs, images, certificates");

@@ -136,13 +136,12 @@ bool machine_inspect(struct machine *m, const char *state_root, bool offline, bo
     return true;
 }
 
-void containerd_config_write(const struct machine *m, const char *cni_conf_dir, struct buf *b)
+void containerd_config_write(const struct machine *m, const char *root, const char *state, const char *cni_conf_dir, struct buf *b)
 {
     static const char *const words[] = { "false", "true" };
     buf_append_c(b, "# Written by coracle for this machine; see docs/coracle.md.\n"
-                    "version = 2\n"
-                    "root = \"/var/lib/containerd\"\n"
-                    "state = \"/run/containerd\"\n");
+                    "version = 2\n");
+    buf_printf(b, "root = \"%s\"\nstate = \"%s\"\n", root, state);
     if (m->may_lower_oom) {
         buf_append_c(b, "oom_score = -999\n");
     }
@@ -151,9 +150,9 @@ void containerd_config_write(const struct machine *m, const char *cni_conf_dir, 
                     " \"io.containerd.snapshotter.v1.devmapper\", \"io.containerd.snapshotter.v1.zfs\","
                     " \"io.containerd.tracing.processor.v1.otlp\", \"io.containerd.internal.v1.tracing\","
                     " \"io.containerd.internal.v1.opt\"]\n"
-                    "[grpc]\n"
-                    "  address = \"/run/containerd/containerd.sock\"\n"
-                    "[plugins.\"io.containerd.grpc.v1.cri\"]\n"
+                    "[grpc]\n");
+    buf_printf(b, "  address = \"%s/containerd.sock\"\n", state);
+    buf_append_c(b, "[plugins.\"io.containerd.grpc.v1.cri\"]\n"
                     "  sandbox_image = \"coracle.local/pause:1\"\n"
                     "  netns_mounts_under_state_dir = true\n");
     buf_printf(b, "  disable_apparmor = %s\n", words[!m->apparmor]);

@@ -16,7 +16,7 @@ struct machine {
 /* Looks around. False with what is missing and which Debian package has it; 'state_root' is where containers will be kept. */
 MUST_CHECK bool machine_inspect(struct machine *m, const char *state_root, bool offline, bool docker, struct err *err);
 
-/* containerd's config.toml (version 2) for this machine; paths are those inside a node. */
-void containerd_config_write(const struct machine *m, const char *cni_conf_dir, struct buf *b);
+/* containerd's config.toml (version 2) for this machine; paths are those inside a node. Its socket is <state>/containerd.sock. */
+void containerd_config_write(const struct machine *m, const char *root, const char *state, const char *cni_conf_dir, struct buf *b);
 
 #endif

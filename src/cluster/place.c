@@ -18,6 +18,14 @@ char *path_of(char dst[PATH_MAX], const char *fmt, ...)
     return dst;
 }
 
+static void place_set(struct place *p, struct str name)
+{
+    memcpy(p->name, name.ptr, name.len);
+    p->name[name.len] = '\0';
+    snprintf(p->state, sizeof(p->state), "%s/%s", PLACE_STATE_ROOT, p->name);
+    snprintf(p->run, sizeof(p->run), "%s/%s", PLACE_RUN_ROOT, p->name);
+}
+
 bool place_init(struct place *p, struct str name, struct err *err)
 {
     bool ok = name.len > 0 && name.len <= PLACE_NAME_MAX && name.ptr[0] != '-' && name.ptr[name.len - 1] != '-';
@@ -29,11 +37,16 @@ bool place_init(struct place *p, struct str name, struct err *err)
         return err_set(err, ERR_INVALID, "\"%.*s\" is no name for a cluster: use at most %d of a-z, 0-9 and '-'",
                        STR_ARG(name), PLACE_NAME_MAX);
     }
-    memcpy(p->name, name.ptr, name.len);
-    p->name[name.len] = '\0';
-    snprintf(p->state, sizeof(p->state), "%s/%s", PLACE_STATE_ROOT, p->name);
-    snprintf(p->run, sizeof(p->run), "%s/%s", PLACE_RUN_ROOT, p->name);
+    if (str_eq_c(name, PLACE_HOST_NAME)) {
+        return err_set(err, ERR_INVALID, "the name \"%s\" is kept for 'coracle server' and 'coracle join'", PLACE_HOST_NAME);
+    }
+    place_set(p, name);
     return true;
+}
+
+void place_of_host(struct place *p)
+{
+    place_set(p, STR(PLACE_HOST_NAME));
 }
 
 bool place_in_use(const struct place *p)

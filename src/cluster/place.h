@@ -17,6 +17,8 @@
 
 #define PLACE_NAME_MAX 40
 #define PLACE_DEFAULT_NAME "coracle"
+/* Not a cluster's: what 'coracle server' and 'coracle join' keep on this host. */
+#define PLACE_HOST_NAME "host"
 #define PLACE_STATE_ROOT "/var/lib/coracle"
 #define PLACE_RUN_ROOT "/run/coracle"
 
@@ -26,8 +28,10 @@ struct place {
     char run[80];
 };
 
-/* A name is a DNS label of at most PLACE_NAME_MAX characters. */
+/* A name is a DNS label of at most PLACE_NAME_MAX characters, and not PLACE_HOST_NAME. */
 MUST_CHECK bool place_init(struct place *p, struct str name, struct err *err);
+/* The place of PLACE_HOST_NAME. */
+void place_of_host(struct place *p);
 /* Is the cluster's supervisor running? It holds the lock. */
 bool place_in_use(const struct place *p);
 

@@ -1,73 +1,22 @@
 #include "cluster/prepare.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/sendfile.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fs.h"
 #include "base/time-floor.h"
+#include "cluster/files.h"
 #include "cluster/role.h"
 #include "cluster/user-config.h"
 #include "pki/cluster-pki.h"
 #include "pki/limits.h"
 
-/* The owner of a copy stays who makes it. */
-#define NOBODY ((uid_t)-1)
-
 /* ---- files ---- */
-
-/* Copies a file into place at once. The same size and time of change are taken for the same file. */
-static bool copy_file(const char *from, const char *to, mode_t mode, uid_t owner, struct err *err)
-{
-    struct stat a, b;
-    char fresh[PATH_MAX];
-    CLEANUP(fs_closep) int in = open(from, O_RDONLY | O_CLOEXEC);
-    if (in < 0 || fstat(in, &a) < 0) {
-        return err_set_errno(err, errno, "cannot read %s", from);
-    }
-    if (stat(to, &b) == 0 && a.st_size == b.st_size && a.st_mtim.tv_sec == b.st_mtim.tv_sec &&
-        a.st_mtim.tv_nsec == b.st_mtim.tv_nsec) {
-        return true;
-    }
-    path_of(fresh, "%s.new", to);
-    (void)unlink(fresh);
-    CLEANUP(fs_closep) int out = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    if (out < 0) {
-        return err_set_errno(err, errno, "cannot write %s", fresh);
-    }
-    for (off_t left = a.st_size; left > 0;) {
-        ssize_t n = sendfile(out, in, NULL, (size_t)left);
-        if (n <= 0) {
-            err_set_errno(err, n < 0 ? errno : EIO, "cannot copy %s to %s", from, to);
-            (void)unlink(fresh);
-            return false;
-        }
-        left -= n;
-    }
-    const struct timespec times[2] = { a.st_mtim, a.st_mtim };
-    /* Its owner's from the moment that it is there: whoever waits for it reads it at once. */
-    if (fchown(out, owner, owner) < 0 || futimens(out, times) < 0 || rename(fresh, to) < 0) {
-        return err_set_errno(err, errno, "cannot write %s", to);
-    }
-    return true;
-}
-
-static bool own_path(char dst[PATH_MAX], struct err *err)
-{
-    ssize_t n = readlink("/proc/self/exe", dst, PATH_MAX - 1);
-    if (n < 0) {
-        return err_set_errno(err, errno, "cannot find this executable");
-    }
-    dst[n] = '\0';
-    return true;
-}
 
 /* Beside the executable, in the build folder it comes from, or where it was installed to. */
 static bool find_images(const char *exe, char dst[PATH_MAX], struct err *err)
 {
-    static const char *const places[] = { "images/coracle.tar", "../../images/coracle.tar",
+    static const char *const places[] = { "images/coracle.tar", "../images/coracle.tar", "../../images/coracle.tar",
                                           "../share/coracle/images/coracle.tar" };
     char dir[PATH_MAX];
     path_of(dir, "%s", exe);
@@ -80,20 +29,20 @@ static bool find_images(const char *exe, char dst[PATH_MAX], struct err *err)
     return err_set(err, ERR_NOT_FOUND, "the images are missing: %s/%s is not there; build it with 'make'", dir, places[0]);
 }
 
-bool prepare_programs(const struct cluster_config *c, struct err *err)
+bool prepare_programs(const char *state, struct err *err)
 {
     static const char *const names[] = { "kube-apiserver", "kube-controller-manager", "cloud-controller-manager",
                                          "kube-scheduler", "kubelet",                 "kube-proxy" };
     char exe[PATH_MAX], images[PATH_MAX], to[PATH_MAX], dir[PATH_MAX];
-    if (!own_path(exe, err) || !find_images(exe, images, err) ||
-        !fs_mkdirs(path_of(dir, "%s/bin", c->place.state), 0755, err) ||
-        !copy_file(exe, path_of(to, "%s/bin/coracle", c->place.state), 0755, NOBODY, err) ||
-        !fs_mkdirs(path_of(dir, "%s/images", c->place.state), 0755, err) ||
-        !copy_file(images, path_of(to, "%s/images/coracle.tar", c->place.state), 0644, NOBODY, err)) {
+    if (!files_own_executable(exe, err) || !find_images(exe, images, err) ||
+        !fs_mkdirs(path_of(dir, "%s/bin", state), 0755, err) ||
+        !files_copy(exe, path_of(to, "%s/bin/coracle", state), 0755, FILES_SAME_OWNER, err) ||
+        !fs_mkdirs(path_of(dir, "%s/images", state), 0755, err) ||
+        !files_copy(images, path_of(to, "%s/images/coracle.tar", state), 0644, FILES_SAME_OWNER, err)) {
         return false;
     }
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        path_of(to, "%s/bin/%s", c->place.state, names[i]);
+        path_of(to, "%s/bin/%s", state, names[i]);
         if (symlink("coracle", to) < 0 && errno != EEXIST) {
             return err_set_errno(err, errno, "cannot link %s", to);
         }
@@ -162,14 +111,6 @@ static bool prepare_node_pki(const struct pki_cluster_spec *spec, unsigned node,
     return pki_cluster_write_node(spec, str_c(name), dns, 2, ips, 2, ret_made, err);
 }
 
-/* Hands a file or folder over, and leaves it alone when that is done: a change of owner would look like a change of content. */
-static bool hand_over(const char *path, uid_t uid, struct err *err)
-{
-    struct stat st;
-    return (stat(path, &st) == 0 && st.st_uid == uid && st.st_gid == uid) || chown(path, uid, uid) == 0 ||
-           err_set_errno(err, errno, "cannot hand %s over", path);
-}
-
 /* Copies credentials into the folder of one program, for its user alone. */
 static bool share(const struct cluster_config *c, const char *program, uid_t uid, const char *const *files, size_t n_files,
                   struct err *err)
@@ -182,11 +123,11 @@ static bool share(const struct cluster_config *c, const char *program, uid_t uid
     for (size_t i = 0; i < n_files; i++) {
         path_of(from, "%s/pki/%s", c->place.state, files[i]);
         path_of(to, "%s/%s", dir, files[i]);
-        if (!copy_file(from, to, 0400, uid, err) || !hand_over(to, uid, err)) {
+        if (!files_copy(from, to, 0400, uid, err) || !files_hand_over(to, uid, err)) {
             return false;
         }
     }
-    return hand_over(dir, uid, err);
+    return files_hand_over(dir, uid, err);
 }
 
 /* The same for a client's kubeconfig: node-1's loopback is where the control plane finds the API. */
@@ -195,7 +136,7 @@ static bool share_kubeconfig(const struct cluster_config *c, const char *program
     char path[PATH_MAX];
     path_of(path, "%s/kube/%s/kubeconfig", c->place.state, program);
     return write_client(c, program, "https://127.0.0.1:6443", path, err) &&
-           hand_over(path, uid, err);
+           files_hand_over(path, uid, err);
 }
 
 static bool share_etcd(const struct cluster_config *c, const char *folder, uid_t uid, const char *file, const char *as, struct err *err)
@@ -204,7 +145,7 @@ static bool share_etcd(const struct cluster_config *c, const char *folder, uid_t
     path_of(dir, "%s/kube/%s", c->place.state, folder);
     path_of(from, "%s/pki/etcd/%s", c->place.state, file);
     path_of(to, "%s/%s", dir, as);
-    return fs_mkdirs(dir, 0700, err) && copy_file(from, to, 0400, uid, err) && hand_over(to, uid, err) && hand_over(dir, uid, err);
+    return fs_mkdirs(dir, 0700, err) && files_copy(from, to, 0400, uid, err) && files_hand_over(to, uid, err) && files_hand_over(dir, uid, err);
 }
 
 /* Members' certificates for etcd, and a client's for the API servers. */
@@ -256,7 +197,7 @@ static bool prepare_control_plane(const struct cluster_config *c, struct err *er
     if (!fs_mkdirs(path_of(kube, "%s/kube", c->place.state), 0755, err) || !fs_mkdirs(store, 0700, err)) {
         return false;
     }
-    return hand_over(store, ROLE_UID_APISERVER, err) &&
+    return files_hand_over(store, ROLE_UID_APISERVER, err) &&
            share(c, "apiserver", ROLE_UID_APISERVER, apiserver, ARRAY_SIZE(apiserver), err) &&
            share(c, "controller-manager", ROLE_UID_CONTROLLER_MANAGER, controller_manager, ARRAY_SIZE(controller_manager),
                  err) &&
@@ -334,9 +275,9 @@ static bool prepare_node_credentials(const struct cluster_config *c, unsigned no
     snprintf(pair, sizeof(pair), "nodes/node-%u/kubelet-client", node);
     return write_client(c, pair, server, path_of(to, "%s/kubelet.conf", conf), err) &&
            write_client(c, "kube-proxy", server, path_of(to, "%s/kube-proxy.conf", conf), err) &&
-           copy_file(path_of(from, "%s/ca.crt", pki), path_of(to, "%s/ca.crt", conf), 0644, NOBODY, err) &&
-           copy_file(path_of(from, "%s/nodes/node-%u/kubelet.crt", pki, node), path_of(to, "%s/kubelet.crt", conf), 0644, NOBODY, err) &&
-           copy_file(path_of(from, "%s/nodes/node-%u/kubelet.key", pki, node), path_of(to, "%s/kubelet.key", conf), 0600, NOBODY, err);
+           files_copy(path_of(from, "%s/ca.crt", pki), path_of(to, "%s/ca.crt", conf), 0644, FILES_SAME_OWNER, err) &&
+           files_copy(path_of(from, "%s/nodes/node-%u/kubelet.crt", pki, node), path_of(to, "%s/kubelet.crt", conf), 0644, FILES_SAME_OWNER, err) &&
+           files_copy(path_of(from, "%s/nodes/node-%u/kubelet.key", pki, node), path_of(to, "%s/kubelet.key", conf), 0600, FILES_SAME_OWNER, err);
 }
 
 static bool prepare_node(const struct cluster_config *c, const struct machine *m, unsigned node, struct err *err)
@@ -348,7 +289,7 @@ static bool prepare_node(const struct cluster_config *c, const struct machine *m
     }
     struct buf b;
     buf_init(&b, 65536);
-    containerd_config_write(m, dir, &b);
+    containerd_config_write(m, "/var/lib/containerd", "/run/containerd", dir, &b);
     /* dockerd reads no other file than this: what the machine's own dockerd is told is not meant for a node. Its key, which nothing
      * uses, would be written to /etc otherwise. */
     static const struct str docker = STR_INIT("{ \"deprecated-key-path\": \"/var/lib/docker/key.json\" }\n");

@@ -9,7 +9,8 @@
 #include "cluster/config.h"
 #include "cluster/machine.h"
 
-MUST_CHECK bool prepare_programs(const struct cluster_config *c, struct err *err);
+/* The executable under all its names, and the images, in the folder of a cluster or a host. */
+MUST_CHECK bool prepare_programs(const char *state, struct err *err);
 MUST_CHECK bool prepare_pki(const struct cluster_config *c, struct err *err);
 MUST_CHECK bool prepare_nodes(const struct cluster_config *c, const struct machine *m, struct err *err);
 /*

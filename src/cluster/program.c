@@ -21,6 +21,16 @@
 /* Having run this long, an end is an accident rather than a habit. */
 #define HEALTHY_AFTER_MS 10000
 
+/* Where it runs, for the log. */
+static const char *place_of(const struct program *c, char dst[32])
+{
+    (void)snprintf(dst, 32, " on node-%u", c->role->node);
+    if (!c->role->node) {
+        dst[0] = '\0';
+    }
+    return dst;
+}
+
 static void program_again(void *arg)
 {
     program_start(arg);
@@ -63,11 +73,11 @@ static void on_end(struct loop_child *child UNUSED, int status, void *arg)
     if (loop_now_ms(c->loop) - c->started_ms >= HEALTHY_AFTER_MS) {
         c->failures = 0;
     }
+    char where[32];
     if (WIFSIGNALED(status)) {
-        log_warning("%s on node-%u was ended by signal %d and starts again", c->role->name, c->role->node, WTERMSIG(status));
+        log_warning("%s%s was ended by signal %d and starts again", c->role->name, place_of(c, where), WTERMSIG(status));
     } else {
-        log_warning("%s on node-%u ended with status %d and starts again", c->role->name, c->role->node,
-                    WEXITSTATUS(status));
+        log_warning("%s%s ended with status %d and starts again", c->role->name, place_of(c, where), WEXITSTATUS(status));
     }
     retry_later(c);
 }
@@ -98,6 +108,7 @@ static bool spawn(struct program *c, struct err *err)
         .cgroup = c->cgroup,
         .uid = (uid_t)c->role->uid,
         .confinement = &c->role->confinement,
+        .parent = c->sandbox ? 0 : getpid(),
     };
     c->pid = sandbox_spawn(c->sandbox, &child, err);
     return c->pid > 0;
@@ -109,14 +120,19 @@ static bool socket_answers(const struct program *c)
     char path[PATH_MAX];
     struct net_addr a;
     CLEANUP(fs_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    return fd >= 0 && net_addr_unix(str_c(path_of(path, "/proc/%d/root%s", (int)c->sandbox->init, c->role->needs)), &a) &&
+    if (c->sandbox) {
+        path_of(path, "/proc/%d/root%s", (int)c->sandbox->init, c->role->needs);
+    } else {
+        path_of(path, "%s", c->role->needs);
+    }
+    return fd >= 0 && net_addr_unix(str_c(path), &a) &&
            connect(fd, &a.sa, a.len) == 0;
 }
 
 void program_start(struct program *c)
 {
     struct err err;
-    if (c->role->needs && !socket_answers(c)) {
+    if ((c->role->needs && !socket_answers(c)) || (c->role->needs_file && access(c->role->needs_file, F_OK) < 0)) {
         c->state = PROGRAM_WAITING;
         loop_timer_start(&c->timer, NEEDS_POLL_MS);
         return;
@@ -126,7 +142,8 @@ void program_start(struct program *c)
     if (!spawn(c, &err)) {
         c->pid = 0;
         c->restarts++;
-        log_error("%s on node-%u could not be started: %s", c->role->name, c->role->node, err.msg);
+        char where[32];
+        log_error("%s%s could not be started: %s", c->role->name, place_of(c, where), err.msg);
         retry_later(c);
         return;
     }

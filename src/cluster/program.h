@@ -21,7 +21,7 @@ enum program_state {
 
 struct program {
     const struct role *role; /* borrowed */
-    struct sandbox *sandbox; /* borrowed: its node's */
+    struct sandbox *sandbox; /* borrowed: its node's; NULL: it runs beside the supervisor, on a host that stays */
     const struct cgroups *cgroups;
     char cgroup[CLUSTER_CGROUP_SIZE];
     char log_path[PATH_MAX];

@@ -15,7 +15,7 @@
 
 /* The control plane runs without privileges: each program as a user of its own that owns only its credentials (and the store).
  * The numbers are above what distributions hand out. */
-enum role_user { ROLE_ROOT = 0, ROLE_UID_APISERVER = 64201, ROLE_UID_CONTROLLER_MANAGER, ROLE_UID_SCHEDULER, ROLE_UID_ETCD };
+enum role_user { ROLE_ROOT = 0, ROLE_UID_APISERVER = 64201, ROLE_UID_CONTROLLER_MANAGER, ROLE_UID_SCHEDULER, ROLE_UID_ETCD, ROLE_UID_TUNNEL };
 
 /* In node-1's /run: where the API server logs what may roll back on power loss. The supervisor makes it. */
 #define ROLE_VOLATILE_DIR "/run/kube-apiserver"
@@ -31,7 +31,7 @@ enum role_socket { ROLE_NO_SOCKET, ROLE_API_SOCKETS, ROLE_PUBLISHED_SOCKET };
 
 struct role {
     const char *name; /* "kube-apiserver"; also its log's name */
-    unsigned node;
+    unsigned node; /* 0: of a host that stays */
     const char *program; /* absolute path, inside the node */
     char *argv[ROLE_MAX_WORDS + 1];
     size_t n_argv;
@@ -41,6 +41,7 @@ struct role {
     size_t published;   /* which one, for ROLE_PUBLISHED_SOCKET */
     bool once;          /* ends by itself; done when its status is 0 */
     const char *needs;  /* a unix socket of the node that must answer before it is started, or NULL */
+    const char *needs_file; /* a file that must be there before it is started, or NULL */
     const char *health; /* URL inside the node ("https://127.0.0.1:10259/healthz", "unix:/path"), or NULL */
 };
 

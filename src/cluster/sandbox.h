@@ -59,9 +59,10 @@ struct sandbox_child {
     const char *cgroup;        /* of the sandbox */
     uid_t uid;                 /* not 0: without privileges, as this user and group, and confined */
     const struct confinement *confinement; /* for 'uid' that is not 0 */
+    pid_t parent;              /* not 0: the program is told to end when this one, the caller, ends */
 };
 
-/* Starts a program inside. It is a child of the caller. Returns its pid, or -1 with a reason. */
+/* Starts a program inside, or, when 's' is NULL, right here, beside the caller. It is a child of the caller. Returns its pid, or -1 with a reason. */
 MUST_CHECK pid_t sandbox_spawn(const struct sandbox *s, const struct sandbox_child *child, struct err *err);
 
 #endif

@@ -10,15 +10,19 @@
 bool session_open(struct session *s, const struct cluster_config *c, struct err *err)
 {
     struct client_config config;
+    struct arena a;
+    arena_init(&a, ARENA_NO_BUDGET);
+    bool ok = prepare_admin_config(c, &a, &config, err) && session_open_as(s, &config, err);
+    arena_deinit(&a);
+    return ok;
+}
+
+bool session_open_as(struct session *s, const struct client_config *config, struct err *err)
+{
     const struct client_options options = { .user_agent = "coracle/" CORACLE_VERSION, .timeout_ms = ASK_TIMEOUT_MS };
     *s = (struct session){ .loop = NULL };
-    arena_init(&s->config, ARENA_NO_BUDGET);
-    if (!prepare_admin_config(c, &s->config, &config, err)) {
-        session_close(s);
-        return false;
-    }
     s->loop = loop_new(err);
-    s->client = s->loop ? client_new(s->loop, &config, &options, err) : NULL;
+    s->client = s->loop ? client_new(s->loop, config, &options, err) : NULL;
     if (!s->client) {
         session_close(s);
         return false;
@@ -31,13 +35,13 @@ void session_close(struct session *s)
     if (s) {
         s->client = client_free(s->client);
         s->loop = loop_free(s->loop);
-        arena_deinit(&s->config);
     }
 }
 
 struct asking {
     struct arena *arena;
     struct val value;
+    struct str body;
     struct err err;
     int status;
     bool failed, done;
@@ -53,8 +57,8 @@ static void on_answer(void *data, const struct client_answer *answer)
         ask->err = *answer->err;
         return;
     }
-    struct str copy = arena_str(ask->arena, answer->body);
-    if (!val_parse_json(ask->arena, copy, JSON_DEPTH, NULL, &ask->value, NULL)) {
+    ask->body = arena_str(ask->arena, answer->body);
+    if (!val_parse_json(ask->arena, ask->body, JSON_DEPTH, NULL, &ask->value, NULL)) {
         ask->value = val_null();
     }
 }
@@ -69,8 +73,8 @@ bool session_look(struct session *s, struct err *err)
     return s->still(s->still_arg, err);
 }
 
-bool session_ask(struct session *s, const char *method, const char *path, struct str body, struct arena *a,
-                 struct val *ret, int *ret_status, struct err *err)
+static bool ask_text(struct session *s, const char *method, const char *path, struct str body, struct arena *a,
+                     struct asking *ret, int *ret_status, struct err *err)
 {
     struct asking ask = { .arena = a };
     struct client_call *call = client_raw(s->client, str_c(method), str_c(path),
@@ -92,6 +96,27 @@ bool session_ask(struct session *s, const char *method, const char *path, struct
         }
         return false;
     }
+    *ret = ask;
+    return true;
+}
+
+bool session_ask(struct session *s, const char *method, const char *path, struct str body, struct arena *a,
+                 struct val *ret, int *ret_status, struct err *err)
+{
+    struct asking ask;
+    if (!ask_text(s, method, path, body, a, &ask, ret_status, err)) {
+        return false;
+    }
     *ret = ask.value;
+    return true;
+}
+
+bool session_read(struct session *s, const char *path, struct arena *a, struct str *ret, int *ret_status, struct err *err)
+{
+    struct asking ask;
+    if (!ask_text(s, "GET", path, STR_NULL, a, &ask, ret_status, err)) {
+        return false;
+    }
+    *ret = ask.body;
     return true;
 }

@@ -86,13 +86,13 @@ TEST(containerd_config_follows_the_machine)
     struct machine full = { .apparmor = true, .may_lower_oom = true, .hugetlb = true, .overlayfs = true, .cni_bin = "/opt/cni/bin" };
     struct buf b;
     buf_init(&b, 65536);
-    containerd_config_write(&bare, "/conf/cni", &b);
+    containerd_config_write(&bare, "/var/lib/containerd", "/run/containerd", "/conf/cni", &b);
     CHECK(str_find(buf_str(&b), STR("disable_apparmor = true")) >= 0);
     CHECK(str_find(buf_str(&b), STR("restrict_oom_score_adj = true")) >= 0);
     CHECK(str_find(buf_str(&b), STR("snapshotter = \"native\"")) >= 0);
     CHECK(str_find(buf_str(&b), STR("conf_dir = \"/conf/cni\"")) >= 0);
     buf_clear(&b);
-    containerd_config_write(&full, "/conf/cni", &b);
+    containerd_config_write(&full, "/var/lib/containerd", "/run/containerd", "/conf/cni", &b);
     CHECK(str_find(buf_str(&b), STR("disable_apparmor = false")) >= 0);
     CHECK(str_find(buf_str(&b), STR("oom_score = -999")) >= 0);
     CHECK(str_find(buf_str(&b), STR("snapshotter = \"overlayfs\"")) >= 0);

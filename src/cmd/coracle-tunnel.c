@@ -37,6 +37,8 @@ static const struct flag front_flags[] = {
     FLAG_STRING(struct options, tunnel.kubeconfig, "kubeconfig", "", "How to reach the apiserver: to watch Nodes; with --reverse the kubelet's own"),
     FLAG_STRING(struct options, tunnel.socket, "socket", "/run/coracle-tunnel/tunnel.sock", "The unix socket that kube-apiserver's --tunnel-socket names"),
     FLAG_STRING(struct options, tunnel.socket_mode, "socket-mode", "0600", "Its permissions: whoever may open it reaches every node"),
+    FLAG_STRING(struct options, tunnel.reach_label, "reach-label", "",
+                "A Node label that says how the node is reached: direct (without a tunnel), ssh or reverse. Empty, or a Node without it: by tunnels alone"),
 };
 
 const struct flag tunnel_ssh_flags[] = {
@@ -178,6 +180,7 @@ static bool start_tunnel(struct state *s, const struct tunnel_options *o, struct
     struct tunnel_config c = {
         .socket = o->socket, .ssh_user = o->ssh_user, .ssh_keyfile = o->ssh_keyfile, .ssh_known_hosts_file = o->ssh_known_hosts_file,
         .ssh_port = (uint16_t)o->ssh_port, .ssh_address_types = o->ssh_address_types, .ssh_annotation_keys = o->ssh_annotation_host_keys,
+        .reach_label = o->reach_label,
         .reverse_address = o->reverse_address, .tls_cert_file = o->reverse_cert_file, .tls_private_key_file = o->reverse_key_file,
         .client_ca_file = o->reverse_client_ca_file,
     };

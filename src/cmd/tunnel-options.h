@@ -6,7 +6,7 @@
 
 struct tunnel_options {
     struct str kubeconfig, socket, socket_mode;
-    struct str ssh_user, ssh_keyfile, ssh_known_hosts_file, ssh_address_types;
+    struct str ssh_user, ssh_keyfile, ssh_known_hosts_file, ssh_address_types, reach_label;
     int64_t ssh_port;
     bool ssh_annotation_host_keys;
     struct str reverse_address, reverse_cert_file, reverse_key_file, reverse_client_ca_file;

@@ -37,6 +37,8 @@ MUST_CHECK bool rtnl_set_blackhole(struct rtnl *r, uint32_t addr, unsigned prefi
 
 /* The number that marks routes of Coracle's own among others (RTPROT_*; those from 187 on belong to nobody). */
 #define RTNL_PROTO_CORACLE 207
+/* The same for what `coracle server` and `coracle join` set on their own host. */
+#define RTNL_PROTO_HOST 208
 
 struct rtnl_route {
     int family; /* AF_INET, AF_INET6 */

@@ -364,6 +364,19 @@ bool pki_cluster_write_client(const struct pki_cluster_spec *spec, const char *f
     return ok;
 }
 
+bool pki_cluster_write_server(const struct pki_cluster_spec *spec, const char *file, const struct pki_names *names,
+                              unsigned *ret_changed, struct err *err)
+{
+    struct writer w = { .spec = spec, .err = err };
+    CLEANUP(authority_deinit) struct authority ca = { 0 };
+    bool ok = fs_mkdirs(spec->dir, 0755, err) && open_authority(&w, "ca", STR("kubernetes"), &ca) &&
+              ensure_pair(&w, &ca, file, names, PKI_USAGE_SERVER_AUTH);
+    if (ok && ret_changed) {
+        *ret_changed = w.changed;
+    }
+    return ok;
+}
+
 bool pki_cluster_write_node(const struct pki_cluster_spec *spec, struct str node,
                             const struct str *dns, size_t n_dns, const struct str *ips,
                             size_t n_ips, unsigned *ret_changed, struct err *err)

@@ -40,6 +40,9 @@ MUST_CHECK bool pki_cluster_write_node(const struct pki_cluster_spec *spec, stru
 /* A client certificate for anybody, written to <dir>/<file>.crt and .key. */
 MUST_CHECK bool pki_cluster_write_client(const struct pki_cluster_spec *spec, const char *file, struct str cn,
                                          const struct str *orgs, size_t n_orgs, unsigned *ret_changed, struct err *err);
+/* A serving certificate for another server of the control plane, <dir>/<file>.crt and .key. */
+MUST_CHECK bool pki_cluster_write_server(const struct pki_cluster_spec *spec, const char *file, const struct pki_names *names,
+                                         unsigned *ret_changed, struct err *err);
 
 /*
  * etcd's own authority, in a folder of its own (spec->dir), so that no certificate of the cluster opens the store:

@@ -43,20 +43,21 @@ void report_link(struct buf *b, struct str node, struct tunnel_link *l)
     buf_append_char(b, '}');
 }
 
-void report_link_path(struct buf *b, struct str node, struct tunnel_link *l)
+void report_link_path(struct buf *b, struct str node, struct tunnel_link *l, const struct tunnel_facts *f)
 {
-    const struct tunnel_facts *f = &l->facts;
-    bool ssh = strcmp(l->ops->kind, "ssh") == 0;
-    buf_printf(b, ",{\"way\":\"%s\",\"purpose\":\"" PATH_PURPOSE_TUNNEL "\",\"transport\":\"%s\",\"peer\":", ssh ? "out" : "in", ssh ? "ssh" : "tls");
+    bool ssh = strcmp(l->ops->kind, "ssh") == 0, direct = strcmp(l->ops->kind, "direct") == 0;
+    bool kubelet = direct && f == &l->facts;
+    buf_printf(b, ",{\"way\":\"%s\",\"purpose\":\"" PATH_PURPOSE_TUNNEL "\",\"transport\":\"%s\",\"peer\":", ssh || direct ? "out" : "in",
+               ssh ? "ssh" : direct && !kubelet ? "plain" : "tls");
     CLEANUP(buf_deinit) struct buf peer;
     buf_init(&peer, 1024);
     buf_printf(&peer, "node/%.*s", STR_ARG(node));
     json_write_string(b, buf_str(&peer));
     text(b, "address", f->address);
-    text(b, "authn", ssh ? "SSH key" : "client certificate");
-    text(b, "authz", ssh ? "authorized_keys of the node" : "the certificate's node");
+    text(b, "authn", ssh ? "SSH key" : direct && !kubelet ? "what pods and services ask for" : "client certificate");
+    text(b, "authz", ssh ? "authorized_keys of the node" : kubelet ? "Webhook" : direct ? "pods and services" : "the certificate's node");
     text(b, "peerSubject", f->identity);
-    text(b, "peerState", f->trust && f->trust[0] ? "verified" : "");
+    text(b, "peerState", f->trust && f->trust[0] && (!direct || kubelet) ? "verified" : "");
     text(b, "trust", f->trust ? f->trust : "");
     number(b, "bytesIn", f->bytes_in);
     number(b, "bytesOut", f->bytes_out);

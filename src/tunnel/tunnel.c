@@ -14,6 +14,7 @@
 #include "base/metrics.h"
 #include "client/path-report.h"
 #include "net/addr.h"
+#include "tunnel/direct-link.h"
 #include "tunnel/front.h"
 #include "tunnel/hub.h"
 #include "tunnel/limits.h"
@@ -36,7 +37,7 @@ struct node {
     struct tunnel *tunnel;
     char *name;
     char address[256]; /* of the kubelet, as the node sees it; what the node's name means inside the tunnel */
-    struct tunnel_link *ssh, *reverse;
+    struct tunnel_link *ssh, *reverse, *direct;
 };
 
 struct tunnel {
@@ -135,6 +136,27 @@ static struct str annotation(const struct core_v1_node *n, struct str key)
     return STR_EMPTY;
 }
 
+static struct str reach_of(const struct tunnel *t, const struct core_v1_node *n)
+{
+    for (size_t i = 0; !str_empty(t->config.reach_label) && i < n->metadata.n_labels; i++) {
+        if (str_eq(n->metadata.labels[i].key, t->config.reach_label)) {
+            return n->metadata.labels[i].value;
+        }
+    }
+    return STR_EMPTY;
+}
+
+/* The links that the node's label wants; one without a label has all kinds of tunnels, and never the direct way. */
+static void make_links(struct tunnel *t, struct node *node, struct str reach)
+{
+    bool direct = str_eq_c(reach, "direct"), ssh = has_ssh(t) && !direct && !str_eq_c(reach, "reverse");
+    bool reverse = !str_empty(t->config.reverse_address) && !direct && !str_eq_c(reach, "ssh");
+    struct str name = str_c(node->name);
+    node->direct = direct ? (node->direct ? node->direct : direct_link_new(t->loop, name)) : tunnel_link_free(node->direct);
+    node->ssh = ssh ? (node->ssh ? node->ssh : ssh_link_new(&t->ssh, name)) : tunnel_link_free(node->ssh);
+    node->reverse = reverse ? (node->reverse ? node->reverse : reverse_link_new(t->loop, name)) : tunnel_link_free(node->reverse);
+}
+
 static void claim_addresses(struct tunnel *t, struct node *node, const struct core_v1_node *n)
 {
     struct str addresses[MAX_CLAIMS], one = n->spec.pod_cidr;
@@ -158,10 +180,9 @@ static void put_node(struct tunnel *t, const struct core_v1_node *n)
             abort();
         }
         node->tunnel = t;
-        node->ssh = has_ssh(t) ? ssh_link_new(&t->ssh, n->metadata.name) : NULL;
-        node->reverse = str_empty(t->config.reverse_address) ? NULL : reverse_link_new(t->loop, n->metadata.name);
         map_put(&t->nodes, n->metadata.name, node);
     }
+    make_links(t, node, reach_of(t, n));
     if (str_empty(kubelet)) {
         kubelet = dialled_address(t, n);
     }
@@ -179,12 +200,16 @@ static void put_node(struct tunnel *t, const struct core_v1_node *n)
     if (node->reverse) {
         reverse_link_set_kubelet(node->reverse, kubelet, kubelet_port);
     }
+    if (node->direct) {
+        direct_link_set_kubelet(node->direct, kubelet, kubelet_port);
+    }
 }
 
 static void free_node(struct node *node)
 {
     tunnel_link_free(node->ssh);
     tunnel_link_free(node->reverse);
+    tunnel_link_free(node->direct);
     free(node->name);
     free(node);
 }
@@ -248,6 +273,7 @@ static struct tunnel_far *on_connect(void *arg, struct str host, uint16_t port, 
         host = str_c(node->address);
     }
     struct tunnel_link *link = node->reverse && (node->reverse->facts.state == TUNNEL_OPEN || !node->ssh) ? node->reverse : node->ssh;
+    link = node->direct ? node->direct : link;
     if (!link) {
         err_set(err, ERR_UNAVAILABLE, "there are no tunnels to nodes: neither --ssh-user nor --reverse-address is given");
         return NULL;
@@ -314,7 +340,7 @@ static void write_paths(struct tunnel *t, struct buf *b)
     buf_append_c(b, ",\"tunnels\":[");
     while (map_next(&t->nodes, &pos, &key, &value)) {
         const struct node *n = value;
-        struct tunnel_link *links[] = { n->ssh, n->reverse };
+        struct tunnel_link *links[] = { n->ssh, n->reverse, n->direct };
         for (size_t i = 0; i < ARRAY_SIZE(links); i++) {
             if (links[i]) {
                 buf_append_c(b, first ? "\n" : ",\n");
@@ -329,11 +355,14 @@ static void write_paths(struct tunnel *t, struct buf *b)
     pos = 0;
     while (map_next(&t->nodes, &pos, &key, &value)) {
         const struct node *n = value;
-        struct tunnel_link *links[] = { n->ssh, n->reverse };
+        struct tunnel_link *links[] = { n->ssh, n->reverse, n->direct };
         for (size_t i = 0; i < ARRAY_SIZE(links); i++) {
             if (links[i]) {
-                report_link_path(&more, key, links[i]);
+                report_link_path(&more, key, links[i], &links[i]->facts);
             }
+        }
+        if (n->direct && direct_link_others(n->direct)->opened) {
+            report_link_path(&more, key, n->direct, direct_link_others(n->direct));
         }
     }
     path_report_write(t->loop, "tunnel", buf_str(&more), b);
@@ -433,7 +462,7 @@ static bool start_ssh(struct tunnel *t, struct err *err)
 static void copy_config(struct tunnel *t, const struct tunnel_config *c)
 {
     struct str *texts[] = { &t->config.socket, &t->config.ssh_user, &t->config.ssh_keyfile, &t->config.ssh_known_hosts_file,
-                            &t->config.ssh_address_types, &t->config.reverse_address, &t->config.tls_cert_file,
+                            &t->config.ssh_address_types, &t->config.reach_label, &t->config.reverse_address, &t->config.tls_cert_file,
                             &t->config.tls_private_key_file, &t->config.client_ca_file };
     t->config = *c;
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
@@ -444,7 +473,7 @@ static void copy_config(struct tunnel *t, const struct tunnel_config *c)
 struct tunnel *tunnel_new(struct loop *l, struct client *client, struct informers *informers, const struct tunnel_config *config,
                           struct err *err)
 {
-    static const char *const fields[] = { "metadata.annotations", "spec.podCIDR", "spec.podCIDRs", "status.addresses",
+    static const char *const fields[] = { "metadata.annotations", "metadata.labels", "spec.podCIDR", "spec.podCIDRs", "status.addresses",
                                           "status.daemonEndpoints", NULL };
     struct informer_spec spec = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")), .fields = fields };
     struct tunnel *t = calloc(1, sizeof(*t));

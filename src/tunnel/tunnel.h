@@ -17,6 +17,8 @@ struct tunnel_config {
     uint16_t ssh_port;
     struct str ssh_address_types; /* "ExternalIP,InternalIP,Hostname": the first that a node has is dialled */
     bool ssh_annotation_keys;     /* the Node's annotation counts for nodes that known_hosts does not name */
+    /* "key": a Node label that says "direct", "ssh" or "reverse", so that the others are not tried; empty: there are no direct nodes */
+    struct str reach_label;
     /* reverse tunnels; 'reverse_address' empty: none */
     struct str reverse_address; /* "0.0.0.0:8132" */
     struct str tls_cert_file, tls_private_key_file, client_ca_file;

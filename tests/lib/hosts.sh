@@ -1,0 +1,37 @@
+# Bare hosts for scenarios of `coracle server` and `coracle join`: `. "$(dirname "$0")/../lib/hosts.sh"` after scenario.sh.
+#
+# The nodes of a cluster of which nothing but the namespaces is started: each has network, mounts, pids, control groups, /var, /run and /tmp
+# of its own, and an /etc of its own besides. Host N is 10.89.0.(N+1), all on one switch with no way out; host 1 is left alone, as
+# the supervisor of the namespaces has the API's port there.
+#
+#   hosts 4                       makes hosts 1 to 4
+#   on 2 COMMAND...               runs a command there
+#   start_on 2 NAME COMMAND...    the same in the background; its output is $TMP/NAME.log
+#   stop_on NAME                  ends it, and waits
+hosts() {
+    check coracle up --name "$NAME" --port "$(free_port)" --nodes "$1" --wait 0 --kubeconfig none \
+        --without kube-apiserver,kube-controller-manager,kube-scheduler,containerd,images,kubelet,kube-proxy || exit 1
+    HOST_BIN=/var/lib/coracle/$NAME/bin
+    local n
+    for n in $(seq 1 "$1"); do
+        check on "$n" sh -c 'cp -a /etc /run/etc && mount --bind /run/etc /etc' || exit 1
+    done
+}
+on() {
+    local n=$1
+    shift
+    coracle enter --name "$NAME" --node "node-$n" -- "$@"
+}
+start_on() {
+    local n=$1 name=$2
+    shift 2
+    on "$n" "$@" >"$TMP/$name.log" 2>&1 &
+    echo $! >"$TMP/$name.pid"
+}
+# nsenter is what we started; what it runs is its child.
+stop_on() {
+    local pid
+    pid=$(cat "$TMP/$1.pid")
+    kill $(cat "/proc/$pid/task/$pid/children") 2>/dev/null
+    wait "$pid" 2>/dev/null
+}
