@@ -169,6 +169,35 @@ static void say_joined(const struct host *h)
     fflush(stdout);
 }
 
+/* Everything until the programs can be started. */
+static bool join(const struct join_options *o, const struct flag_result *flags, struct arena *a, struct host *h, struct machine *m, struct progress *p,
+                 struct err *err)
+{
+    struct discovery d;
+    char token[BOOTSTRAP_TOKEN_SIZE], server_host[256];
+    bool known;
+    if (!check(o, flags, err) || !host_start_check(h, &known, err)) {
+        return false;
+    }
+    if (known) {
+        return err_set(err, ERR_CONFLICT, "this host is %s already: coracle host goes on with it, coracle leave takes it out first",
+                       h->server ? "a server" : "a node");
+    }
+    if (!host_start_can(o->foreground, err) || !token_input(o->token, o->token_file, token, err) ||
+        !take_server(flags->args[0], h, server_host, err) || !configure(o, server_host, h, err) || !fs_mkdirs(PLACE_STATE_ROOT, 0755, err) ||
+        !machine_inspect(m, PLACE_STATE_ROOT, true, false, err) || !discover(h->server_url, str_c(token), o->pins.items, o->pins.n, a, &d, err)) {
+        return false;
+    }
+    progress_step(p, "server: %s, its CA is the one that %s", h->server_url, o->pins.n ? "was pinned" : "the token vouches for");
+    if (!apply(o, &d, server_host, h, err) || !host_prepare(h, m, err) || !write_credentials(h, &d, token, err)) {
+        return false;
+    }
+    progress_step(p, "files: " HOST_CONF_FILE ", programs, images");
+    bool ok = prepare_ssh(o, &d, token, h, p, err);
+    explicit_bzero(token, sizeof(token));
+    return ok;
+}
+
 static int run(int argc, char **argv)
 {
     static struct join_options o;
@@ -180,11 +209,8 @@ static int run(int argc, char **argv)
                                           .n_sections = 1, .takes_arguments = true };
     struct flag_result flags;
     struct progress p;
-    struct discovery d;
     struct arena a;
     struct err err = { .code = ERR_NONE };
-    char token[BOOTSTRAP_TOKEN_SIZE], server_host[256];
-    bool known;
     int status = flags_main(&program, argc, argv, &flags);
     if (status >= 0) {
         return status;
@@ -192,32 +218,12 @@ static int run(int argc, char **argv)
     umask(022);
     progress_begin(&p);
     arena_init(&a, 64u << 20);
-    if (!check(&o, &flags, &err) || !host_start_check(&h, &known, &err) || !host_start_can(o.foreground, &err) ||
-        !token_input(o.token, o.token_file, token, &err)) {
-        progress_fail(&p, "%s", err.msg);
-        return 1;
-    }
-    if (known) {
-        progress_fail(&p, "this host is %s already: coracle host goes on with it, coracle leave takes it out first", h.server ? "a server" : "a node");
-        return 1;
-    }
-    if (!take_server(flags.args[0], &h, server_host, &err) || !configure(&o, server_host, &h, &err) || !fs_mkdirs(PLACE_STATE_ROOT, 0755, &err) ||
-        !machine_inspect(&m, PLACE_STATE_ROOT, true, false, &err) || !discover(h.server_url, str_c(token), o.pins.items, o.pins.n, &a, &d, &err)) {
-        progress_fail(&p, "%s", err.msg);
-        return 1;
-    }
-    progress_step(&p, "server: %s, its CA is the one that %s", h.server_url, o.pins.n ? "was pinned" : "the token vouches for");
-    if (!apply(&o, &d, server_host, &h, &err) || !host_prepare(&h, &m, &err) || !write_credentials(&h, &d, token, &err)) {
-        progress_fail(&p, "%s", err.msg);
-        return 1;
-    }
-    progress_step(&p, "files: " HOST_CONF_FILE ", programs, images");
-    if (!prepare_ssh(&o, &d, token, &h, &p, &err)) {
-        progress_fail(&p, "%s", err.msg);
-        return 1;
-    }
-    explicit_bzero(token, sizeof(token));
+    bool ok = join(&o, &flags, &a, &h, &m, &p, &err);
     arena_deinit(&a);
+    if (!ok) {
+        progress_fail(&p, "%s", err.msg);
+        return 1;
+    }
     return host_start(&h, &m, o.foreground, &p, o.wait_ms, say_joined);
 }
 

@@ -166,15 +166,18 @@ static void write_known_hosts(struct host_objects *o)
     buf_init(&b, MAX_PINS_FILE);
     buf_init(&old, MAX_PINS_FILE);
     for (size_t i = 0; i < n; i++) {
-        bool taken = !is_pin(list[i]);
+        bool taken = false;
+        if (str_empty(data_of(list[i], "node"))) {
+            continue; /* kube-root-ca.crt, which every namespace has */
+        }
         for (size_t k = 0; !taken && k < i; k++) {
             taken = is_pin(list[k]) && str_eq(data_of(list[k], "address"), data_of(list[i], "address"));
         }
         size_t before = b.len;
-        if (taken || !host_pin_lines(data_of(list[i], "node"), data_of(list[i], "address"), o->host->ssh_port, data_of(list[i], "keys"), &b)) {
+        if (taken || !is_pin(list[i]) || !host_pin_lines(data_of(list[i], "node"), data_of(list[i], "address"), o->host->ssh_port, data_of(list[i], "keys"), &b)) {
             b.len = before;
             log_warning("the host keys in ConfigMap " HOST_PINS_NAMESPACE "/%.*s are not taken: %s", STR_ARG(list[i]->metadata.name),
-                        taken ? "another node has that address" : "they are not in the form of *.pub files");
+                        taken ? "another node has that address" : "they are not of the node of that name, or not in the form of *.pub files");
         }
     }
     free(list);

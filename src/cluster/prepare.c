@@ -32,7 +32,7 @@ static bool find_images(const char *exe, char dst[PATH_MAX], struct err *err)
 bool prepare_programs(const char *state, struct err *err)
 {
     static const char *const names[] = { "kube-apiserver", "kube-controller-manager", "cloud-controller-manager",
-                                         "kube-scheduler", "kubelet",                 "kube-proxy" };
+                                         "kube-scheduler", "kubelet",                 "kube-proxy", "coracle-tunnel" };
     char exe[PATH_MAX], images[PATH_MAX], to[PATH_MAX], dir[PATH_MAX];
     if (!files_own_executable(exe, err) || !find_images(exe, images, err) ||
         !fs_mkdirs(path_of(dir, "%s/bin", state), 0755, err) ||
