@@ -144,23 +144,10 @@ static void start(struct question *q)
 
 /* ---- whom to ask ---- */
 
-static char *copy(struct str s)
-{
-    char *p = malloc(s.len + 1);
-    if (!p) {
-        abort();
-    }
-    if (s.len) {
-        memcpy(p, s.ptr, s.len);
-    }
-    p[s.len] = 0;
-    return p;
-}
-
 static struct question *add(struct paths_collector *c, struct str process, struct str node)
 {
     struct question *q = &c->questions[c->n++];
-    *q = (struct question){ .c = c, .process = copy(process), .node = copy(node) };
+    *q = (struct question){ .c = c, .process = str_dup(process), .node = str_dup(node) };
     return q;
 }
 

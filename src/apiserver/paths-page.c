@@ -13,37 +13,12 @@ extern const size_t paths_page_css_len, paths_page_js_len;
 static const char *const marks[] = { [PATH_SAFE] = "\xe2\x9c\x93 safe", [PATH_LOCAL] = "\xe2\x97\x8b local", [PATH_UNUSED] = "\xe2\x80\x93 unused",
                                      [PATH_UNSAFE] = "\xe2\x9c\x97 unsafe" };
 
-static void escape(struct buf *b, struct str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        switch (s.ptr[i]) {
-        case '&':
-            buf_append_c(b, "&amp;");
-            break;
-        case '<':
-            buf_append_c(b, "&lt;");
-            break;
-        case '>':
-            buf_append_c(b, "&gt;");
-            break;
-        case '"':
-            buf_append_c(b, "&quot;");
-            break;
-        case '\'':
-            buf_append_c(b, "&#39;");
-            break;
-        default:
-            buf_append_char(b, (unsigned char)s.ptr[i] < 0x20 ? ' ' : s.ptr[i]);
-        }
-    }
-}
-
 static void end(struct buf *b, const struct path_end *e)
 {
-    escape(b, e->name);
+    buf_append_html(b, e->name);
     if (e->node.len) {
         buf_append_c(b, " on ");
-        escape(b, e->node);
+        buf_append_html(b, e->node);
     }
 }
 
@@ -51,21 +26,9 @@ static void dim(struct buf *b, struct str s)
 {
     if (s.len) {
         buf_append_c(b, "<div class=\"dim\">");
-        escape(b, s);
+        buf_append_html(b, s);
         buf_append_c(b, "</div>");
     }
-}
-
-static void amount(struct buf *b, uint64_t n)
-{
-    static const char *const units[] = { "B", "KB", "MB", "GB", "TB" };
-    double v = (double)n;
-    size_t i = 0;
-    while (v >= 1000 && i + 1 < ARRAY_SIZE(units)) {
-        v /= 1000;
-        i++;
-    }
-    buf_printf(b, i && v < 10 ? "%.1f %s" : "%.0f %s", v, units[i]);
 }
 
 static void transport(struct buf *b, const struct path_row *r)
@@ -76,10 +39,10 @@ static void transport(struct buf *b, const struct path_row *r)
                    : r->transport == PATH_PLAIN ? STR("plain")
                                                 : STR_EMPTY;
     buf_append_c(b, "<div class=\"dim\">");
-    escape(b, t);
+    buf_append_html(b, t);
     if (r->http.len) {
         buf_append_char(b, ' ');
-        escape(b, r->http);
+        buf_append_html(b, r->http);
     }
     buf_append_c(b, "</div>");
 }
@@ -94,30 +57,30 @@ static void row(struct buf *b, const struct path_row *r)
     end(b, &r->to);
     dim(b, r->purpose);
     buf_append_c(b, "</td><td>");
-    escape(b, r->address);
+    buf_append_html(b, r->address);
     transport(b, r);
     buf_append_c(b, "</td><td>");
-    escape(b, r->authn);
+    buf_append_html(b, r->authn);
     dim(b, r->authz);
     buf_append_c(b, "</td><td class=\"long\">");
-    escape(b, c->subject);
+    buf_append_html(b, c->subject);
     if (c->not_after) {
         (void)clock_format_rfc3339(c->not_after, 0, 0, until);
         buf_printf(b, "<div class=\"dim\">until %.10s</div>", until);
     }
     buf_printf(b, "</td><td>%llu / %llu<div class=\"dim\">", (unsigned long long)r->open, (unsigned long long)r->opened);
-    amount(b, r->sent);
+    buf_append_amount(b, r->sent);
     buf_append_c(b, " / ");
-    amount(b, r->received);
+    buf_append_amount(b, r->received);
     buf_append_c(b, "</div></td><td class=\"long\">");
-    escape(b, r->reason);
+    buf_append_html(b, r->reason);
     if (r->warning.len) {
         buf_append_c(b, r->reason.len ? "; note: " : "note: ");
-        escape(b, r->warning);
+        buf_append_html(b, r->warning);
     }
     if (r->mend.len && (r->verdict == PATH_UNSAFE || r->verdict == PATH_UNUSED)) {
         buf_append_c(b, "<div></div><code>");
-        escape(b, r->mend);
+        buf_append_html(b, r->mend);
         buf_append_c(b, "</code>");
     }
     buf_append_c(b, "</td></tr>\n");
@@ -133,18 +96,18 @@ static void programs(struct buf *b, const struct path_catalog *c)
         buf_append_c(b, "<tr><td>");
         end(b, &e);
         buf_append_c(b, "</td><td>");
-        escape(b, p->error.len ? p->error : STR("its own"));
+        buf_append_html(b, p->error.len ? p->error : STR("its own"));
         buf_append_c(b, "</td><td class=\"long\">");
         for (size_t k = 0; k < p->n_flags; k++) {
             const struct path_flag *f = &p->flags[k];
             buf_append_c(b, "<div><code>--");
-            escape(b, str_starts(f->flag, STR("--")) ? str_sub(f->flag, 2, f->flag.len) : f->flag);
+            buf_append_html(b, str_starts(f->flag, STR("--")) ? str_sub(f->flag, 2, f->flag.len) : f->flag);
             buf_append_char(b, '=');
-            escape(b, f->value);
+            buf_append_html(b, f->value);
             buf_append_c(b, "</code> <span class=\"unsafe\">");
-            escape(b, f->why);
+            buf_append_html(b, f->why);
             buf_append_c(b, "</span> <code>");
-            escape(b, f->mend);
+            buf_append_html(b, f->mend);
             buf_append_c(b, "</code></div>");
         }
         buf_append_c(b, p->n_flags ? "</td></tr>\n" : p->error.len ? "not known</td></tr>\n" : "none</td></tr>\n");
@@ -197,7 +160,7 @@ void path_catalog_write_page(const struct path_catalog *c, struct str nonce, str
         if (s != section) {
             section = s;
             buf_append_c(b, "<tr class=\"section\"><th colspan=\"7\" scope=\"colgroup\">");
-            escape(b, str_c(s));
+            buf_append_html(b, str_c(s));
             buf_append_c(b, "</th></tr>\n");
         }
         row(b, &c->rows[i]);

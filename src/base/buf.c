@@ -89,6 +89,43 @@ void buf_append_i64(struct buf *b, int64_t v)
     }
 }
 
+void buf_append_html(struct buf *b, struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        switch (s.ptr[i]) {
+        case '&':
+            buf_append(b, STR("&amp;"));
+            break;
+        case '<':
+            buf_append(b, STR("&lt;"));
+            break;
+        case '>':
+            buf_append(b, STR("&gt;"));
+            break;
+        case '"':
+            buf_append(b, STR("&quot;"));
+            break;
+        case '\'':
+            buf_append(b, STR("&#39;"));
+            break;
+        default:
+            buf_append_char(b, s.ptr[i]);
+        }
+    }
+}
+
+void buf_append_amount(struct buf *b, uint64_t bytes)
+{
+    static const char *const units[] = { "B", "KB", "MB", "GB", "TB" };
+    double v = (double)bytes;
+    size_t i = 0;
+    while (v >= 1000 && i + 1 < ARRAY_SIZE(units)) {
+        v /= 1000;
+        i++;
+    }
+    buf_printf(b, i && v < 10 ? "%.1f %s" : "%.0f %s", v, units[i]);
+}
+
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap)
 {
     va_list again;

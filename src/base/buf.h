@@ -60,6 +60,10 @@ static inline void buf_append_char(struct buf *b, char c)
 }
 void buf_append_u64(struct buf *b, uint64_t v);
 void buf_append_i64(struct buf *b, int64_t v);
+/* Text inside an HTML element or a quoted attribute. */
+void buf_append_html(struct buf *b, struct str s);
+/* Bytes for people: "7 B", "1.5 KB", "12 MB" (powers of 1000). */
+void buf_append_amount(struct buf *b, uint64_t bytes);
 PRINTF_LIKE(2, 3) void buf_printf(struct buf *b, const char *fmt, ...);
 PRINTF_LIKE(2, 0) void buf_vprintf(struct buf *b, const char *fmt, va_list ap);
 /* Drops the first 'n' bytes (at most what is there). */

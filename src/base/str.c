@@ -2,8 +2,22 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "base/rand.h"
+
+char *str_dup(struct str s)
+{
+    char *p = malloc(s.len + 1);
+    if (!p) {
+        abort();
+    }
+    if (s.len) {
+        memcpy(p, s.ptr, s.len);
+    }
+    p[s.len] = '\0';
+    return p;
+}
 
 int str_cmp(struct str a, struct str b)
 {

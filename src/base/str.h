@@ -55,6 +55,9 @@ static inline bool str_empty(struct str s)
     return s.len == 0;
 }
 
+/* A copy on the heap with a NUL behind it, to be freed with free(); the end of memory ends the process. */
+char *str_dup(struct str s);
+
 /* Bytewise order, as Go orders strings: <0, 0, >0. */
 int str_cmp(struct str a, struct str b);
 /* str_cmp() for qsort() of an array of struct str. */

@@ -77,19 +77,6 @@ struct client_call {
     char retry_after[32];
 };
 
-static char *text_of(struct str s)
-{
-    char *p = malloc(s.len + 1);
-    if (!p) {
-        abort();
-    }
-    if (s.len) {
-        memcpy(p, s.ptr, s.len);
-    }
-    p[s.len] = '\0';
-    return p;
-}
-
 /* ---- the client ---- */
 
 /* Takes "https://host:port/prefix" apart. */
@@ -657,8 +644,8 @@ static struct client_call *call_new(struct client *c, struct str method, struct 
     call->kind = kind;
     call->done = done;
     call->data = data;
-    call->method = text_of(method);
-    call->target = text_of(target);
+    call->method = str_dup(method);
+    call->target = str_dup(target);
     buf_init(&call->answer, CLIENT_ANSWER_MAX);
     loop_timer_init(&call->timer, c->loop, on_again, call);
     list_push_back(&c->calls, &call->link);
@@ -668,7 +655,7 @@ static struct client_call *call_new(struct client *c, struct str method, struct 
 static void call_set_body(struct client_call *call, struct str content_type, struct str body)
 {
     if (content_type.ptr) {
-        call->content_type = text_of(content_type);
+        call->content_type = str_dup(content_type);
         call->body = net_chunk_copy(body);
         call->has_body = true;
     }

@@ -50,19 +50,6 @@ struct pending {
     char *key;
 };
 
-static char *copy_text(struct str s)
-{
-    char *p = malloc(s.len + 1);
-    if (!p) {
-        abort();
-    }
-    if (s.len) {
-        memcpy(p, s.ptr, s.len);
-    }
-    p[s.len] = '\0';
-    return p;
-}
-
 struct event_recorder *event_recorder_new(struct client *c, const char *component, const char *host)
 {
     struct event_recorder *r = calloc(1, sizeof(*r));
@@ -70,8 +57,8 @@ struct event_recorder *event_recorder_new(struct client *c, const char *componen
         abort();
     }
     r->client = c;
-    r->component = copy_text(str_c(component));
-    r->host = copy_text(str_c(host));
+    r->component = str_dup(str_c(component));
+    r->host = str_dup(str_c(host));
     map_init(&r->known);
     list_init(&r->lru);
     list_init(&r->pending);
@@ -124,7 +111,7 @@ static struct known *known_of(struct event_recorder *r, struct str key)
         if (!k) {
             abort();
         }
-        k->key = copy_text(key);
+        k->key = str_dup(key);
         list_init(&k->lru);
         map_put(&r->known, key, k);
     }
@@ -190,7 +177,7 @@ static void write_event(struct event_recorder *r, struct arena *a, struct known 
     }
     p->recorder = r;
     list_push_back(&r->pending, &p->link);
-    p->key = copy_text(str_c(k->key));
+    p->key = str_dup(str_c(k->key));
     k->count++;
     if (k->name) {
         char stamp[CLOCK_RFC3339_SIZE];
@@ -208,7 +195,7 @@ static void write_event(struct event_recorder *r, struct arena *a, struct known 
     k->first = now;
     uint64_t nanos = (uint64_t)now.sec * 1000000000u + now.nsec;
     struct str name = arena_printf(a, "%.*s.%llx", STR_ARG(s->name), (unsigned long long)nanos);
-    k->name = copy_text(name);
+    k->name = str_dup(name);
     struct core_v1_event e = { 0 };
     e.metadata.namespace = t.ns;
     e.metadata.name = name;

@@ -73,14 +73,10 @@ static struct str get(const struct val *v, const char *key)
 
 static struct str amount(struct arena *a, uint64_t n)
 {
-    static const char *const units[] = { "B", "KB", "MB", "GB", "TB" };
-    double v = (double)n;
-    size_t i = 0;
-    while (v >= 1000 && i + 1 < ARRAY_SIZE(units)) {
-        v /= 1000;
-        i++;
-    }
-    return i && v < 10 ? arena_printf(a, "%.1f %s", v, units[i]) : arena_printf(a, "%.0f %s", v, units[i]);
+    CLEANUP(buf_deinit) struct buf b;
+    buf_init(&b, 32);
+    buf_append_amount(&b, n);
+    return arena_str(a, buf_str(&b));
 }
 
 static struct str end(struct arena *a, const struct val *path, const char *which)

@@ -7,23 +7,10 @@
 #include "kubelet/limits.h"
 #include "kubelet/machine-info.h"
 
-static void escape(struct buf *b, const char *text)
-{
-    for (const char *c = text; *c; c++) {
-        switch (*c) {
-        case '<': buf_append_c(b, "&lt;"); break;
-        case '>': buf_append_c(b, "&gt;"); break;
-        case '&': buf_append_c(b, "&amp;"); break;
-        case '"': buf_append_c(b, "&quot;"); break;
-        default: buf_append_char(b, *c);
-        }
-    }
-}
-
 static void cell(struct buf *b, const char *text)
 {
     buf_append_c(b, "<td>");
-    escape(b, text);
+    buf_append_html(b, str_c(text));
     buf_append_c(b, "</td>");
 }
 
@@ -39,11 +26,11 @@ static void on_page(void *arg, const void *response, const struct err *err)
     }
     buf_init(&b, KUBELET_MAX_WORK_ARENA);
     buf_append_c(&b, "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>");
-    escape(&b, r->k->node_name);
+    buf_append_html(&b, str_c(r->k->node_name));
     buf_append_c(&b, "</title><meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
                      "<style>body{font:14px sans-serif;margin:2em}table{border-collapse:collapse}td,th{padding:.3em 1em;text-align:left;"
                      "border-bottom:1px solid #ddd}td.n,th.n{text-align:right}</style></head><body><h1>Node ");
-    escape(&b, r->k->node_name);
+    buf_append_html(&b, str_c(r->k->node_name));
     buf_printf(&b, "</h1><p>%d cores, %lld MiB of memory, %lld MiB available. <a href=\"/metrics\">Metrics</a></p>", machine_cpus(),
                (long long)(machine_memory() >> 20), (long long)(meminfo("MemAvailable") >> 20));
     buf_append_c(&b, "<table><tr><th>Namespace</th><th>Pod</th><th>Container</th><th>Image</th><th class=\"n\">CPU seconds</th>"

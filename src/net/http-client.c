@@ -54,19 +54,6 @@ unsigned http_client_connections(const struct http_client *c)
     return c->n_conns;
 }
 
-static char *copy_cstr(struct str s)
-{
-    char *p = malloc(s.len + 1);
-    if (!p) {
-        abort();
-    }
-    if (s.len > 0) {
-        memcpy(p, s.ptr, s.len);
-    }
-    p[s.len] = 0;
-    return p;
-}
-
 /* ---- connections ---- */
 
 struct client_conn *client_conn_hold(struct client_conn *c)
@@ -764,7 +751,7 @@ struct http_client *http_client_new(struct loop *l, const struct http_client_con
         return NULL;
     }
     c->loop = l;
-    c->host = copy_cstr(config->host);
+    c->host = str_dup(config->host);
     c->port = config->port;
     c->protocol = config->protocol;
     c->dialer = config->dialer ? config->dialer : net_dialer_direct();
@@ -773,16 +760,16 @@ struct http_client *http_client_new(struct loop *l, const struct http_client_con
     c->connect_ms = config->connect_ms ? config->connect_ms : HTTP_CLIENT_CONNECT_MS;
     c->idle_ms = config->idle_ms ? config->idle_ms : HTTP_CLIENT_IDLE_MS;
     if (config->authority.len > 0) {
-        c->authority = copy_cstr(config->authority);
+        c->authority = str_dup(config->authority);
     } else if (config->port == 0) {
-        c->authority = copy_cstr(STR("localhost")); /* a unix socket: the path is no authority */
+        c->authority = str_dup(STR("localhost")); /* a unix socket: the path is no authority */
     } else {
         char text[300];
         bool v6 = str_find_char(config->host, ':') >= 0 && config->host.ptr[0] != '[';
         bool usual = config->port == (config->tls ? 443 : 80);
         int n = usual ? snprintf(text, sizeof(text), v6 ? "[%.*s]" : "%.*s", STR_ARG(config->host))
                       : snprintf(text, sizeof(text), v6 ? "[%.*s]:%u" : "%.*s:%u", STR_ARG(config->host), config->port);
-        c->authority = copy_cstr(str_n(text, MIN((size_t)n, sizeof(text) - 1)));
+        c->authority = str_dup(str_n(text, MIN((size_t)n, sizeof(text) - 1)));
     }
     struct net_path_spec unnamed = { .outgoing = true, .address = config->port ? str_c(c->authority) : config->host };
     c->path = config->path ? net_path_ref(config->path) : net_path_get(l, &unnamed);

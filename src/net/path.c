@@ -56,19 +56,6 @@ struct net_listener {
 
 static const char registry_key;
 
-static char *copy(struct str s)
-{
-    char *p = malloc(s.len + 1);
-    if (!p) {
-        abort();
-    }
-    if (s.len) {
-        memcpy(p, s.ptr, s.len);
-    }
-    p[s.len] = 0;
-    return p;
-}
-
 /* ---- certificates ---- */
 
 static void subject_of(const X509 *cert, char dst[NET_PATH_SUBJECT_SIZE])
@@ -207,10 +194,10 @@ struct net_path *net_path_get(struct loop *l, const struct net_path_spec *spec)
         }
         net_ref_init(&p->ref, path_release);
         p->registry = r;
-        p->key = copy(buf_str(&key));
-        p->peer = copy(spec->peer);
-        p->purpose = copy(spec->purpose);
-        p->address = copy(spec->address);
+        p->key = str_dup(buf_str(&key));
+        p->peer = str_dup(spec->peer);
+        p->purpose = str_dup(spec->purpose);
+        p->address = str_dup(spec->address);
         p->outgoing = spec->outgoing;
         list_push_back(&r->paths, &p->link);
         (void)map_put(&r->by_key, str_c(p->key), p);
@@ -249,7 +236,7 @@ void net_path_failed(struct net_path *p, const char *reason)
         p->failed++;
         p->error_ms = p->registry ? loop_now_ms(p->registry->loop) : p->error_ms;
         free(p->last_error);
-        p->last_error = copy(str_sub(str_c(reason), 0, NET_PATH_ERROR_SIZE));
+        p->last_error = str_dup(str_sub(str_c(reason), 0, NET_PATH_ERROR_SIZE));
     }
 }
 
@@ -300,7 +287,7 @@ static void learn(struct facts *f, const struct net_conn *c)
     free(f->own_subject);
     f->peer_subject = f->own_subject = NULL;
     if (c->peer && c->peer->n_chain && net_certificate_facts(c->peer->chain[0], subject, &begin, &end)) {
-        f->peer_subject = copy(str_c(subject));
+        f->peer_subject = str_dup(str_c(subject));
         f->peer_not_before = begin;
         f->peer_not_after = end;
     }
@@ -308,7 +295,7 @@ static void learn(struct facts *f, const struct net_conn *c)
     f->own_not_before = f->own_not_after = 0;
     if (own) {
         subject_of(own, subject);
-        f->own_subject = copy(str_c(subject));
+        f->own_subject = str_dup(str_c(subject));
         span_of(own, &f->own_not_before, &f->own_not_after);
     }
     (void)net_addr_text(&c->local, f->address);

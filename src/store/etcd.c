@@ -424,15 +424,6 @@ static bool parse_server(struct str text, struct grpc_endpoint *ret, bool *ret_t
     return true;
 }
 
-static char *text_of(struct str s)
-{
-    char *copy = strndup(s.len ? s.ptr : "", s.len);
-    if (!copy) {
-        abort();
-    }
-    return copy;
-}
-
 struct store *store_open_etcd(const struct store_config *cfg, const struct store_etcd_config *etcd, struct err *err)
 {
     struct grpc_endpoint endpoints[MAX_SERVERS];
@@ -472,13 +463,13 @@ struct store *store_open_etcd(const struct store_config *cfg, const struct store
     s->base.ops = &etcd_ops;
     s->cfg = *cfg;
     s->loop = cfg->loop;
-    s->ca_file = text_of(etcd->ca_file);
-    s->cert_file = text_of(etcd->cert_file);
-    s->key_file = text_of(etcd->key_file);
+    s->ca_file = str_dup(etcd->ca_file);
+    s->cert_file = str_dup(etcd->cert_file);
+    s->key_file = str_dup(etcd->key_file);
     s->force_trust = etcd->trust_progress;
     s->compaction_interval_ms = etcd->compaction_interval_ms;
     if (prefix.len == 0) {
-        s->prefix = text_of(STR(ETCD_LOCAL_PREFIX));
+        s->prefix = str_dup(STR(ETCD_LOCAL_PREFIX));
     } else if (asprintf(&s->prefix, "%s%.*s", prefix.ptr[0] == '/' ? "" : "/", STR_ARG(prefix)) < 0) {
         abort();
     }
