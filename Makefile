@@ -5,6 +5,7 @@
 #   make down       ends it; nothing is left
 #   make test       everything quick: sanitizers, every unit test, corpora, scenarios  (T=pattern for some of it)
 #   make test-long  faults, clients, long fuzzing
+#   make faults     hurts the store for minutes, and writes build/faults-report.md
 #   make bench      measures the budgets of docs/performance.md
 #   make fuzz       fuzzes every parser for FUZZ_SECONDS each
 #
@@ -19,7 +20,7 @@ UP ?=
 DOWN ?=
 T ?=
 
-.PHONY: all packages-build packages-run packages-test packages-long packages-fuzz up down test test-long bench fuzz clean
+.PHONY: all packages-build packages-run packages-test packages-long packages-fuzz up down test test-long faults bench fuzz clean
 
 all: packages-build
 	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
@@ -56,6 +57,12 @@ test-long: packages-long
 	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
 	@tools/link-programs $(RELEASE) build/bin
 	@tools/run-tests $(ASAN) long $(T)
+
+faults: packages-test
+	@tools/build $(ASAN) $(JOBS) -Dbuildtype=debug -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false
+	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
+	@tools/link-programs $(RELEASE) build/bin
+	@CORACLE_BUILD=$(CURDIR)/$(ASAN) CORACLE_BIN=$(CURDIR)/build/bin REPORT=$(CURDIR)/build/faults-report.md bash tests/long/faults.sh
 
 bench: packages-run
 	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release

@@ -1,6 +1,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "store/failpoint.h"
 #include "store/local-private.h"
 
 /*
@@ -117,6 +118,7 @@ static void commit_group(struct local_store *s)
     pthread_mutex_unlock(&s->lock);
 
     char reason[256] = "";
+    failpoint("group-taken");
     struct backend_row *rows = rows_of(&group, n_rows);
     struct backend_commit c = { .rows = rows, .n_rows = n_rows, .reserve = reserve };
     enum backend_result r = broken ? BACKEND_FULL : s->be->ops->commit(s->be, &c, reason);
@@ -130,6 +132,7 @@ static void commit_group(struct local_store *s)
         s->is_full = false;
     }
 
+    failpoint("committed");
     pthread_mutex_lock(&s->lock);
     if (r == BACKEND_OK) {
         if (reserve) {
@@ -142,6 +145,7 @@ static void commit_group(struct local_store *s)
         fail_everything(s, &group, r == BACKEND_FULL && !s->broken ? STORE_E_FULL : STORE_E_IO);
     }
     publish_after_commit(s);
+    failpoint("published");
     if (s->n_done_groups > 256) {
         pthread_cond_signal(&s->seq_cond);
     }
@@ -151,9 +155,11 @@ static void end_run(struct local_store *s)
 {
     char reason[256] = "";
     struct backend_commit c = { .end_run = true, .last = s->revision };
+    failpoint("close-flushed");
     if (s->be->ops->commit(s->be, &c, reason) != BACKEND_OK) {
         log_error("store: cannot mark the store as closed: %s; it will be checked at the next start", reason);
     }
+    failpoint("close-ended");
 }
 
 void *committer_main(void *arg)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "store/failpoint.h"
 #include "store/local-private.h"
 
 /*
@@ -124,7 +125,9 @@ int held_log_supersede(struct local_store *s, const struct op *op)
         .key = op->key,
         .revision = op->revision,
     };
-    return volatile_log_append(&s->vlog, &r);
+    int result = volatile_log_append(&s->vlog, &r);
+    failpoint("superseded");
+    return result;
 }
 
 /* What the log must hold: the held-back values, and which of them are about to be superseded. */
@@ -149,6 +152,7 @@ void held_rewrite_log(struct local_store *s)
         r = held_log_all(s);
         int e = volatile_log_rewrite_end(&s->vlog, r == 0);
         r = r ? r : e;
+        failpoint("log-rewritten");
     }
     if (r < 0) {
         log_warning("store: cannot shorten the volatile log: %s; it goes on growing", strerror(-r));
@@ -183,6 +187,7 @@ void held_flush(struct local_store *s)
     const struct held *ch;
     struct list ops, *n;
     list_init(&ops);
+    failpoint("flush-begun");
     tree_iter_init(&it, &s->held, NULL, false);
     while ((ch = tree_iter_next(&it))) {
         struct held *h = (struct held *)(uintptr_t)ch;

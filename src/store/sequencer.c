@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "store/failpoint.h"
 #include "store/local-private.h"
 
 /*
@@ -243,6 +244,7 @@ static void write_volatile(struct local_store *s, struct op *op, const struct ke
         pthread_mutex_unlock(&s->lock);
         return;
     }
+    failpoint("volatile-logged");
     held_set(s, op->key, op->value, op->revision, st->db_revision, op->expires);
     pthread_mutex_lock(&s->lock);
     op->is_done = true;
@@ -454,12 +456,14 @@ static bool begin_run(struct local_store *s, struct err *err)
             return err_set_errno(err, -r, "cannot write the volatile log in %s", dir);
         }
     }
+    failpoint("open-log-made");
     char reason[256] = "";
     s->reserved = s->revision + STORE_REVISION_BLOCK;
     struct backend_commit c = { .begin_run = s->meta.run + 1, .reserve = s->reserved };
     if (s->be->ops->commit(s->be, &c, reason) != BACKEND_OK) {
         return err_set(err, ERR_IO, "cannot write to store %s: %s", s->cfg.path, reason);
     }
+    failpoint("open-begun");
     if (dir) {
         volatile_log_remove(dir, s->meta.run);
     }
@@ -492,6 +496,7 @@ bool sequencer_recover(struct local_store *s, struct err *err)
                      "rolled back", s->cfg.path);
         }
     }
+    failpoint("open-checked");
     if (!load_expiries(s)) {
         return err_set(err, ERR_IO, "cannot read store %s", s->cfg.path);
     }

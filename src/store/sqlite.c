@@ -15,6 +15,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/rand.h"
+#include "store/failpoint.h"
 #include "store/limits.h"
 
 enum read_statement {
@@ -63,7 +64,7 @@ struct sqlite {
     sqlite3_stmt *read[READ_N];
     sqlite3_stmt *write[WRITE_N];
     /* Of the committer. */
-    int wal_pages;
+    int wal_pages, wal_limit;
     off_t wal_bytes; /* of the file: what lies behind the pages is zeros */
     bool no_sync;
 
@@ -367,6 +368,7 @@ struct backend *sqlite_open(const char *path, bool no_sync, struct err *err)
     (void)sqlite3_file_control(s->writer, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep);
     (void)sqlite3_file_control(s->reader, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep);
     s->no_sync = no_sync;
+    s->wal_limit = (int)failpoint_number("CORACLE_WAL_PAGES", STORE_WAL_PAGES);
     return &s->base;
 }
 
@@ -512,11 +514,13 @@ static enum backend_result give_up(struct sqlite *s, char reason[256])
 static void checkpoint(struct sqlite *s)
 {
     int log, done;
+    failpoint("before-checkpoint");
     if (sqlite3_wal_checkpoint_v2(s->writer, NULL, SQLITE_CHECKPOINT_PASSIVE, &log, &done) != SQLITE_OK) {
         log_warning("store: cannot copy the write-ahead log of %s into it: %s; it goes on growing", s->path,
                     sqlite3_errmsg(s->writer));
     }
     s->wal_pages = 0;
+    failpoint("checkpointed");
 }
 
 /*
@@ -547,6 +551,7 @@ static void extend_wal(struct sqlite *s)
         at += n;
     }
     (void)fdatasync(fd);
+    failpoint("wal-extended");
     s->wal_bytes = MAX(at, st.st_size);
 }
 
@@ -556,6 +561,7 @@ static enum backend_result sqlite_commit(struct backend *be, const struct backen
     if (!write_step(s, WRITE_BEGIN)) {
         return give_up(s, reason);
     }
+    failpoint("begun");
     bool ok = write_meta(s, c);
     int64_t keys = 0;
     for (size_t i = 0; ok && i < c->n_rows; i++) {
@@ -563,13 +569,14 @@ static enum backend_result sqlite_commit(struct backend *be, const struct backen
         ok = write_row(s, r);
         keys += (r->value.ptr != NULL) - r->replaces;
     }
+    failpoint("rows-written");
     if (!ok || !write_step(s, WRITE_COMMIT)) {
         return give_up(s, reason);
     }
     pthread_mutex_lock(&s->lock);
     s->stats.keys += (uint64_t)keys;
     pthread_mutex_unlock(&s->lock);
-    if (s->wal_pages >= STORE_WAL_PAGES) {
+    if (s->wal_pages >= s->wal_limit) {
         checkpoint(s);
     }
     extend_wal(s);
