@@ -217,6 +217,8 @@ static bool fault_full(struct run *r)
     if (ok && pick(2)) { /* it dies while the disk is full, and starts when there is room again */
         server_kill(&r->server);
         r->deaths++;
+        close(fd);
+        fd = -1;
         (void)unlink(path);
         ok = server_start(&r->server, NULL, false);
     }
@@ -392,8 +394,9 @@ int main(int argc, char **argv)
 {
     static struct run r;
     const struct flag_section section = { "Flags", flags, ARRAY_SIZE(flags), &r.o };
-    const struct flag_program program = { "store-checker", "Hurts the store of a kube-apiserver and checks what it answers.", &section, 1,
-                                          "store-checker [flags] -- PROGRAM ARGS...", true, NULL, 0 };
+    const struct flag_program program = { .name = "store-checker", .about = "Hurts the store of a kube-apiserver and checks what it answers.",
+                                          .sections = &section, .n_sections = 1, .usage = "store-checker [flags] -- PROGRAM ARGS...",
+                                          .takes_arguments = true };
     struct flag_result f;
     int status = flags_main(&program, argc, argv, &f);
     if (status >= 0) {
