@@ -255,7 +255,7 @@ static bool read_pool(struct reader *r, const struct val *v, struct bare_metal_p
         bool ok = str_eq(m->key, STR("name"))         ? read_str(r, "loadBalancer.pools[].name", &m->value, &p->name)
                   : str_eq(m->key, STR("addresses"))  ? read_ranges(r, &m->value, p)
                   : str_eq(m->key, STR("namespaces")) ? read_strs(r, "loadBalancer.pools[].namespaces", &m->value, 1000, &p->namespaces, &p->n_namespaces)
-                  : str_eq(m->key, STR("interfaces")) ? read_strs(r, "loadBalancer.pools[].interfaces", &m->value, CLOUD_LINKS_MAX, &p->interfaces, &p->n_interfaces)
+                  : str_eq(m->key, STR("interfaces")) ? read_strs(r, "loadBalancer.pools[].interfaces", &m->value, CLOUD_POOL_INTERFACES, &p->interfaces, &p->n_interfaces)
                   : str_eq(m->key, STR("autoAssign")) ? read_bool(r, "loadBalancer.pools[].autoAssign", &m->value, &p->auto_assign)
                                                       : unknown(r, "loadBalancer.pools[]", m->key);
         if (!ok) {

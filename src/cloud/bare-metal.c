@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "client/meta.h"
+#include "cloud/agent.h"
 #include "cloud/limits.h"
 #include "cloud/node-facts.h"
 
@@ -142,4 +143,7 @@ const struct cloud_provider cloud_bare_metal = {
     .instances = &instances,
     .load_balancers = &bare_metal_load_balancers,
     .routes = &bare_metal_routes,
+    .agent_start = agent_start,
+    .agent_synced = agent_synced,
+    .agent_stop = agent_stop,
 };

@@ -20,6 +20,8 @@
 /* Load balancers' addresses that one agent may stand for. Each costs a Lease that is renewed and a multicast group in IPv6. Beyond:
  * the address is not stood for, and the log says so. */
 #define CLOUD_ANNOUNCE_MAX 4096
+/* Links that one pool may name. */
+#define CLOUD_POOL_INTERFACES 8
 /* Links an agent speaks on. Beyond: the others are not used. */
 #define CLOUD_LINKS_MAX 64
 /* ARP and ND answers a second, on all links: a flood of questions costs no more. Beyond: not answered; who asks repeats. */
