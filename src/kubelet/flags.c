@@ -19,6 +19,9 @@ static const struct flag node_flags[] = {
     FLAG_STRINGS(C, register_with_taints, "register-with-taints", "", "Taints of a Node that is created: key=value:effect,…"),
     FLAG_BOOL(C, register_schedulable, "register-schedulable", "true", "Create the Node as schedulable"),
     FLAG_STRING(C, provider_id, "provider-id", "", "spec.providerID of the Node"),
+    FLAG_STRING(C, cloud_provider, "cloud-provider", "",
+                "\"external\": a cloud-controller-manager says what this node is: a Node that is created takes no pods before that, "
+                "and its addresses are not written here; empty: there is none"),
     FLAG_INT32(C, max_pods, "max-pods", "110", "How many pods may run"),
     FLAG_INT32(C, pods_per_core, "pods-per-core", "0", "How many pods may run for each core; 0 is no limit"),
     FLAG_DURATION(C, node_status_update_ms, "node-status-update-frequency", "10s", "How often the node is looked at"),

@@ -198,6 +198,10 @@ static bool check_ports(const struct kubelet_config *c, struct err *err)
 /* What is accepted is done: values that are not implemented are refused. */
 static bool check_options(const struct kubelet_config *c, struct err *err)
 {
+    if (c->cloud_provider.len && !str_eq(c->cloud_provider, STR("external"))) {
+        return err_set(err, ERR_INVALID, "--cloud-provider=%.*s: providers are the cloud-controller-manager's: \"external\" or empty",
+                       STR_ARG(c->cloud_provider));
+    }
     if (c->image_endpoint.len && !str_eq(c->image_endpoint, c->runtime_endpoint)) {
         return err_set(err, ERR_INVALID, "--image-service-endpoint: images come from --container-runtime-endpoint; another one is not implemented");
     }

@@ -17,7 +17,7 @@ struct kubelet_config {
     bool register_node;
     struct flag_strings node_labels, register_with_taints;
     bool register_schedulable;
-    struct str provider_id;
+    struct str provider_id, cloud_provider;
     int32_t max_pods;
     int64_t node_status_update_ms, node_status_report_ms, lease_duration_ms, sync_ms, file_check_ms;
     struct str pod_manifest_path, cni_conf_dir, pod_cidr;

@@ -122,8 +122,12 @@ bool node_status(struct node_agent *n, struct arena *a, struct core_v1_node_stat
     if (!s->capacity || !s->allocatable || !s->addresses || !conditions(n, a, s)) {
         return false;
     }
-    s->addresses[s->n_addresses++] = (struct core_v1_node_address){ STR("InternalIP"), str_c(k->node_ip) };
-    s->addresses[s->n_addresses++] = (struct core_v1_node_address){ STR("Hostname"), str_c(k->node_name) };
+    /* With a cloud's provider the addresses are its own to say. Until it has, an address that the kubelet was told to have counts. */
+    const struct core_v1_node *live = node_object(k);
+    if (!k->cfg->cloud_provider.len || (k->cfg->node_ip.len && !(live && live->status.n_addresses))) {
+        s->addresses[s->n_addresses++] = (struct core_v1_node_address){ STR("InternalIP"), str_c(k->node_ip) };
+        s->addresses[s->n_addresses++] = (struct core_v1_node_address){ STR("Hostname"), str_c(k->node_name) };
+    }
     s->daemon_endpoints.kubelet_endpoint.port = k->cfg->port;
     struct core_v1_node_system_info *i = &s->node_info;
     uname(&u);

@@ -65,8 +65,13 @@ static struct api_str_pair *labels_of(struct kubelet *k, struct arena *a, size_t
 static struct core_v1_taint *taints_of(struct kubelet *k, struct arena *a, size_t *ret_n)
 {
     const struct flag_strings *list = &k->cfg->register_with_taints;
-    struct core_v1_taint *t = arena_new_n(a, struct core_v1_taint, list->n + 1);
+    struct core_v1_taint *t = arena_new_n(a, struct core_v1_taint, list->n + 2);
     *ret_n = 0;
+    if (t && k->cfg->cloud_provider.len) {
+        /* Until the cloud-controller-manager has said what this node is. */
+        t[(*ret_n)++] = (struct core_v1_taint){ .key = STR("node.cloudprovider.kubernetes.io/uninitialized"), .value = STR("true"),
+                                                .effect = STR("NoSchedule") };
+    }
     for (size_t i = 0; t && i < list->n; i++) {
         struct str left, effect, key, value;
         ptrdiff_t colon = str_rfind_char(list->items[i], ':');
@@ -107,6 +112,12 @@ static void create_node(struct node_agent *n)
     o.metadata.labels = labels_of(k, &a, &o.metadata.n_labels);
     o.spec.taints = taints_of(k, &a, &o.spec.n_taints);
     o.spec.provider_id = k->cfg->provider_id;
+    /* Tells the cloud-controller-manager which of the node's addresses it was told to have. */
+    struct api_str_pair ip = { STR("alpha.kubernetes.io/provided-node-ip"), k->cfg->node_ip };
+    if (k->cfg->cloud_provider.len && k->cfg->node_ip.len) {
+        o.metadata.annotations = &ip;
+        o.metadata.n_annotations = 1;
+    }
     o.spec.unschedulable = !k->cfg->register_schedulable;
     if (k->client && !n->create_call && node_status(n, &a, &o.status)) {
         n->create_call = client_create(k->client, &t, NULL, &o, on_created, n);
@@ -202,9 +213,9 @@ static void send_status(struct node_agent *n)
             free(n->sent);
             n->sent = plain;
             n->sent_ms = now;
-            /* The list of addresses is replaced as a whole. */
-            buf_printf(&patch, "{\"status\":%.*s,\"$setElementOrder/addresses\":[{\"type\":\"InternalIP\"},{\"type\":\"Hostname\"}]}}",
-                       (int)json.len - 1, json.ptr);
+            /* The list of addresses is replaced as a whole, where it is ours to write. */
+            buf_printf(&patch, "{\"status\":%.*s%s}}", (int)json.len - 1, json.ptr,
+                       s.n_addresses ? ",\"$setElementOrder/addresses\":[{\"type\":\"InternalIP\"},{\"type\":\"Hostname\"}]" : "");
             struct client_target t = { .resource = nodes_resource(), .name = str_c(k->node_name), .subresource = STR("status") };
             n->status_call = client_patch(k->client, &t, CLIENT_PATCH_STRATEGIC, buf_str(&patch), on_status, n);
         } else {
