@@ -34,6 +34,10 @@ struct bench {
     struct usage_process processes[BENCH_PROCESSES_MAX]; /* of the server; none: only times are measured */
     size_t n_processes;
 
+    double rate;              /* requests a second of an open loop; 0: closed loops */
+    bool no_warmup;           /* every request is measured */
+    struct str around;        /* command that is run before and after what is measured; or empty */
+
     const char *subject; /* that runs now */
     struct bench_figure figures[BENCH_FIGURES_MAX];
     size_t n_figures;
@@ -53,6 +57,8 @@ struct bench_request {
     const char *method;
     char target[256]; /* without the prefix of the URL */
     const char *content_type;
+    const char *accept;       /* NULL: application/json */
+    struct http_client *http; /* NULL: the bench's own */
     struct buf body;
 };
 
@@ -62,13 +68,17 @@ struct http_call *bench_send(struct bench *b, const struct bench_request *r, con
 MUST_CHECK bool bench_do(struct bench *b, const struct bench_request *r, int also, struct err *err);
 
 /*
- * A closed loop: 'n' requests, 'concurrency' under way at once, each made by 'make' when its turn comes. An answer that is no
- * 2xx ends the load with the server's words.
+ * 'n' requests, each made by 'make' when its turn comes; the first 'warm' of them are not measured. In a closed loop 'concurrency'
+ * are under way at once, and the next goes when one is answered. In an open loop ('rate' above 0) they go at that rate whatever the
+ * answers do, and a latency counts from the moment when the request was due: a server that stalls is charged for all whom it kept
+ * waiting. An answer that is no 2xx ends the load with the server's words.
  */
 struct load {
-    unsigned n, concurrency;
+    unsigned n, warm, concurrency;
+    double rate;
     void (*make)(struct bench *b, unsigned i, struct bench_request *r, void *arg);
     void *arg;
+    bool setup;         /* only makes what is measured later: --around is not called */
     uint64_t sample_ms; /* above 0: how often the memory of the processes is looked at meanwhile */
 
     /* the result */
@@ -77,8 +87,20 @@ struct load {
     struct usage before, after, most; /* 'most': the largest memory seen, with 'sample_ms' */
 };
 MUST_CHECK bool load_run(struct bench *b, struct load *l, struct err *err);
+/* How many were measured. */
+static inline unsigned load_measured(const struct load *l)
+{
+    return l->n - l->warm;
+}
+/* Runs the command of --around with 'when' ("begin", "end") and the subject's name behind it. */
+MUST_CHECK bool bench_around(struct bench *b, const char *when, struct err *err);
 /* The usual figures of a load: requests a second, latencies, CPU of each process per 1,000 requests. */
 void load_report(struct bench *b, const struct load *l);
+/* p50, p90, p99, p99.9 and p100 in milliseconds: "latency p50". */
+void bench_report_latency(struct bench *b, const struct histogram *h, const char *what);
+/* Allocations and bytes written for each of 'n' of 'what', less 'base' (NULL: nothing), where they are counted. */
+void bench_report_counts(struct bench *b, const struct usage_counts *before, const struct usage_counts *after,
+                         const struct usage_counts *base, double n, const char *what);
 /* CPU and memory alone, for 'n' of 'what'. */
 void bench_report_usage(struct bench *b, const struct usage *before, const struct usage *after, double n, const char *what);
 

@@ -27,7 +27,9 @@ struct options {
     struct flag_strings processes;
     struct str json, namespace;
     int32_t requests, concurrency, objects, watchers, nodes, pods, replicas;
-    bool keep;
+    struct str counts, around;
+    double rate;
+    bool keep, no_warmup;
 };
 
 static const struct flag flags[] = {
@@ -42,6 +44,10 @@ static const struct flag flags[] = {
     FLAG_STRING(struct options, namespace, "namespace", "", "Where objects are made; empty: one of its own, deleted at the end"),
     FLAG_BOOL(struct options, keep, "keep", "false", "Leaves the namespace"),
     FLAG_STRING(struct options, json, "json", "", "File that gets the figures as JSON"),
+    FLAG_FLOAT(struct options, rate, "rate", "0", "Requests a second of an open loop, for subjects of single requests; 0: closed loops"),
+    FLAG_BOOL(struct options, no_warmup, "no-warmup", "false", "Measures from the first request on"),
+    FLAG_STRING(struct options, counts, "counts", "", "File with the counters of a server that was started with count.so and CORACLE_COUNTS"),
+    FLAG_STRING(struct options, around, "around", "", "Command that is run with \"begin SUBJECT\" and \"end SUBJECT\" around what is measured"),
     FLAG_INT32(struct options, requests, "requests", "5000", "How many requests a subject of single requests sends"),
     FLAG_INT32(struct options, concurrency, "concurrency", "16", "How many of them are under way at once"),
     FLAG_INT32(struct options, objects, "objects", "10000", "Pods of a list"),
@@ -117,6 +123,9 @@ static bool wanted(const struct bench_subject *s, const struct flag_result *f)
 
 static bool run(struct bench *b, const struct options *o, const struct flag_result *f, struct err *err)
 {
+    if (!str_empty(o->counts) && !usage_open_counts(o->counts.ptr, err)) {
+        return false;
+    }
     if (!parse_processes(b, &o->processes, err) || !target_connect(b, &o->target, err) || !make_namespace(b, err)) {
         return false;
     }
@@ -153,6 +162,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "coracle-bench: every count must be at least 1\n");
         return 1;
     }
+    b.rate = o.rate;
+    b.no_warmup = o.no_warmup;
+    b.around = o.around;
     b.requests = (unsigned)o.requests;
     b.concurrency = (unsigned)o.concurrency;
     b.objects = (unsigned)o.objects;

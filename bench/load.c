@@ -14,7 +14,7 @@ struct http_call *bench_send(struct bench *b, const struct bench_request *r, con
     struct http_header headers[4];
     size_t n = 0;
     headers[n++] = (struct http_header){ STR("user-agent"), STR("coracle-bench") };
-    headers[n++] = (struct http_header){ STR("accept"), STR("application/json") };
+    headers[n++] = (struct http_header){ STR("accept"), r->accept ? str_c(r->accept) : STR("application/json") };
     if (!str_empty(b->endpoint.authorization)) {
         headers[n++] = (struct http_header){ STR("authorization"), b->endpoint.authorization };
     }
@@ -27,7 +27,7 @@ struct http_call *bench_send(struct bench *b, const struct bench_request *r, con
         config.n_body = 1;
     }
     config.n_headers = n;
-    return http_client_start(b->http, &config, ops, arg);
+    return http_client_start(r->http ? r->http : b->http, &config, ops, arg);
 }
 
 struct single {
@@ -111,6 +111,7 @@ struct slot {
     struct http_call *call;
     struct bench_request request;
     uint64_t begin_ns;
+    bool busy;
     int status;
     struct buf refused; /* the beginning of an answer that is no 2xx */
 };
@@ -118,8 +119,13 @@ struct slot {
 struct running {
     struct bench *bench;
     struct load *load;
-    unsigned next;      /* request to send next */
+    struct slot *slots;
+    unsigned n_slots;
+    unsigned next, end; /* request to send next, and the one before which this part of the load ends */
     unsigned left;      /* answers that are missing */
+    double rate;        /* open loop */
+    unsigned first;     /* request of this part that was due at 'begin_ns' */
+    uint64_t begin_ns;
     unsigned last_left; /* for the stall check */
     struct err err;
 };
@@ -163,7 +169,8 @@ static void load_end(struct http_call *c, const struct http_headers *trailers, v
         slot_fail(s);
         return;
     }
-    histogram_add(&run->load->latency, clock_mono_ns() - s->begin_ns);
+    uint64_t now = clock_mono_ns();
+    histogram_add(&run->load->latency, now - MIN(s->begin_ns, now));
     run->left--;
     slot_start(s);
 }
@@ -183,18 +190,38 @@ static const struct http_call_ops load_ops = {
     .on_response = load_response, .on_body = load_body, .on_end = load_end, .on_error = load_error
 };
 
+/* When request 'i' of an open loop is due. */
+static uint64_t due_ns(const struct running *run, unsigned i)
+{
+    return run->begin_ns + (uint64_t)((i - run->first) / run->rate * 1e9);
+}
+
 static void slot_start(struct slot *s)
 {
     struct running *run = s->run;
-    if (run->next >= run->load->n) {
+    uint64_t now = clock_mono_ns();
+    s->busy = run->next < run->end && (run->rate <= 0 || due_ns(run, run->next) <= now);
+    if (!s->busy) {
         return;
     }
+    s->begin_ns = run->rate > 0 ? due_ns(run, run->next) : now;
     buf_clear(&s->request.body);
     buf_clear(&s->refused);
-    s->request.content_type = NULL;
+    s->request.content_type = s->request.accept = NULL;
     run->load->make(run->bench, run->next++, &s->request, run->load->arg);
-    s->begin_ns = clock_mono_ns();
     s->call = bench_send(run->bench, &s->request, &load_ops, s);
+}
+
+static void start_idle(struct running *run)
+{
+    for (unsigned i = 0; i < run->n_slots && run->next < run->end; i++) {
+        if (!run->slots[i].busy) {
+            slot_start(&run->slots[i]);
+            if (!run->slots[i].busy) {
+                return; /* none is due */
+            }
+        }
+    }
 }
 
 static bool turn_until_answered(struct running *run, struct err *err)
@@ -203,7 +230,10 @@ static bool turn_until_answered(struct running *run, struct err *err)
     struct load *l = run->load;
     uint64_t sample_at = 0, progress_at = clock_mono_ms();
     while (run->left > 0) {
-        loop_turn(b->loop, l->sample_ms ? (int)l->sample_ms : 1000);
+        loop_turn(b->loop, run->rate > 0 ? 1 : l->sample_ms ? (int)l->sample_ms : 1000);
+        if (run->rate > 0) {
+            start_idle(run);
+        }
         uint64_t now = clock_mono_ms();
         if (l->sample_ms && now >= sample_at) {
             struct usage u = { 0 };
@@ -227,36 +257,68 @@ static bool turn_until_answered(struct running *run, struct err *err)
     return true;
 }
 
-bool load_run(struct bench *b, struct load *l, struct err *err)
+bool bench_around(struct bench *b, const char *when, struct err *err)
 {
-    struct running run = { .bench = b, .load = l, .left = l->n };
-    unsigned concurrency = MIN(l->n, l->concurrency);
-    struct slot *slots = calloc(concurrency, sizeof(*slots));
-    if (!slots) {
-        return err_set(err, ERR_NO_MEMORY, "out of memory");
+    char command[4096];
+    if (str_empty(b->around)) {
+        return true;
+    }
+    int n = snprintf(command, sizeof(command), "%.*s %s %s", STR_ARG(b->around), when, b->subject);
+    if (n < 0 || (size_t)n >= sizeof(command) || system(command) != 0) {
+        return err_set(err, ERR_INTERNAL, "the command of --around failed: %.*s %s", STR_ARG(b->around), when);
+    }
+    return true;
+}
+
+/* Sends requests up to 'end' and waits for all answers. */
+static bool run_part(struct running *run, unsigned end, struct err *err)
+{
+    run->end = end;
+    run->first = run->next;
+    run->left = run->last_left = end - run->next;
+    run->begin_ns = clock_mono_ns();
+    start_idle(run);
+    return turn_until_answered(run, err);
+}
+
+static bool run_parts(struct running *run, struct load *l, struct err *err)
+{
+    struct bench *b = run->bench;
+    if (l->warm > 0 && !run_part(run, l->warm, err)) {
+        return false;
+    }
+    if ((!l->setup && !bench_around(b, "begin", err)) || !usage_read(b->processes, b->n_processes, &l->before, err)) {
+        return false;
     }
     l->latency = (struct histogram){ .n = 0 };
     l->bytes = 0;
-    bool ok = usage_read(b->processes, b->n_processes, &l->before, err);
     l->most = l->before;
-    uint64_t begin = clock_mono_ns();
-    for (unsigned i = 0; i < concurrency; i++) {
-        slots[i].run = &run;
-        buf_init(&slots[i].request.body, BUF_NO_MAX);
-        buf_init(&slots[i].refused, 4096);
-        if (ok) {
-            slot_start(&slots[i]);
-        }
+    bool ok = run_part(run, l->n, err);
+    l->elapsed_ns = clock_mono_ns() - run->begin_ns;
+    return ok && usage_read(b->processes, b->n_processes, &l->after, err) && (l->setup || bench_around(b, "end", err));
+}
+
+bool load_run(struct bench *b, struct load *l, struct err *err)
+{
+    l->warm = b->no_warmup ? 0 : MIN(l->warm, l->n - 1);
+    struct running run = { .bench = b, .load = l, .rate = l->rate, .n_slots = MIN(l->n, l->rate > 0 ? 1000u : l->concurrency) };
+    run.slots = calloc(run.n_slots, sizeof(*run.slots));
+    if (!run.slots) {
+        return err_set(err, ERR_NO_MEMORY, "out of memory");
     }
-    ok = ok && turn_until_answered(&run, err);
-    l->elapsed_ns = clock_mono_ns() - begin;
-    for (unsigned i = 0; i < concurrency; i++) {
-        http_call_cancel(slots[i].call);
-        buf_deinit(&slots[i].request.body);
-        buf_deinit(&slots[i].refused);
+    for (unsigned i = 0; i < run.n_slots; i++) {
+        run.slots[i].run = &run;
+        buf_init(&run.slots[i].request.body, BUF_NO_MAX);
+        buf_init(&run.slots[i].refused, 4096);
     }
-    free(slots);
-    return ok && usage_read(b->processes, b->n_processes, &l->after, err);
+    bool ok = run_parts(&run, l, err);
+    for (unsigned i = 0; i < run.n_slots; i++) {
+        http_call_cancel(run.slots[i].call);
+        buf_deinit(&run.slots[i].request.body);
+        buf_deinit(&run.slots[i].refused);
+    }
+    free(run.slots);
+    return ok;
 }
 
 /* ---- figures ---- */
@@ -271,12 +333,37 @@ void bench_report_usage(struct bench *b, const struct usage *before, const struc
     }
 }
 
+void bench_report_counts(struct bench *b, const struct usage_counts *before, const struct usage_counts *after,
+                         const struct usage_counts *base, double n, const char *what)
+{
+    static const struct usage_counts none;
+    const struct usage_counts *less = base ? base : &none;
+    if (!usage_has_counts()) {
+        return;
+    }
+    bench_figure(b, ((double)(after->allocations - before->allocations) - (double)less->allocations) / n, "", "allocations per %s", what);
+    bench_figure(b, ((double)(after->bytes - before->bytes) - (double)less->bytes) / n, "B", "bytes allocated per %s", what);
+    bench_figure(b, ((double)(after->file_bytes - before->file_bytes) - (double)less->file_bytes) / n, "B", "bytes written to files per %s", what);
+    bench_figure(b, ((double)(after->syncs - before->syncs) - (double)less->syncs) / n, "", "syncs of files per %s", what);
+}
+
+void bench_report_latency(struct bench *b, const struct histogram *h, const char *what)
+{
+    static const double percents[] = { 50, 90, 99, 99.9, 100 };
+    for (size_t i = 0; i < ARRAY_SIZE(percents); i++) {
+        bench_figure(b, (double)histogram_percentile(h, percents[i]) / 1e6, "ms", "%s p%g", what, percents[i]);
+    }
+}
+
 void load_report(struct bench *b, const struct load *l)
 {
-    static const double percents[] = { 50, 99, 100 };
-    bench_figure(b, l->n / ((double)l->elapsed_ns / 1e9), "1/s", "requests (%u at once)", l->concurrency);
-    for (size_t i = 0; i < ARRAY_SIZE(percents); i++) {
-        bench_figure(b, (double)histogram_percentile(&l->latency, percents[i]) / 1e6, "ms", "latency p%.0f", percents[i]);
+    double rate = load_measured(l) / ((double)l->elapsed_ns / 1e9);
+    if (l->rate > 0) {
+        bench_figure(b, rate, "1/s", "requests (open loop, %g wanted)", l->rate);
+    } else {
+        bench_figure(b, rate, "1/s", "requests (%u at once)", l->concurrency);
     }
-    bench_report_usage(b, &l->before, &l->after, l->n / 1000.0, "1,000");
+    bench_report_latency(b, &l->latency, "latency");
+    bench_report_usage(b, &l->before, &l->after, load_measured(l) / 1000.0, "1,000");
+    bench_report_counts(b, &l->before.counts, &l->after.counts, NULL, load_measured(l), "request");
 }

@@ -13,14 +13,15 @@ static bool run_list(struct bench *b, struct err *err)
     if (!bench_need_pods(b, b->objects, err)) {
         return false;
     }
-    struct load l = { .n = 20, .concurrency = 1, .make = make_list };
+    struct load l = { .n = 20, .warm = 1, .concurrency = 1, .make = make_list };
     if (!load_run(b, &l, err)) {
         return false;
     }
-    bench_figure(b, (double)l.bytes / l.n / 1e6, "MB", "size of a list of %u pods", b->n_pods);
+    bench_figure(b, (double)l.bytes / load_measured(&l) / 1e6, "MB", "size of a list of %u pods", b->n_pods);
     bench_figure(b, (double)histogram_percentile(&l.latency, 50) / 1e6, "ms", "latency p50");
     bench_figure(b, (double)histogram_percentile(&l.latency, 100) / 1e6, "ms", "latency p100");
-    bench_report_usage(b, &l.before, &l.after, l.n, "list");
+    bench_report_usage(b, &l.before, &l.after, load_measured(&l), "list");
+    bench_report_counts(b, &l.before.counts, &l.after.counts, NULL, load_measured(&l) * (double)b->n_pods, "list item");
     return true;
 }
 

@@ -9,7 +9,7 @@
 static bool measure(struct bench *b, unsigned n, void (*make)(struct bench *, unsigned, struct bench_request *, void *),
                     struct err *err)
 {
-    struct load l = { .n = n, .concurrency = b->concurrency, .make = make };
+    struct load l = { .n = n, .warm = MIN(n / 10, 200u), .concurrency = b->concurrency, .rate = b->rate, .make = make };
     if (!load_run(b, &l, err)) {
         return false;
     }
@@ -64,7 +64,7 @@ bool bench_need_pods(struct bench *b, unsigned n, struct err *err)
     if (b->n_pods >= n) {
         return true;
     }
-    struct load l = { .n = n - b->n_pods, .concurrency = 16, .make = make_create };
+    struct load l = { .n = n - b->n_pods, .concurrency = 16, .make = make_create, .setup = true };
     if (!load_run(b, &l, err)) {
         return false;
     }

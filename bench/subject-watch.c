@@ -126,7 +126,7 @@ static bool open_watches(struct bench *b, struct fan *f, struct err *err)
     return true;
 }
 
-static bool measure(struct bench *b, struct fan *f, struct load *changes, double base_cpu, struct err *err)
+static bool measure(struct bench *b, struct fan *f, struct load *changes, const struct usage *base, struct err *err)
 {
     f->left = f->n * changes->n;
     double events = f->left;
@@ -144,31 +144,35 @@ static bool measure(struct bench *b, struct fan *f, struct load *changes, double
         return false;
     }
     bench_figure(b, events / seconds, "1/s", "events to %u watchers", f->n);
-    bench_figure(b, (double)histogram_percentile(&f->latency, 50) / 1e6, "ms", "delivery p50");
-    bench_figure(b, (double)histogram_percentile(&f->latency, 99) / 1e6, "ms", "delivery p99");
-    bench_figure(b, (double)histogram_percentile(&f->latency, 100) / 1e6, "ms", "delivery p100");
+    bench_report_latency(b, &f->latency, "delivery");
     if (b->n_processes > 0) {
-        double used = after.cpu_s[0] - changes->before.cpu_s[0] - base_cpu;
+        double used = after.cpu_s[0] - changes->before.cpu_s[0] - base->cpu_s[0];
         bench_figure(b, used / events * 1e6, "us", "CPU of %s per event", b->processes[0].name);
     }
+    bench_report_counts(b, &changes->before.counts, &after.counts, &base->counts, events, "event delivered");
     return true;
 }
 
 static bool run_watch(struct bench *b, struct err *err)
 {
     char prefix[] = "watched";
-    struct load objects = { .n = b->concurrency, .concurrency = 1, .make = make_object, .arg = prefix };
+    struct load objects = { .n = b->concurrency, .concurrency = 1, .make = make_object, .arg = prefix, .setup = true };
     struct load changes = { .n = MIN(b->requests, 2000u), .concurrency = b->concurrency, .make = make_change, .arg = prefix };
     /* The same changes with nobody watching, so that what is left is the delivery. */
     if (!load_run(b, &objects, err) || !load_run(b, &changes, err)) {
         return false;
     }
-    double base_cpu = changes.after.cpu_s[0] - changes.before.cpu_s[0];
+    struct usage base = changes.after;
+    base.cpu_s[0] -= changes.before.cpu_s[0];
+    base.counts.allocations -= changes.before.counts.allocations;
+    base.counts.bytes -= changes.before.counts.bytes;
+    base.counts.file_bytes -= changes.before.counts.file_bytes;
+    base.counts.syncs -= changes.before.counts.syncs;
     struct fan f = { .n = b->watchers, .watchers = calloc(b->watchers, sizeof(*f.watchers)) };
     if (!f.watchers) {
         return err_set(err, ERR_NO_MEMORY, "out of memory");
     }
-    bool ok = open_watches(b, &f, err) && measure(b, &f, &changes, base_cpu, err);
+    bool ok = open_watches(b, &f, err) && measure(b, &f, &changes, &base, err);
     for (unsigned i = 0; i < f.n; i++) {
         http_call_cancel(f.watchers[i].call);
         buf_deinit(&f.watchers[i].line);
