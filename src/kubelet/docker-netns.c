@@ -79,7 +79,9 @@ static void next(void *arg);
 
 static void failed(struct netns_dial *n, int errnum)
 {
-    snprintf(n->why, sizeof(n->why), "port %u of the pod: %s", n->port, strerror(errnum));
+    if (!n->why[0]) { /* of IPv4: the other says less where a pod has no IPv6 */
+        snprintf(n->why, sizeof(n->why), "port %u of the pod: %s", n->port, strerror(errnum));
+    }
     loop_io_stop(&n->io);
     n->at++;
     loop_task_defer(&n->task);

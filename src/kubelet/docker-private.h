@@ -34,6 +34,7 @@ struct docker {
     char version[64];   /* dockerd's own */
     bool swap_limit;    /* the kernel counts swap */
     bool may_lower_oom;
+    int64_t born_ns;    /* when this kubelet began */
     int own_oom;
     struct docker_streams *streams;
     struct docker_samples *samples;

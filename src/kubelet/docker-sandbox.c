@@ -392,6 +392,18 @@ static struct cri_v1_pod_sandbox_metadata *metadata(struct arena *a, struct str 
     return m;
 }
 
+static void on_checked(void *arg, const struct cni_result *result UNUSED, const struct err *err)
+{
+    struct runtime_call *c = arg;
+    const struct cri_v1_pod_sandbox_status_response *r = c->state;
+    c->cni = NULL;
+    if (err) {
+        /* Told, not mended: a plugin that cannot look must not end a pod that works. */
+        log_warning("the network of pod %.*s/%.*s is not as it was made: %s", STR_ARG(r->status->metadata->namespace), STR_ARG(r->status->metadata->name), err->msg);
+    }
+    docker_done(c, r);
+}
+
 static void on_status(struct runtime_call *c, const struct docker_answer *a)
 {
     struct val v;
@@ -419,6 +431,15 @@ static void on_status(struct runtime_call *c, const struct docker_answer *a)
         for (size_t i = 1; s->network->additional_ips && i < net.n_ips; i++) {
             s->network->additional_ips[s->network->n_additional_ips++].ip = arena_str(&c->a, str_c(net.ips[i]));
         }
+    }
+    int64_t pid = docker_int(val_get(&v, STR("State")), "Pid");
+    if (s->network->ip.len && s->created_at < c->d->born_ns && docker_owns_pid(pid, s->id)) {
+        /* A pod of an earlier kubelet: asked about once, as this whole call is. */
+        char netns[64];
+        snprintf(netns, sizeof(netns), "/proc/%lld/ns/net", (long long)pid);
+        c->state = r;
+        c->cni = cni_check(c->d->loop, &c->d->cni, s->id, netns, on_checked, c);
+        return;
     }
     docker_done(c, r);
 }

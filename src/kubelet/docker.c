@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "api/copy.h"
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "client/path-report.h"
@@ -365,6 +366,7 @@ struct runtime *runtime_docker_new(struct loop *l, const struct docker_options *
     d->options.cgroup_driver = copy(d, o->cgroup_driver);
     d->options.pause_image = o->pause_image.len ? copy(d, o->pause_image) : STR(DOCKER_PAUSE_IMAGE);
     d->options.log_max_size = copy(d, o->log_max_size);
+    d->born_ns = clock_real_s() * 1000000000;
     look_at_oom(d);
     const struct net_path_spec what = { .outgoing = true, .peer = STR("container runtime"), .purpose = STR(PATH_PURPOSE_CRI), .address = str_c(path),
                                         .authn = "file permissions", .authz = "file permissions" };
