@@ -151,6 +151,10 @@ static bool remove_files(const struct host *h, struct err *err)
     if (!fs_remove_tree(h->place.state, err) || !fs_remove_tree(HOST_CONF_DIR, err) || !fs_remove_tree(h->place.run, err)) {
         return false;
     }
+    /* The sockets of shims are in one folder, whoever's they are. */
+    if (h->node && access("/run/containerd/containerd.sock", F_OK) < 0 && !fs_remove_tree("/run/containerd", err)) {
+        return false;
+    }
     for (size_t i = 0; i < ARRAY_SIZE(parents); i++) {
         (void)rmdir(parents[i]); /* unless somebody else has something there */
     }

@@ -1,7 +1,10 @@
 #include "cluster/ssh-user.h"
 
+#include <dirent.h>
 #include <glob.h>
 #include <pwd.h>
+#include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -9,7 +12,7 @@
 #include "cluster/host-service.h"
 
 #define HOME "/var/lib/coracle-tunnel"
-enum { MAX_KEY = 8192, MAX_KEYS = 8 };
+enum { MAX_KEY = 8192, MAX_KEYS = 8, SESSION_TRIES = 3, SESSION_WAIT_US = 50000 };
 
 static const char *key_file(const struct host *h, char dst[PATH_MAX])
 {
@@ -39,14 +42,33 @@ bool ssh_user_authorize(const struct host *h, struct str public_key, bool *ret_m
     }
     if (!getpwnam(name)) {
         static char useradd[] = "useradd", system[] = "--system", home_dir[] = "--home-dir", home[] = HOME, create[] = "--create-home",
-                    shell[] = "--shell", nologin[] = "/usr/sbin/nologin", skel[] = "--skel", nothing[] = "/nonexistent";
-        char *const argv[] = { useradd, system, home_dir, home, create, skel, nothing, shell, nologin, name, NULL };
+                    shell[] = "--shell", nologin[] = "/usr/sbin/nologin", skel[] = "--skel", nothing[] = "/nonexistent",
+                    password[] = "--password", none[] = "*"; /* none: "!" would be a locked account, which sshd may refuse */
+        char *const argv[] = { useradd, system, home_dir, home, create, skel, nothing, shell, nologin, password, none, name, NULL };
         if (!host_run_command(argv, err)) {
             return err_wrap(err, "the user \"%s\" cannot be made", name);
         }
         *ret_made = true;
     }
     return change(h, "authorize", err);
+}
+
+/* The tunnel's session may still be open: its sshd process is the user's. */
+static void end_processes(uid_t uid)
+{
+    DIR *d = opendir("/proc");
+    struct dirent *e;
+    while (d && (e = readdir(d))) {
+        char path[PATH_MAX];
+        struct stat st;
+        int32_t pid;
+        if (str_to_i32(str_c(e->d_name), &pid) && pid > 1 && stat(path_of(path, "/proc/%d", pid), &st) == 0 && st.st_uid == uid) {
+            (void)kill(pid, SIGKILL);
+        }
+    }
+    if (d) {
+        closedir(d);
+    }
 }
 
 bool ssh_user_remove(const struct host *h, struct err *err)
@@ -62,6 +84,11 @@ bool ssh_user_remove(const struct host *h, struct err *err)
     if (h->made_ssh_user) {
         static char userdel[] = "userdel";
         char *const argv[] = { userdel, name, NULL };
+        const struct passwd *user = getpwnam(name);
+        for (unsigned i = 0; user && user->pw_uid != 0 && i < SESSION_TRIES; i++) {
+            end_processes(user->pw_uid);
+            usleep(SESSION_WAIT_US); /* until it is reaped */
+        }
         return host_run_command(argv, err) && fs_remove_tree(HOME, err);
     }
     return true;

@@ -8,13 +8,15 @@
 #   on 2 COMMAND...               runs a command there
 #   start_on 2 NAME COMMAND...    the same in the background; its output is $TMP/NAME.log
 #   stop_on NAME                  ends it, and waits
+#   state_on 2                    what is there, as text to compare
 hosts() {
     check coracle up --name "$NAME" --port "$(free_port)" --nodes "$1" --wait 0 --kubeconfig none \
         --without kube-apiserver,kube-controller-manager,kube-scheduler,containerd,images,kubelet,kube-proxy || exit 1
     HOST_BIN=/var/lib/coracle/$NAME/bin
     local n
     for n in $(seq 1 "$1"); do
-        check on "$n" sh -c 'cp -a /etc /run/etc && mount --bind /run/etc /etc' || exit 1
+        check on "$n" sh -c 'cp -a /etc /run/etc && mount --bind /run/etc /etc &&
+            rm -rf /etc/coracle && rmdir /var/lib/kubelet /var/lib/cni /var/log/pods /var/log/containers' || exit 1
     done
 }
 on() {
@@ -34,4 +36,10 @@ stop_on() {
     pid=$(cat "$TMP/$1.pid")
     kill $(cat "/proc/$pid/task/$pid/children") 2>/dev/null
     wait "$pid" 2>/dev/null
+}
+# What a host could be left with, as text to compare.
+state_on() {
+    on "$1" sh -c 'ip -o link | cut -d: -f2 | cut -d@ -f1; ip route; nft list ruleset; findmnt -rn -o TARGET | grep -v ^/run/netns; ps -eo comm=
+        find /sys/fs/cgroup -maxdepth 2 -name "kubepods*"
+        find /etc /opt /usr/local /var /run -path /run/etc -prune -o -type s -printf "socket %p\n" -o -printf "%p\n"' 2>/dev/null | grep -vxE 'ps|sh|find|nsenter|sort|.*/nodes/.*' | sort
 }
