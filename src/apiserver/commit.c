@@ -77,37 +77,6 @@ static void on_committed(void *arg, const struct store_result *res)
     }
 }
 
-/* The pieces of an object's JSON without its version. */
-static size_t pieces(const struct object *o, struct str out[OBJECT_IOV])
-{
-    struct iovec iov[OBJECT_IOV];
-    struct str rv = object_revision_text(o);
-    size_t n = 0;
-    int n_iov = object_json_iov(o, iov);
-    for (int i = 0; i < n_iov; i++) {
-        if (iov[i].iov_len > 0 && (rv.len == 0 || iov[i].iov_base != (const void *)rv.ptr)) {
-            out[n++] = str_n(iov[i].iov_base, iov[i].iov_len);
-        }
-    }
-    return n;
-}
-
-/* Would the write change anything? Then upstream does not write either, and the version stays. */
-static bool same_bytes(const struct object *a, const struct object *b)
-{
-    struct str x[OBJECT_IOV], y[OBJECT_IOV];
-    size_t n = pieces(a, x);
-    if (n != pieces(b, y)) {
-        return false;
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (!str_eq(x[i], y[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool is_volatile(const struct request *r)
 {
     const struct kind_ops *ops = r->rest->ops;
@@ -158,7 +127,8 @@ enum stage_result stage_commit(struct request *r)
         status_from_err(&r->status, &r->arena, &err);
         return STAGE_ERROR;
     }
-    if (!r->creating && !r->removing && r->old_pub && same_bytes(r->new_pub, r->old_pub)) {
+    /* A write that would change nothing is none, and the version stays, as upstream has it. */
+    if (!r->creating && !r->removing && r->old_pub && object_same_json(r->new_pub, r->old_pub)) {
         r->unchanged = true;
         r->new_pub = object_unref(r->new_pub);
         return STAGE_DONE;

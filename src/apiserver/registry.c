@@ -116,6 +116,8 @@ static void rest_open(struct apiserver *s, struct rest *rest, const struct api_r
     rest->class = (struct object_class){
         .prefix = kept("{\"kind\":\"%.*s\",\"apiVersion\":\"%.*s\",", STR_ARG(hub->kind), STR_ARG(gv)),
         .item_prefix = STR("{"), .fields = rest->field_names, .n_fields = (uint16_t)n,
+        /* Nothing of a Secret is held by others when it is gone. */
+        .shapes = str_eq_c(hub->resource, "secrets") ? NULL : s->shapes,
     };
     free((void *)(uintptr_t)gv.ptr);
 
@@ -164,6 +166,7 @@ static void endpoint_open(struct apiserver *s, struct endpoint *ep, const struct
 bool registry_open(struct apiserver *s, struct err *err)
 {
     (void)err;
+    s->shapes = shapes_new();
     s->rests = calloc(api_n_resources, sizeof(*s->rests));
     s->endpoints = calloc(api_n_resources, sizeof(*s->endpoints));
     if (!s->rests || !s->endpoints) {
@@ -213,6 +216,7 @@ void registry_close(struct apiserver *s)
     map_deinit(&s->endpoint_by_key);
     map_deinit(&s->rest_by_key);
     free(s->rests);
+    s->shapes = shapes_free(s->shapes);
     free(s->endpoints);
     s->rests = NULL;
     s->endpoints = NULL;

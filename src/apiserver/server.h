@@ -65,6 +65,7 @@ struct apiserver {
     struct store *store;
     struct http_server *http;
 
+    struct shapes *shapes; /* what objects that look alike share */
     struct rest *rests;
     size_t n_rests;
     struct endpoint *endpoints;

@@ -18,14 +18,20 @@ static size_t n_refs(const struct object *b)
     return REF_LABELS + 2u * b->n_labels + b->n_fields + b->n_owners;
 }
 
+static const struct shape_piece *pieces_of(const struct object *b)
+{
+    return (const struct shape_piece *)&b->refs_[n_refs(b)];
+}
+
 static const char *bytes_of(const struct object *b)
 {
-    return (const char *)&b->refs_[n_refs(b)];
+    return (const char *)(pieces_of(b) + b->n_pieces);
 }
 
 static struct str ref_str(const struct object *b, size_t i)
 {
-    return str_n(bytes_of(b) + b->refs_[i].at, b->refs_[i].len);
+    const struct object_ref *r = &b->refs_[i];
+    return str_n((r->borrowed ? b->shape->bytes : bytes_of(b)) + r->at, r->len);
 }
 
 /* Facts are looked for in the JSON from where the last one was found on: most follow one another. */
@@ -50,11 +56,11 @@ static void place_fact(struct fact_placer *p, struct str s)
         at = memmem(p->json.ptr, MIN(p->hint + s.len, p->json.len), s.ptr, s.len);
     }
     if (at) {
-        r->at = (uint32_t)(at - p->json.ptr);
+        r->at = (uint32_t)(at - p->json.ptr) & INT32_MAX;
         p->hint = r->at + s.len;
         return;
     }
-    r->at = (uint32_t)(p->json.len + p->extra);
+    r->at = (uint32_t)(p->json.len + p->extra) & INT32_MAX;
     p->extra += s.len;
 }
 
@@ -80,33 +86,56 @@ static void place_facts(struct fact_placer *p, const struct object_init *init)
     }
 }
 
-/* Copies the facts that were not found into the room behind the JSON. */
-static void copy_extra(const struct fact_placer *p, const struct object_init *init, char *bytes)
+static void copy_fact(const struct object_ref *r, struct str s, size_t json_len, char *bytes)
 {
-    size_t i = 0, json_len = p->json.len;
-    const struct str head[] = { init->namespace, init->name, init->uid };
-    for (size_t k = 0; k < ARRAY_SIZE(head); k++, i++) {
-        if (p->refs[i].len && p->refs[i].at >= json_len) {
-            memcpy(bytes + p->refs[i].at, head[k].ptr, head[k].len);
+    if (r->len && !r->borrowed && r->at >= json_len) {
+        memcpy(bytes + r->at, s.ptr, s.len);
+    }
+}
+
+/* Where the facts are once the text is cut into pieces. One that is not whole in a piece is kept beside the JSON. */
+static void move_facts(struct fact_placer *p, const struct shape_cut *cut)
+{
+    size_t extra = cut->n_own;
+    for (size_t i = 0; i < p->n; i++) {
+        struct object_ref *r = &p->refs[i];
+        size_t begin = 0;
+        bool whole = false;
+        for (unsigned k = 0; k < cut->n_pieces && r->at < p->json.len && begin <= r->at; k++) {
+            const struct shape_piece *piece = &cut->pieces[k];
+            if (r->at + r->len <= begin + piece->len) {
+                r->borrowed = (cut->borrowed >> k) & 1;
+                r->at = (uint32_t)(piece->at + (r->at - begin)) & INT32_MAX;
+                whole = true;
+                break;
+            }
+            begin += piece->len;
         }
+        if (!whole) {
+            r->at = (uint32_t)extra & INT32_MAX;
+            extra += r->len;
+        }
+    }
+    p->extra = extra - cut->n_own;
+}
+
+/* Copies the facts that are not in the JSON, or not in one piece, into the room behind the 'json_len' own bytes of it. */
+static void copy_extra(const struct fact_placer *p, const struct object_init *init, size_t json_len, char *bytes)
+{
+    size_t i = 0;
+    const struct str head[] = { init->namespace, init->name, init->uid };
+    for (size_t k = 0; k < ARRAY_SIZE(head); k++) {
+        copy_fact(&p->refs[i++], head[k], json_len, bytes);
     }
     for (size_t k = 0; k < init->n_labels; k++) {
-        const struct str pair[] = { init->labels[k].key, init->labels[k].value };
-        for (size_t j = 0; j < 2; j++, i++) {
-            if (p->refs[i].len && p->refs[i].at >= json_len) {
-                memcpy(bytes + p->refs[i].at, pair[j].ptr, pair[j].len);
-            }
-        }
+        copy_fact(&p->refs[i++], init->labels[k].key, json_len, bytes);
+        copy_fact(&p->refs[i++], init->labels[k].value, json_len, bytes);
     }
-    for (size_t k = 0; k < init->n_owner_uids; k++, i++) {
-        if (p->refs[i].len && p->refs[i].at >= json_len) {
-            memcpy(bytes + p->refs[i].at, init->owner_uids[k].ptr, init->owner_uids[k].len);
-        }
+    for (size_t k = 0; k < init->n_owner_uids; k++) {
+        copy_fact(&p->refs[i++], init->owner_uids[k], json_len, bytes);
     }
-    for (size_t k = 0; k < init->class->n_fields; k++, i++) {
-        if (p->refs[i].len && p->refs[i].at >= json_len) {
-            memcpy(bytes + p->refs[i].at, init->fields[k].ptr, init->fields[k].len);
-        }
+    for (size_t k = 0; k < init->class->n_fields; k++) {
+        copy_fact(&p->refs[i++], init->fields[k], json_len, bytes);
     }
 }
 
@@ -133,7 +162,35 @@ static void object_release(struct net_ref *r)
 {
     struct object *o = CONTAINER_OF(r, struct object, ref);
     object_unref(o->base);
+    if (o->shape) {
+        net_ref_put(&o->shape->ref);
+    }
     free(o);
+}
+
+/* A number that objects with much in common share: the pods of one owner, and without an owner those of equal labels. */
+static uint64_t likeness(const struct object_init *init)
+{
+    uint64_t h = str_hash(init->namespace) ^ (uintptr_t)init->class;
+    if (init->n_owner_uids > 0) {
+        return h ^ str_hash(init->owner_uids[0]);
+    }
+    for (size_t i = 0; i < init->n_labels; i++) {
+        h = h * 31 + (str_hash(init->labels[i].key) ^ (str_hash(init->labels[i].value) >> 1));
+    }
+    return h;
+}
+
+static void copy_own(struct str json, const struct shape_cut *cut, char *bytes)
+{
+    const char *from = json.ptr;
+    for (unsigned i = 0; i < cut->n_pieces; i++) {
+        const struct shape_piece *piece = &cut->pieces[i];
+        if (!((cut->borrowed >> i) & 1)) {
+            memcpy(bytes + piece->at, from, piece->len);
+        }
+        from += piece->len;
+    }
 }
 
 struct object *object_new(const struct object_init *init, struct err *err)
@@ -160,16 +217,33 @@ struct object *object_new(const struct object_init *init, struct err *err)
     }
     struct fact_placer p = { .refs = place, .json = init->json };
     place_facts(&p, init);
-    struct object *o = malloc(sizeof(*o) + refs * sizeof(struct object_ref) + init->json.len + p.extra);
+    struct shape_cut cut;
+    bool shared = init->class->shapes && shapes_cut(init->class->shapes, likeness(init), init->json, rv_at, &cut);
+    if (!shared) {
+        cut.shape = NULL;
+        cut.borrowed = 0;
+        cut.n_pieces = cut.n_head = 0;
+        cut.founder = false;
+        cut.n_own = init->json.len;
+    } else {
+        move_facts(&p, &cut);
+    }
+    struct object *o = malloc(sizeof(*o) + refs * sizeof(struct object_ref) + cut.n_pieces * sizeof(struct shape_piece) +
+                              cut.n_own + p.extra);
     if (!o) {
         abort();
     }
     *o = (struct object){
         .epoch = init->epoch,
         .class = init->class,
+        .shape = cut.shape,
+        .borrowed = cut.borrowed,
+        .n_pieces = (uint8_t)cut.n_pieces,
+        .n_head = (uint8_t)cut.n_head,
+        .founder = cut.founder,
         .head_len = (uint32_t)rv_at,
         .tail_len = (uint32_t)(init->json.len - rv_at),
-        .extra_len = (uint32_t)p.extra,
+        .own_len = (uint32_t)(cut.n_own + p.extra),
         .flags = init->flags,
         .n_labels = (uint16_t)init->n_labels,
         .n_fields = init->class->n_fields,
@@ -177,10 +251,17 @@ struct object *object_new(const struct object_init *init, struct err *err)
     };
     net_ref_init(&o->ref, object_release);
     memcpy(o->refs_, place, refs * sizeof(struct object_ref));
-    char *bytes = (char *)&o->refs_[refs];
-    memcpy(bytes, init->json.ptr, init->json.len);
+    if (cut.n_pieces) {
+        memcpy(&o->refs_[refs], cut.pieces, cut.n_pieces * sizeof(struct shape_piece));
+    }
+    char *bytes = (char *)(uintptr_t)bytes_of(o);
+    if (shared) {
+        copy_own(init->json, &cut, bytes);
+    } else {
+        memcpy(bytes, init->json.ptr, init->json.len);
+    }
     if (p.extra) {
-        copy_extra(&p, init, bytes);
+        copy_extra(&p, init, cut.n_own, bytes);
     }
     if (place != small) {
         free(place);
@@ -296,10 +377,21 @@ int object_json_iov_as(const struct object *o, struct str prefix, struct iovec i
     const struct object *b = base_of(o);
     const char *bytes = bytes_of(b);
     iov[0] = iov_of(prefix.ptr, prefix.len);
-    iov[1] = iov_of(bytes, b->head_len);
-    iov[2] = iov_of(o->rv, o->rv_len);
-    iov[3] = iov_of(bytes + b->head_len, b->tail_len);
-    return 4;
+    if (!b->shape) {
+        iov[1] = iov_of(bytes, b->head_len);
+        iov[2] = iov_of(o->rv, o->rv_len);
+        iov[3] = iov_of(bytes + b->head_len, b->tail_len);
+        return 4;
+    }
+    const struct shape_piece *pieces = pieces_of(b);
+    int n = 1;
+    for (unsigned i = 0; i < b->n_pieces; i++) {
+        if (i == b->n_head) {
+            iov[n++] = iov_of(o->rv, o->rv_len);
+        }
+        iov[n++] = iov_of(((b->borrowed >> i) & 1 ? b->shape->bytes : bytes) + pieces[i].at, pieces[i].len);
+    }
+    return n;
 }
 
 int object_json_iov(const struct object *o, struct iovec iov[OBJECT_IOV])
@@ -368,10 +460,40 @@ void object_item_append(const struct object *o, struct buf *b)
     append_with(o, o->class->item_prefix, b);
 }
 
+bool object_same_json(const struct object *x, const struct object *y)
+{
+    /* Piece by piece, as both may be cut in different places. The revisions are left out: an empty iovec is passed over. */
+    struct iovec a[OBJECT_IOV], b[OBJECT_IOV];
+    int n_a = object_json_iov(x, a), n_b = object_json_iov(y, b);
+    if (x->class != y->class || base_of(x)->head_len != base_of(y)->head_len ||
+        base_of(x)->tail_len != base_of(y)->tail_len) {
+        return false;
+    }
+    for (int i = 0, k = 0;;) {
+        if (i < n_a && (a[i].iov_len == 0 || a[i].iov_base == (const void *)x->rv)) {
+            i++;
+        } else if (k < n_b && (b[k].iov_len == 0 || b[k].iov_base == (const void *)y->rv)) {
+            k++;
+        } else if (i == n_a || k == n_b) {
+            return i == n_a && k == n_b;
+        } else {
+            size_t n = MIN(a[i].iov_len, b[k].iov_len);
+            if (a[i].iov_base != b[k].iov_base && memcmp(a[i].iov_base, b[k].iov_base, n) != 0) {
+                return false;
+            }
+            a[i] = iov_of((const char *)a[i].iov_base + n, a[i].iov_len - n);
+            b[k] = iov_of((const char *)b[k].iov_base + n, b[k].iov_len - n);
+        }
+    }
+}
+
 size_t object_memory(const struct object *o)
 {
-    return o->base ? sizeof(*o)
-                   : sizeof(*o) + n_refs(o) * sizeof(struct object_ref) + o->head_len + o->tail_len + o->extra_len;
+    if (o->base) {
+        return sizeof(*o);
+    }
+    return sizeof(*o) + n_refs(o) * sizeof(struct object_ref) + o->n_pieces * sizeof(struct shape_piece) + o->own_len +
+           (o->founder ? o->shape->len : 0);
 }
 
 static void shared_bytes_release(struct net_ref *r)

@@ -21,6 +21,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "net/chunk.h"
+#include "store/shape.h"
 
 /* What all objects of one resource in one version have in common. Lives as long as any of its objects. */
 struct object_class {
@@ -29,6 +30,8 @@ struct object_class {
     const struct str *fields; /* names of the selectable fields besides metadata.name and metadata.namespace, in the order of
                                * object_init.fields: {"spec.nodeName", "status.phase", …} */
     uint16_t n_fields;
+    struct shapes *shapes; /* objects that look alike borrow their bytes of one another (shape.h): then all objects of the class
+                            * are made on one thread. NULL: each has its own */
 };
 
 struct object_label {
@@ -57,8 +60,10 @@ enum object_flag {
     OBJECT_USER_FLAG = 1 << 8,   /* from here on: free for the apiserver (per resource) */
 };
 
-struct object_ref { /* a piece of the object's bytes */
-    uint32_t at, len;
+struct object_ref { /* a fact: a piece of the object's own bytes, or of its shape's */
+    uint32_t borrowed : 1;
+    uint32_t at : 31;
+    uint32_t len;
 };
 
 /* Private layout; use the functions. */
@@ -67,13 +72,18 @@ struct object {
     int64_t revision;   /* 0: not published yet */
     const struct object_class *class;
     struct object *base;       /* set: bytes and facts are this object's (object_with_revision) */
+    struct shape *shape;       /* set: the JSON is a row of pieces */
     uint32_t head_len, tail_len;
-    uint32_t extra_len;        /* facts that do not occur verbatim in the JSON */
+    uint32_t own_len;          /* bytes of the object itself: its JSON or what is its own of it, and facts that do not occur
+                                * in one piece of it */
+    uint32_t borrowed;         /* of each piece: whether it is of the shape */
     uint32_t flags, epoch;
     uint16_t n_labels, n_fields, n_owners;
+    uint8_t n_pieces, n_head;  /* the first n_head are the head */
+    bool founder;              /* the shape was made for this object */
     uint8_t rv_len;
     char rv[20];
-    struct object_ref refs_[]; /* namespace, name, uid, labels, fields, owners; then the bytes */
+    struct object_ref refs_[]; /* namespace, name, uid, labels, fields, owners; then the pieces; then the bytes */
 };
 
 /* NULL with a reason: no place for the resourceVersion, or larger than limits.h allows. */
@@ -106,7 +116,7 @@ struct str object_owner_uid(const struct object *o, size_t i);
 
 /* ---- bytes ---- */
 
-enum { OBJECT_IOV = 4 };
+enum { OBJECT_IOV = 2 + SHAPE_MAX_PIECES };
 /* The JSON as at most OBJECT_IOV pieces that live as long as the object. Returns their number. */
 int object_json_iov(const struct object *o, struct iovec iov[OBJECT_IOV]);
 /* The same as an item of a LIST. */
@@ -122,7 +132,9 @@ size_t object_item_size(const struct object *o);
 /* Appends the JSON; to decode it, or to gather records. */
 void object_json_append(const struct object *o, struct buf *b);
 void object_item_append(const struct object *o, struct buf *b);
-/* Bytes of memory the object holds (its base not counted). */
+/* Whether the JSON is the same but for the revision. */
+bool object_same_json(const struct object *a, const struct object *b);
+/* Bytes of memory the object holds (its base, and what it borrows of others, not counted). */
 size_t object_memory(const struct object *o);
 
 /* ---- shared bytes: encodings made once and given to many (frames, protobuf) ---- */
