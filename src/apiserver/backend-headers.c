@@ -24,11 +24,12 @@ bool backend_is_hop_header(const struct http_headers *all, struct str name)
 bool backend_request_headers(struct request *r, struct str forwarded_uri, bool upgrade, struct http_header **ret, size_t *ret_n)
 {
     /* Credentials are for us. http_client writes host and content-length. Nobody below this hop may say "100 Continue" for us. */
-    static const char *const ours[] = { "authorization", "host", "content-length", "expect", "x-forwarded-uri", "x-forwarded-for" };
+    static const char *const ours[] = { "authorization", "host", "content-length", "expect", "x-forwarded-uri", "x-forwarded-for",
+                                        "x-forwarded-host", "x-forwarded-proto" };
     static const char *const of_upgrade[] = { "user-agent", "x-stream-protocol-version", "sec-websocket-key", "sec-websocket-version",
                                               "sec-websocket-protocol", "sec-websocket-extensions" };
     const struct http_headers *in = &r->in->headers;
-    struct http_header *out = arena_new_n(&r->arena, struct http_header, in->n + 4);
+    struct http_header *out = arena_new_n(&r->arena, struct http_header, in->n + 6);
     size_t n = 0;
     if (!out) {
         return false;
@@ -51,6 +52,10 @@ bool backend_request_headers(struct request *r, struct str forwarded_uri, bool u
         out[n++] = (struct http_header){ STR("x-forwarded-for"), arena_printf(&r->arena, "%.*s%.*s%.*s", STR_ARG(before), STR_ARG(sep), STR_ARG(client)) };
     }
     out[n++] = (struct http_header){ STR("x-forwarded-uri"), forwarded_uri };
+    if (!str_empty(r->in->authority)) {
+        out[n++] = (struct http_header){ STR("x-forwarded-host"), r->in->authority };
+    }
+    out[n++] = (struct http_header){ STR("x-forwarded-proto"), r->in->scheme };
     *ret = out;
     *ret_n = n;
     return n <= PROXY_MAX_HEADERS;

@@ -122,6 +122,15 @@ void request_finish(struct request *r)
     }
 }
 
+void request_uncount(struct request *r)
+{
+    if (r->counted) {
+        r->counted = false;
+        r->srv->n_in_flight--;
+        r->srv->n_of_user[r->user_cell]--;
+    }
+}
+
 void request_free(struct request *r)
 {
     if (r->hold || (r->old && r->srv->services)) {
@@ -135,9 +144,7 @@ void request_free(struct request *r)
     if (r->rv_waiting) {
         watch_cache_wait_cancel(&r->rv_wait);
     }
-    if (r->counted) {
-        r->srv->n_in_flight--;
-    }
+    request_uncount(r);
     list_remove(&r->link);
     request_unload(r);
     if (!r->handed_over) {

@@ -11,6 +11,11 @@
 #define REQUEST_MAX_CONFLICTS 10
 /* Requests under way, watches not counted (--max-requests-inflight + --max-mutating-requests-inflight). Answer: 429. */
 #define REQUESTS_IN_FLIGHT 600u
+/* The same for one user (who sent it, not whom they impersonate), so that nobody takes all places; system:masters are not counted
+ * out. Controllers have some dozens under way at most. Answer: 429. */
+#define REQUESTS_OF_USER 200u
+/* Counters for users; several may share one, chosen by a keyed hash. */
+#define REQUESTS_USER_CELLS 1024u
 /* Upstream's --request-timeout. Answer: 504. */
 #define REQUEST_TIMEOUT_MS 60000u
 /* How long a read waits for a resourceVersion that is not there yet: upstream's three seconds. Answer: 504. */

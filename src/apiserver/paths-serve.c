@@ -134,10 +134,7 @@ static enum stage_result begin_watch(struct serving *s)
     r->srv->n_path_watches++;
     s->events = str_find(request_header(r, "accept"), STR("text/event-stream")) >= 0;
     loop_timer_stop(&r->timer);
-    if (r->counted) {
-        r->counted = false;
-        r->srv->n_in_flight--;
-    }
+    request_uncount(r);
     respond_begin(r, 200, s->events ? STR("text/event-stream") : STR("application/json"), -1);
     http_stream_set_ops(r->http, &ops, r);
     s->ask = paths_collect(r->srv, collected, s);

@@ -51,7 +51,8 @@ struct request {
     const struct endpoint *ep;
     struct rest *rest;
     const struct api_subresource *sub; /* NULL: the object itself */
-    bool counted;                      /* in srv->n_in_flight */
+    bool counted;                      /* in srv->n_in_flight and n_of_user[user_cell] */
+    uint16_t user_cell;
     bool handed_over;                  /* the stream's reference went to an upgrade proxy */
 
     /* stage_wait_rv */
@@ -125,6 +126,8 @@ void front_on_request(struct http_stream *s, void *srv);
 void front_set_ops(struct request *r);
 /* The request is over: nothing of it is used after this. */
 void request_free(struct request *r);
+/* It takes no place among those under way any more: it ended, or became a watch. */
+void request_uncount(struct request *r);
 /* Ends the request once its answer was handed to the stream. */
 void request_finish(struct request *r);
 

@@ -239,12 +239,16 @@ enum stage_result stage_flow(struct request *r)
         loop_timer_stop(&r->timer);
         return STAGE_DONE;
     }
-    if (r->srv->n_in_flight >= REQUESTS_IN_FLIGHT && !auth_user_in_group(&r->user, AUTH_GROUP_MASTERS)) {
+    struct apiserver *s = r->srv;
+    r->user_cell = (uint16_t)(str_hash(r->real_user.name) % REQUESTS_USER_CELLS);
+    if ((s->n_in_flight >= REQUESTS_IN_FLIGHT || s->n_of_user[r->user_cell] >= REQUESTS_OF_USER) &&
+        !auth_user_in_group(&r->real_user, AUTH_GROUP_MASTERS)) {
         r->status = (struct status){ .code = 429, .reason = STR("TooManyRequests"), .has_details = true, .retry_after = 1,
                                      .message = STR("Too many requests, please try again later.") };
         return STAGE_ERROR;
     }
     r->counted = true;
-    r->srv->n_in_flight++;
+    s->n_in_flight++;
+    s->n_of_user[r->user_cell]++;
     return STAGE_DONE;
 }

@@ -9,6 +9,7 @@
 #define APISERVER_SERVER_H
 
 #include "api/type.h"
+#include "apiserver/limits.h"
 #include "apiserver/config.h"
 #include "auth/sa-token.h"
 #include "base/list.h"
@@ -99,6 +100,7 @@ struct apiserver {
 
     struct list requests;  /* all that are under way, watches too */
     unsigned n_in_flight;  /* without watches */
+    uint16_t n_of_user[REQUESTS_USER_CELLS]; /* the same by hash of the user's name */
     struct list feeds;     /* watchers of our own (authorisers' caches) */
     bool started;          /* start-up work is done: ready */
     bool stopping;

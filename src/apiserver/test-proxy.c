@@ -235,11 +235,13 @@ TEST(proxied_path_query_and_headers_travel_as_they_came_without_credentials)
     fix_start(&f);
     struct test_answer r = ask(&f, "GET", POD "/a%2Fb/./c%20d/?x=%26&y=a+b&proxy", "X-Own: 1\r\nCookie: k=v\r\nConnection: X-Hop, keep-alive\r\n"
                                "X-Hop: secret\r\nTE: trailers\r\nKeep-Alive: 5\r\nProxy-Authorization: Basic x\r\nX-Remote-User: root\r\n"
-                               "X-Forwarded-For: 192.0.2.1\r\n", STR_EMPTY);
+                               "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Proto: gopher\r\n", STR_EMPTY);
     CHECK_INT(r.status, 200);
     CHECK(has(r.body, "\"target\": \"/a%2Fb/./c%20d/?x=%26&y=a+b&proxy\""));
     CHECK(has(r.body, "[\"Host\", \"test\"]") && has(r.body, "\"x-own\"") && has(r.body, "\"k=v\""));
     CHECK(has(r.body, "[\"x-forwarded-for\", \"192.0.2.1") && has(r.body, "[\"x-forwarded-uri\", \"" POD "/a%2Fb/./c%20d/\"]"));
+    CHECK(has(r.body, "[\"x-forwarded-host\", \"test\"]") && has(r.body, "[\"x-forwarded-proto\", \"http\"]"));
+    CHECK(!has(r.body, "evil") && !has(r.body, "gopher"));
     CHECK(!has(r.body, "secret") && !has(r.body, "uthorization") && !has(r.body, "admin") && !has(r.body, "x-remote-user"));
     CHECK(!has(r.body, "eep-Alive") && !has(r.body, "keep-alive"));
     CHECK(has(log_text(&f, f.proxy_log), "CONNECT 10.0.0.5:8080\n"));

@@ -346,10 +346,7 @@ static void arm(struct watch_run *w)
         loop_timer_start(&w->bookmark, WATCH_BOOKMARK_MS);
     }
     metric_add(metric_cell(&watchers_now, STR("WATCH")), 1);
-    if (r->counted) {
-        r->counted = false;
-        r->srv->n_in_flight--;
-    }
+    request_uncount(r);
 }
 
 enum stage_result stage_watch(struct request *r)

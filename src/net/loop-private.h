@@ -9,8 +9,6 @@ struct loop_signals;
 /* The loop's one signalfd and who listens; made when first needed (loop-process.c). */
 struct loop_signals **loop_signals_of(struct loop *l);
 struct loop_signals *loop_signals_free(struct loop_signals *s);
-/* Takes back a post that may be queued; no thread may post it meanwhile. */
-void loop_post_cancel(struct loop *l, struct loop_post *p);
 /* Was the post made by loop_call()? */
 bool loop_post_is_allocated(const struct loop_post *p);
 

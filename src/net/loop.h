@@ -107,6 +107,8 @@ struct loop_post {
 void loop_post(struct loop *l, struct loop_post *p);
 /* The same with a post that is allocated and freed by the loop. */
 void loop_call(struct loop *l, loop_fn *fn, void *arg);
+/* Takes back a post that may be queued; no thread may post it meanwhile. On the loop's thread. */
+void loop_post_cancel(struct loop *l, struct loop_post *p);
 
 /* ---- signals ---- */
 struct loop_signal {

@@ -15,6 +15,7 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "net/loop.h"
 #include "store/backend.h"
 #include "store/limits.h"
 #include "store/object.h"
@@ -114,6 +115,8 @@ struct expiry {
 struct mailbox {
     atomic_uint refs;
     struct local_store *store; /* loop thread */
+    struct loop_post post;     /* to the loop, when there is no executor */
+    bool queued;               /* under the store's lock */
 };
 
 struct local_store {

@@ -71,6 +71,9 @@ static void on_post(void *arg)
 {
     struct mailbox *m = arg;
     if (m->store) {
+        pthread_mutex_lock(&m->store->lock);
+        m->queued = false;
+        pthread_mutex_unlock(&m->store->lock);
         deliver(m->store);
     }
     mailbox_unref(m);
@@ -82,11 +85,15 @@ void local_post(struct local_store *s)
         return;
     }
     s->posted = true;
+    if (s->mailbox->queued) {
+        return; /* from before a delivery that did not wait for it */
+    }
+    s->mailbox->queued = true;
     atomic_fetch_add_explicit(&s->mailbox->refs, 1, memory_order_relaxed);
     if (s->cfg.post) {
         s->cfg.post(s->cfg.executor, on_post, s->mailbox);
     } else {
-        loop_call(s->cfg.loop, on_post, s->mailbox);
+        loop_post(s->cfg.loop, &s->mailbox->post);
     }
 }
 
@@ -445,6 +452,10 @@ static void local_stats(struct store *base, struct store_stats *ret)
 static void local_free(struct local_store *s)
 {
     s->mailbox->store = NULL;
+    if (s->mailbox->queued && !s->cfg.post) {
+        loop_post_cancel(s->cfg.loop, &s->mailbox->post); /* the loop may have ended, and would never let go of it */
+        mailbox_unref(s->mailbox);
+    }
     mailbox_unref(s->mailbox);
     if (s->be) {
         s->be->ops->close(s->be);
@@ -507,6 +518,9 @@ static struct store *local_open(const struct store_config *cfg, struct backend *
         abort();
     }
     atomic_init(&m->refs, 1);
+    list_init(&m->post.link);
+    m->post.fn = on_post;
+    m->post.arg = m;
     m->store = s;
     s->mailbox = m;
     s->base = (struct store){ .ops = &local_ops, .sole_writer = true };
