@@ -122,6 +122,9 @@ static bool configure(const struct up_options *o, const struct flag_result *flag
         }
         c->certificate_s = o->certificate_ms / 1000;
     }
+    if (!known || flags_changed(flags, "v")) {
+        c->verbosity = (unsigned)MIN(MAX(flags->verbosity, 0), 10);
+    }
     c->offline = o->offline || (env && strcmp(env, "1") == 0);
     if (flags_changed(flags, "without") && !str_to_cstr(o->without, c->without, sizeof(c->without))) {
         return err_set(err, ERR_INVALID, "--without is too long");

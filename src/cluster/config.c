@@ -77,6 +77,9 @@ bool cluster_config_save(const struct cluster_config *c, struct err *err)
     if (c->certificate_s) {
         buf_printf(&b, "certificate-seconds=%lld\n", (long long)c->certificate_s);
     }
+    if (c->verbosity) {
+        buf_printf(&b, "verbosity=%u\n", c->verbosity);
+    }
     for (size_t i = 0; i < c->n_published; i++) {
         buf_printf(&b, "publish=%u:%u\n", c->published[i].host, c->published[i].node);
     }
@@ -117,6 +120,10 @@ static bool read_line(struct cluster_config *c, struct str key, struct str value
         c->certificate_s = (int64_t)number;
         return is_number && number <= INT32_MAX;
     }
+    if (str_eq_c(key, "verbosity")) {
+        c->verbosity = (unsigned)number;
+        return is_number && number <= 10;
+    }
     if (str_eq_c(key, "kubeconfig")) {
         return str_to_cstr(value, c->kubeconfig, sizeof(c->kubeconfig));
     }
@@ -138,6 +145,7 @@ bool cluster_config_load(struct cluster_config *c, struct err *err)
     c->n_masters = 1;
     c->certificate_s = 0;
     c->docker = false;
+    c->verbosity = 0;
     c->without[0] = c->kubeconfig[0] = '\0';
     buf_init(&b, 4096);
     bool ok = fs_read(path, 4096, &b, err);

@@ -42,6 +42,7 @@ struct cluster_config {
     size_t n_published;
     char kubeconfig[512]; /* the user's file that the context was written into, "" for none */
     int64_t certificate_s; /* how long certificates live; 0: a year */
+    unsigned verbosity; /* -v of the programs */
     char without[160]; /* names of programs that are not started, by commas: for bringing one's own, and for tests */
 };
 

@@ -36,6 +36,9 @@ void role_start(const struct role_maker *m, struct role *r, const char *name)
     *r = (struct role){ .name = name, .node = m->node };
     r->program = role_text(m->a, "%s/bin/%s", m->state, name);
     role_word(r, m->a, "%s", name);
+    if (m->c && m->c->verbosity) {
+        role_word(r, m->a, "--v=%u", m->c->verbosity);
+    }
 }
 
 /* The members, one's own first. */
