@@ -10,9 +10,11 @@
 #ifndef CLUSTER_CONFINE_H
 #define CLUSTER_CONFINE_H
 
+#include <stdint.h>
+
 #include "base/err.h"
 
-#define CONFINE_MAX_PATHS 4
+#define CONFINE_MAX_PATHS 32
 
 struct confinement {
     const char *read[CONFINE_MAX_PATHS];  /* folders it may read, besides the system's programs and libraries; NULL ends */
@@ -28,5 +30,11 @@ MUST_CHECK bool confine_calls(struct err *err);
 /* From here on this process and its children run no other program: somebody who takes it over finds no shell. Sets
  * no_new_privs. True and without effect in sanitizer builds, whose tools run helpers. */
 MUST_CHECK bool confine_exec(struct err *err);
+/* All of it by a program that was not confined from outside: gives up every capability that is not in the mask 'keep', hides files,
+ * and refuses system calls; asking for the clock's state is left, since nobody who lost the capability can set it. Before the first
+ * thread is made. */
+MUST_CHECK bool confine_self(const struct confinement *c, uint64_t keep, struct err *err);
+/* False in sanitizer builds, where confine_self() has no effect. */
+bool confine_is_built_in(void);
 
 #endif

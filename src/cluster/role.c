@@ -105,6 +105,7 @@ void role_apiserver(const struct role_maker *m, struct role *r)
     r->socket = ROLE_API_SOCKETS;
     r->health = role_text(m->a, "https://127.0.0.1:%u/readyz", m->port);
     role_word(r, m->a, "--flag-defaults=secure");
+    role_word(r, m->a, "--sandbox=false"); /* 'confinement' is it */
     role_word(r, m->a, "--secure-port=%u", m->port);
     role_word(r, m->a, "--advertise-address=%s", m->node_ip);
     role_word(r, m->a, "--volatile-dir=%s", m->volatile_dir);
@@ -151,6 +152,7 @@ void role_controller_manager(const struct role_maker *m, struct role *r)
     };
     r->health = "https://127.0.0.1:10257/healthz";
     role_word(r, m->a, "--flag-defaults=secure");
+    role_word(r, m->a, "--sandbox=false"); /* 'confinement' is it */
     role_word(r, m->a, "--bind-address=127.0.0.1");
     role_word(r, m->a, "--kubeconfig=%s/kube/controller-manager/kubeconfig", m->state);
     role_word(r, m->a, "--authentication-kubeconfig=%s/kube/controller-manager/kubeconfig", m->state);
@@ -182,6 +184,7 @@ void role_scheduler(const struct role_maker *m, struct role *r)
     };
     r->health = "https://127.0.0.1:10259/healthz";
     role_word(r, m->a, "--flag-defaults=secure");
+    role_word(r, m->a, "--sandbox=false"); /* 'confinement' is it */
     role_word(r, m->a, "--bind-address=127.0.0.1");
     role_word(r, m->a, "--kubeconfig=%s/kube/scheduler/kubeconfig", m->state);
     role_word(r, m->a, "--authentication-kubeconfig=%s/kube/scheduler/kubeconfig", m->state);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "base/log.h"
 #include "cluster/confine.h"
 #include "cmd/tunnel-options.h"
+#include "cmd/sandbox-flags.h"
 #include "net/loop.h"
 #include "tunnel/agent.h"
 #include "tunnel/authorized-keys.h"
@@ -104,8 +106,10 @@ static void on_signal(void *arg)
 
 /* Two descriptors a tunnel and one a stream: as many as the system lets us have. No core dumps, no debugger (the key is in memory), and
  * none of an administrator's system calls, also for root. */
-static bool prepare_process(struct err *err)
+static bool prepare_process(const struct tunnel_options *o, struct err *err)
 {
+    const struct str read[] = { o->kubeconfig, o->ssh_known_hosts_file, o->reverse_cert_file, o->reverse_key_file, o->reverse_client_ca_file };
+    const struct str write[] = { o->socket, o->ssh_keyfile };
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
@@ -114,9 +118,12 @@ static bool prepare_process(struct err *err)
     (void)prctl(PR_SET_DUMPABLE, 0);
 #ifdef __SANITIZE_ADDRESS__
     (void)err; /* the sanitizers' tools need some of them */
+    (void)read;
+    (void)write;
     return true;
 #else
-    return confine_calls(err);
+    return o->sandbox.on ? sandbox_apply_files(&o->sandbox, read, ARRAY_SIZE(read), write, ARRAY_SIZE(write), 1u << CAP_NET_BIND_SERVICE, err)
+                         : confine_calls(err);
 #endif
 }
 
@@ -139,7 +146,7 @@ static bool begin(struct state *s, const struct tunnel_options *o, struct err *e
 {
     arena_init(&s->arena, 16u << 20);
     s->loop = loop_new(err);
-    return s->loop && prepare_process(err) &&
+    return s->loop && prepare_process(o, err) &&
            ((loop_signal_start(&s->term, s->loop, SIGTERM, on_signal, s) == 0 &&
              loop_signal_start(&s->interrupt, s->loop, SIGINT, on_signal, s) == 0) ||
             err_set(err, ERR_INTERNAL, "cannot wait for signals")) &&
@@ -391,6 +398,7 @@ int coracle_tunnel_main(int argc, char **argv)
         { "Reverse tunnels, the apiserver's side", reverse_flags, ARRAY_SIZE(reverse_flags), &opt },
         { "Reverse tunnels, the node's side", agent_flags, ARRAY_SIZE(agent_flags), &opt },
         { "Keys of nodes", key_flags, ARRAY_SIZE(key_flags), &opt },
+        { "Sandbox", sandbox_flags, sandbox_n_flags, &opt.tunnel.sandbox },
     };
     const struct flag_program program = {
         .name = "coracle-tunnel", .about = "Carries the apiserver's connections to nodes: by SSH, or by tunnels that nodes open.",

@@ -3,6 +3,7 @@
 #include "cmd/tunnel-options.h"
 
 #include <limits.h>
+#include <linux/capability.h>
 #include <malloc.h>
 #include <signal.h>
 #include <unistd.h>
@@ -443,6 +444,7 @@ int kube_apiserver_main(int argc, char **argv)
         { "Cluster", cluster_flags, ARRAY_SIZE(cluster_flags), &opt },
         { "SSH tunnels", tunnel_ssh_flags, tunnel_n_ssh_flags, &tunnel },
         { "Tunnel process", tunnel_flags, ARRAY_SIZE(tunnel_flags), &tunnel },
+        { "Sandbox", sandbox_flags, sandbox_n_flags, &tunnel.sandbox },
     };
     struct flag_program program = { "kube-apiserver", "Serves the Kubernetes API.", sections, ARRAY_SIZE(sections) };
     struct flag_result flags;
@@ -453,7 +455,7 @@ int kube_apiserver_main(int argc, char **argv)
     if (status >= 0) {
         return status;
     }
-    if (!start_tunnel(&opt, &tunnel, &err)) {
+    if (!start_tunnel(&opt, &tunnel, &err) || !sandbox_apply(&program, &tunnel.sandbox, 1u << CAP_NET_BIND_SERVICE, &err)) {
         log_error("apiserver: %s", err.msg);
         return 1;
     }

@@ -5,6 +5,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "cmd/absent-flags.h"
+#include "cmd/sandbox-flags.h"
 #include "component/component.h"
 #include "controllers/controllers.h"
 #include "controllers/credentials.h"
@@ -87,6 +88,7 @@ static const struct flag flags[] = {
 static const struct flag port_flags[] = { COMPONENT_PORT_FLAGS("0.0.0.0", "10252", "10257") };
 
 struct state {
+    struct sandbox_options sandbox;
     struct options options;
     struct arena arena;       /* of the files */
     struct client *anonymous; /* with --use-service-account-credentials: what the running
@@ -319,7 +321,8 @@ int kube_controller_manager_main(int argc, char **argv)
                                              component_flag_section(&options),
                                              component_leader_section(&options),
                                              { "Ports", port_flags, ARRAY_SIZE(port_flags), &options },
-                                             component_serving_section(&options) };
+                                             component_serving_section(&options),
+                                             { "Sandbox", sandbox_flags, sandbox_n_flags, &state.sandbox } };
     struct flag_program program = {
         "kube-controller-manager",
         "Runs the control loops that bring the cluster to the state its objects tell.", sections,
@@ -335,7 +338,7 @@ int kube_controller_manager_main(int argc, char **argv)
     warn_without_effect(&result);
     arena_init(&state.arena, 16u << 20);
     struct component *c =
-        configure(&state, &err) ? component_new(&spec, &options, &result, &err) : NULL;
+        configure(&state, &err) && sandbox_apply(&program, &state.sandbox, 0, &err) ? component_new(&spec, &options, &result, &err) : NULL;
     if (!c) {
         log_error("%s", err.msg);
         arena_deinit(&state.arena);

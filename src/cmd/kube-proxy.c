@@ -14,6 +14,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "cmd/absent-flags.h"
+#include "cmd/sandbox-flags.h"
 #include "net/addr.h"
 #include "proxy/proxier.h"
 
@@ -73,6 +74,7 @@ static const struct flag flags[] = {
 };
 
 struct state {
+    struct sandbox_options sandbox;
     struct options options;
     const struct flag_result *flags;
     struct proxy_cidr *nodeport_addresses[2];
@@ -517,7 +519,8 @@ int kube_proxy_main(int argc, char **argv)
     static struct component_options options;
     static const struct component_spec spec = { .name = "kube-proxy" };
     const struct flag_section sections[] = { { "Proxy", flags, ARRAY_SIZE(flags), &state.options },
-                                             component_flag_section(&options) };
+                                             component_flag_section(&options),
+                                             { "Sandbox", sandbox_flags, sandbox_n_flags, &state.sandbox } };
     struct flag_program program = { "kube-proxy", "Makes Services reachable on this node.",
                                           sections, ARRAY_SIZE(sections) };
     struct flag_result result;
@@ -535,7 +538,8 @@ int kube_proxy_main(int argc, char **argv)
         return 0;
     }
     state.flags = &result;
-    struct component *c = read_config(&result, &state.options, &options, &err) && check_options(&state, &err)
+    struct component *c = read_config(&result, &state.options, &options, &err) && check_options(&state, &err) &&
+                                      sandbox_apply(&program, &state.sandbox, 1u << CAP_NET_ADMIN | 1u << CAP_NET_BIND_SERVICE, &err)
                               ? component_new(&spec, &options, &result, &err)
                               : NULL;
     if (!c) {

@@ -3,6 +3,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "cmd/absent-flags.h"
+#include "cmd/sandbox-flags.h"
 #include "scheduler/config-file.h"
 #include "scheduler/scheduler.h"
 
@@ -26,6 +27,7 @@ static const struct flag flags[] = {
 static const struct flag port_flags[] = { COMPONENT_PORT_FLAGS("", "10251", "10259") };
 
 struct state {
+    struct sandbox_options sandbox;
     struct options options;
     struct arena arena; /* of the configuration */
     struct sched_settings settings;
@@ -101,6 +103,7 @@ int kube_scheduler_main(int argc, char **argv)
         component_leader_section(&options),
         { "Ports", port_flags, ARRAY_SIZE(port_flags), &options },
         component_serving_section(&options),
+        { "Sandbox", sandbox_flags, sandbox_n_flags, &state.sandbox },
     };
     struct flag_program program = { "kube-scheduler",
                                           "Chooses a node for each pod that has none.", sections,
@@ -112,7 +115,7 @@ int kube_scheduler_main(int argc, char **argv)
     if (status >= 0) {
         return status;
     }
-    struct component *c = configure(&state, &options, &result, &err) ? component_new(&spec, &options, &result, &err) : NULL;
+    struct component *c = configure(&state, &options, &result, &err) && sandbox_apply(&program, &state.sandbox, 0, &err) ? component_new(&spec, &options, &result, &err) : NULL;
     if (!c) {
         log_error("%s", err.msg);
         return 1;

@@ -3,8 +3,10 @@
 #define CMD_TUNNEL_OPTIONS_H
 
 #include "base/flags.h"
+#include "cmd/sandbox-flags.h"
 
 struct tunnel_options {
+    struct sandbox_options sandbox;
     struct str kubeconfig, socket, socket_mode;
     struct str ssh_user, ssh_keyfile, ssh_known_hosts_file, ssh_address_types, reach_label;
     int64_t ssh_port;

@@ -16,6 +16,9 @@
 #define CIPHERS_12 \
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:" \
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+/* What either side may sign with: SHA-2 of 256 bits and more. */
+#define SIGNATURES \
+    "ECDSA+SHA256:ed25519:RSA-PSS+SHA256:ECDSA+SHA384:ECDSA+SHA512:RSA-PSS+SHA384:RSA-PSS+SHA512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
 /* What a peer's certificate message may hold (the default is 100 KiB, before anybody has proved anything). */
 enum { MAX_CERT_LIST = 32 * 1024 };
 
@@ -247,9 +250,10 @@ static SSL_CTX *new_context(const SSL_METHOD *method, int min_version)
     SSL_CTX_set_verify_depth(ctx, NET_MAX_CHAIN);
     /* Every certificate of a CA bundle is an anchor, an intermediate one too: as Go's, which clusters were built with. */
     (void)X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
-    char groups[] = "X25519:P-256:P-384"; /* the macro wants it writable */
+    char groups[] = "X25519:P-256:P-384", signatures[] = SIGNATURES; /* the macros want them writable */
     if (!SSL_CTX_set_min_proto_version(ctx, min_version) || !SSL_CTX_set_ciphersuites(ctx, CIPHERS_13) ||
-        !SSL_CTX_set_cipher_list(ctx, CIPHERS_12) || !SSL_CTX_set1_groups_list(ctx, groups)) {
+        !SSL_CTX_set_cipher_list(ctx, CIPHERS_12) || !SSL_CTX_set1_groups_list(ctx, groups) ||
+        !SSL_CTX_set1_sigalgs_list(ctx, signatures)) {
         SSL_CTX_free(ctx);
         return NULL;
     }
