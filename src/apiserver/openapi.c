@@ -207,8 +207,10 @@ static enum stage_result index_v3(struct request *r)
     return STAGE_ANSWERED;
 }
 
-static enum stage_result document(struct request *r, struct str type, struct str bytes, bool immutable)
+/* Takes over the buffer when it answers with it. */
+static enum stage_result document(struct request *r, struct str type, struct buf *b, bool immutable)
 {
+    struct str bytes = buf_str(b);
     struct str etag = arena_printf(&r->arena, "\"%.*s\"", STR_ARG(hash(&r->arena, bytes)));
     struct http_header h[] = { { STR("Cache-Control"), immutable ? STR("public, immutable") : STR("no-cache, private") },
                                { STR("ETag"), etag }, { STR("Vary"), STR("Accept") }, { STR("Content-Type"), type } };
@@ -216,7 +218,10 @@ static enum stage_result document(struct request *r, struct str type, struct str
         http_stream_reply(r->http, 304, h, ARRAY_SIZE(h), NULL, 0);
         return STAGE_ANSWERED;
     }
-    struct net_chunk c = net_chunk_copy(bytes);
+    if (!respond_whole_has_room(r)) {
+        return STAGE_ERROR;
+    }
+    struct net_chunk c = respond_whole_chunk(b);
     http_stream_reply(r->http, 200, h, ARRAY_SIZE(h), &c, 1);
     return STAGE_ANSWERED;
 }
@@ -236,11 +241,11 @@ static enum stage_result answer_v2(struct request *r)
     buf_init(&message, 64u << 20);
     build_v2(r->srv, &doc);
     if (!pb) {
-        return document(r, STR("application/json"), buf_str(&doc), false);
+        return document(r, STR("application/json"), &doc, false);
     }
     build_v2_pb(&message, buf_str(&doc));
     /* Both names of the type are answered with the one that is a valid media type, as upstream does. */
-    return document(r, STR(MIME_V2_PB_NEW), buf_str(&message), false);
+    return document(r, STR(MIME_V2_PB_NEW), &message, false);
 }
 
 enum stage_result openapi_answer(struct request *r)
@@ -260,5 +265,5 @@ enum stage_result openapi_answer(struct request *r)
     if (!v3_document(r, str_sub(path, v3.len, path.len), &b)) {
         return STAGE_DONE;
     }
-    return document(r, STR("application/json"), buf_str(&b), request_param(r, "hash").ptr != NULL);
+    return document(r, STR("application/json"), &b, request_param(r, "hash").ptr != NULL);
 }

@@ -1,7 +1,10 @@
 #include "apiserver/respond.h"
 
+#include <stdatomic.h>
+
 #include "api/decode-json.h"
 #include "api/gen/meta_v1.h"
+#include "apiserver/limits.h"
 #include "apiserver/render.h"
 #include "apiserver/request.h"
 #include "base/clock.h"
@@ -274,4 +277,46 @@ void respond_document(struct request *r, const char *type, struct str json, stru
         return;
     }
     send_buf(r, 200, content_type, &b, more, n_more);
+}
+
+/* ---- in one piece ---- */
+
+struct whole {
+    struct net_ref ref;
+    struct buf bytes;
+};
+
+static atomic_size_t whole_bytes;
+
+static void whole_release(struct net_ref *ref)
+{
+    struct whole *w = CONTAINER_OF(ref, struct whole, ref);
+    atomic_fetch_sub(&whole_bytes, w->bytes.len);
+    buf_deinit(&w->bytes);
+    free(w);
+}
+
+bool respond_whole_has_room(struct request *r)
+{
+    if (atomic_load(&whole_bytes) <= LISTS_WHOLE_BUDGET) {
+        return true;
+    }
+    r->status = (struct status){ .code = 429, .reason = STR("TooManyRequests"), .has_details = true, .retry_after = 1,
+                                 .message = STR("Too many requests, please try again later.") };
+    return false;
+}
+
+struct net_chunk respond_whole_chunk(struct buf *b)
+{
+    struct whole *w = calloc(1, sizeof(*w));
+    if (!w) {
+        abort();
+    }
+    net_ref_init(&w->ref, whole_release);
+    w->bytes = *b;
+    buf_init(b, 0);
+    atomic_fetch_add(&whole_bytes, w->bytes.len);
+    struct net_chunk c = net_chunk_of(&w->ref, buf_str(&w->bytes));
+    net_ref_put(&w->ref);
+    return c;
 }

@@ -32,4 +32,10 @@ void respond_document(struct request *r, const char *type, struct str json, stru
 /* Begins an answer: status, Content-Type, the headers that every answer has, warnings. 'content_length' -1: unknown. */
 void respond_begin(struct request *r, int code, struct str content_type, int64_t content_length);
 
+/* Answers that are made in one piece (lists in protobuf, OpenAPI documents) are counted until their last byte has gone out, all
+ * together: LISTS_WHOLE_BUDGET. False with a 429 in r->status while there is no room. */
+MUST_CHECK bool respond_whole_has_room(struct request *r);
+/* Such an answer; takes over the buffer. */
+struct net_chunk respond_whole_chunk(struct buf *b);
+
 #endif

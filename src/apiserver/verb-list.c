@@ -5,7 +5,6 @@
  */
 #include "apiserver/list.h"
 
-#include <stdatomic.h>
 
 #include "api/encode-json.h"
 #include "api/encode-pb.h"
@@ -283,35 +282,9 @@ static bool pb_whole(struct list_run *run, struct buf *b, struct err *err)
     return true;
 }
 
-/* An answer made whole, counted until its last byte is gone. */
-struct whole {
-    struct net_ref ref;
-    struct buf bytes;
-};
-
-/* The process's memory is what it protects, so there is one for all servers of the process. Last bytes go on any thread. */
-static atomic_size_t whole_bytes;
-
-static void whole_release(struct net_ref *ref)
-{
-    struct whole *w = CONTAINER_OF(ref, struct whole, ref);
-    atomic_fetch_sub(&whole_bytes, w->bytes.len);
-    buf_deinit(&w->bytes);
-    free(w);
-}
-
-/* Takes the bytes over. */
 static void send_whole(struct request *r, struct buf *b)
 {
-    struct whole *w = calloc(1, sizeof(*w));
-    if (!w) {
-        abort();
-    }
-    net_ref_init(&w->ref, whole_release);
-    w->bytes = *b;
-    atomic_fetch_add(&whole_bytes, w->bytes.len);
-    struct net_chunk c = net_chunk_of(&w->ref, buf_str(&w->bytes));
-    net_ref_put(&w->ref);
+    struct net_chunk c = respond_whole_chunk(b);
     http_stream_write(r->http, &c, 1);
     http_stream_end(r->http);
 }
@@ -323,9 +296,7 @@ static enum stage_result answer_whole(struct list_run *run)
     struct err err = { 0 };
     struct buf json, b;
     bool ok = true;
-    if (atomic_load(&whole_bytes) > LISTS_WHOLE_BUDGET) {
-        r->status = (struct status){ .code = 429, .reason = STR("TooManyRequests"), .has_details = true, .retry_after = 1,
-                                     .message = STR("Too many requests, please try again later.") };
+    if (!respond_whole_has_room(r)) {
         return STAGE_ERROR;
     }
     buf_init(&json, 512u << 20);

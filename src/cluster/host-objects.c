@@ -14,6 +14,7 @@
 #include "client/informer.h"
 #include "cluster/files.h"
 #include "cluster/host-prepare.h"
+#include "cluster/master-label.h"
 #include "net/addr.h"
 
 enum { AGAIN_MS = 500, MAX_BODY = 1 << 20, MAX_PINS_FILE = 8 << 20, MAX_KEYS = 4096, SSH_KEY_MAX = 4096 };
@@ -200,17 +201,33 @@ static void on_pin(void *data, const void *old UNUSED, const void *obj UNUSED)
     }
 }
 
-static void on_pins(void *arg)
+static void on_synced(void *arg)
 {
-    write_known_hosts(arg);
+    struct host_objects *o = arg;
+    if (o->pins) {
+        write_known_hosts(o);
+    }
 }
 
-static void watch_pins(struct host_objects *o)
+static void on_own_node(void *data, const void *old UNUSED, const void *obj)
 {
-    const struct informer_spec spec = { .resource = api_resource_find(STR(""), STR("v1"), STR("configmaps")), .ns = STR_INIT(HOST_PINS_NAMESPACE) };
+    struct host_objects *o = data;
+    if (obj) {
+        master_label_put(o->client, obj);
+    }
+}
+
+/* The host keys that nodes tell, where there are tunnels, and our own Node. */
+static void watch(struct host_objects *o)
+{
+    static const char *const labels[] = { "metadata.labels", NULL };
+    const struct informer_spec pins = { .resource = api_resource_find(STR(""), STR("v1"), STR("configmaps")), .ns = STR_INIT(HOST_PINS_NAMESPACE) };
+    const struct informer_spec node = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")), .fields = labels,
+                                        .field_selector = arena_printf(&o->arena, "metadata.name=%s", o->host->name) };
     o->informers = informers_new(o->client);
-    o->pins = informers_get(o->informers, &spec, on_pin, o);
-    informers_start(o->informers, on_pins, o);
+    o->pins = o->host->tunnels ? informers_get(o->informers, &pins, on_pin, o) : NULL;
+    (void)informers_get(o->informers, &node, on_own_node, o);
+    informers_start(o->informers, on_synced, o);
 }
 
 /* ---- objects ---- */
@@ -290,9 +307,7 @@ static void next(void *arg)
     buf_init(&b, MAX_BODY);
     if (o->step == STEP_END) {
         log_info("hosts can join: coracle token create --print-join-command");
-        if (o->host->tunnels) {
-            watch_pins(o);
-        }
+        watch(o);
         return;
     }
     const char *path = o->step == STEP_INFO ? "/api/v1/namespaces/kube-public/configmaps" : "/api/v1/namespaces/kube-system/configmaps";

@@ -95,7 +95,7 @@ static void kubelet(const struct host *h, const struct role_maker *m, struct rol
     if (h->server) {
         role_word(r, m->a, "--tls-cert-file=%s/kubelet.crt", m->conf);
         role_word(r, m->a, "--tls-private-key-file=%s/kubelet.key", m->conf);
-        role_word(r, m->a, "--node-labels=node-role.kubernetes.io/control-plane=,%s=direct", HOST_REACH_LABEL);
+        role_word(r, m->a, "--node-labels=%s=direct", HOST_REACH_LABEL);
         return;
     }
     role_word(r, m->a, "--bootstrap-kubeconfig=%s/bootstrap.conf", m->conf);

@@ -279,9 +279,6 @@ static void kubelet(const struct role_maker *m, struct role *r)
     role_word(r, m->a, "--authentication-token-webhook=true");
     role_word(r, m->a, "--authorization-mode=Webhook");
     role_word(r, m->a, "--read-only-port=0");
-    if (m->node <= m->c->n_masters) {
-        role_word(r, m->a, "--node-labels=node-role.kubernetes.io/control-plane=");
-    }
 }
 
 static void proxy(const struct role_maker *m, struct role *r)

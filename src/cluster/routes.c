@@ -6,6 +6,7 @@
 #include "api/type.h"
 #include "base/log.h"
 #include "client/informer.h"
+#include "cluster/master-label.h"
 #include "cluster/prepare.h"
 #include "net/addr.h"
 
@@ -73,12 +74,17 @@ static void on_node(void *data, const void *old, const void *obj)
     }
     if (after) {
         set_route(data, after, true);
+        const struct routes *r = data;
+        unsigned number = number_of(r, after->metadata.name);
+        if (number && number <= r->config->n_masters) {
+            master_label_put(r->client, after);
+        }
     }
 }
 
 struct routes *routes_new(struct loop *l, const struct cluster_config *c, struct net_switch *net, struct err *err)
 {
-    static const char *const fields[] = { "spec.podCIDR", NULL };
+    static const char *const fields[] = { "spec.podCIDR", "metadata.labels", NULL };
     const struct informer_spec nodes = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")), .fields = fields };
     const struct client_options options = { .user_agent = "coracle/" CORACLE_VERSION };
     struct client_config config;

@@ -49,7 +49,9 @@ static const struct flag event_flags[] = {
 };
 
 static const struct flag admission_flags[] = {
-    FLAG_STRINGS(struct options, enable_admission, "enable-admission-plugins", "", "Plugins besides the default ones"),
+    FLAG_STRINGS(struct options, enable_admission, "enable-admission-plugins", "", "Plugins besides the default ones", .secure = "NodeRestriction",
+                 .unsafe = "a node that was broken into may change every Node and pod that the Node authorizer lets it reach",
+                 .mend = "--enable-admission-plugins=NodeRestriction"),
     FLAG_STRINGS(struct options, disable_admission, "disable-admission-plugins", "", "Default plugins that are left out"),
     FLAG_BOOL(struct options, allow_privileged, "allow-privileged", "true", "Privileged containers are allowed"),
 };

@@ -41,7 +41,7 @@ wait
 check as admin -f -o "$TMP/out" "$URL/readyz"
 check test "$(pid_of kube-apiserver)" = "$PID"
 echo "peak before $before kB, after $(peak_kb "$PID") kB" >"$TMP/out"
-check test $(($(peak_kb "$PID") - before)) -lt 16000
+check test $(($(peak_kb "$PID") - before)) -lt 90000 # LISTS_WHOLE_BUDGET and some
 check grep -q 'ended: too many reset streams' "$STATE/logs/node-1/kube-apiserver.log"
 
 step "YAML and JSON that cost much to read are refused in little time and memory (CVE-2019-11253, CVE-2019-11254)"
@@ -169,17 +169,22 @@ for _ in $(seq 20); do
 done
 sort "$TMP/checkpoints" | uniq -c >"$TMP/out"
 refute grep -q '^2' "$TMP/checkpoints"
-refute test -e "$STATE/nodes/node-1/var/lib/kubelet/checkpoints"
+check test -z "$(find "$STATE/nodes/node-1/var/lib/kubelet" -name '*.tar*' -print -quit)"
 
 step "classes of storage, aggregated services and nodes' addresses send nobody anywhere (CVE-2020-8555, CVE-2022-3172, CVE-2022-3294)"
-SPY=$(free_port)
-python3 -c "
-import socket, sys
+# In the node, where the API server and the controller manager are too. Only what arrives in the clear would be a request.
+SPY=7878
+cat >"$TMP/spy.py" <<PY
+import socket
 s = socket.create_server(('127.0.0.1', $SPY))
 while True:
-    c, a = s.accept(); open('$TMP/spied', 'a').write(repr(c.recv(1000)) + '\n'); c.sendall(b'HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:$SPY/again\r\nContent-Length: 0\r\n\r\n'); c.close()
-" & BACKGROUND=$!
-eventually 5 sh -c "ss -Hltn 'sport = :$SPY' | grep -q ."
+    c, a = s.accept()
+    open('/tmp/spied', 'ab').write(c.recv(1000) + b'\n')
+    c.sendall(b'HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:$SPY/again\r\nContent-Length: 0\r\n\r\n')
+    c.close()
+PY
+enter python3 -c "$(cat "$TMP/spy.py")" & BACKGROUND=$!
+eventually 5 sh -c "'$BIN/coracle' enter --name '$NAME' -- ss -Hltn 'sport = :$SPY' | grep -q ."
 for kind in glusterfs quobyte scaleio storageos; do
     printf 'apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: %s}\nprovisioner: kubernetes.io/%s\nparameters: {resturl: "http://127.0.0.1:%s", quobyteAPIServer: "http://127.0.0.1:%s", gateway: "http://127.0.0.1:%s"}\n---\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: %s}\nspec: {storageClassName: %s, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n---\n' \
         $kind $kind "$SPY" "$SPY" "$SPY" $kind $kind
@@ -194,14 +199,18 @@ for address in 127.0.0.1 localhost 169.254.169.254 ::1; do
     type=InternalIP
     [ $address != localhost ] || type=Hostname
     printf 'apiVersion: v1\nkind: Node\nmetadata: {name: evil}\n' | kubectl create -f - >/dev/null
-    kubectl patch node evil --subresource=status --type=merge -p "{\"status\":{\"addresses\":[{\"type\":\"$type\",\"address\":\"$address\"}],\"daemonEndpoints\":{\"kubeletEndpoint\":{\"Port\":$SPY}}}}" >/dev/null
-    for path in evil:$SPY/proxy/ http:evil:$SPY/proxy/ evil/proxy/pods; do check_out "address not allowed" as admin "$URL/api/v1/nodes/$path"; done
+    kubectl patch node evil --subresource=status --type=merge -p "{\"status\":{\"addresses\":[{\"type\":\"$type\",\"address\":\"$address\"}],\"daemonEndpoints\":{\"kubeletEndpoint\":{\"Port\":10250}}}}" >/dev/null
+    for path in evil:$SPY/proxy/ http:evil:$SPY/proxy/ https:evil:6443/proxy/; do check_out "address not allowed" as admin "$URL/api/v1/nodes/$path"; done
+    # As a kubelet, which shows a certificate for that address before it is asked for anything.
+    kubectl patch node evil --subresource=status --type=merge -p "{\"status\":{\"daemonEndpoints\":{\"kubeletEndpoint\":{\"Port\":$SPY}}}}" >/dev/null
+    refute as admin -f -o "$TMP/out" "$URL/api/v1/nodes/evil/proxy/pods"
 done
 check kubectl delete node evil
 sleep 1
-refute test -e "$TMP/spied"
+refute enter grep -aE "GET|POST|HTTP/" /tmp/spied
 
 step "after all that the same API server serves, and the node is there"
 check test "$(pid_of kube-apiserver)" = "$PID"
 check kubectl get node node-1
+kill $BACKGROUND; wait $BACKGROUND 2>/dev/null
 down
