@@ -89,7 +89,7 @@ for file in "$TMP"/*.yaml; do
     read -r code took <"$TMP/took"
     echo "$name: $code after $took s: $(head -c 200 "$TMP/answer" 2>/dev/null)" >"$TMP/out"
     check test "$(echo "$code" | cut -c1)" = 4
-    check test "${took%%.*}" -lt 3
+    check test "${took%%.*}" -lt 8 # a quadratic reader takes minutes
 done
 check test "$(pid_of kube-apiserver)" = "$PID"
 check test "$(peak_kb "$PID")" -lt 260000
