@@ -321,7 +321,7 @@ static bool start_runtime(struct kubelet *k, struct err *err)
 {
     const struct kubelet_config *c = k->cfg;
     char state[PATH_MAX];
-    bool docker;
+    bool docker = false;
     if (!chose_docker(c, &docker, err)) {
         return false;
     }
