@@ -80,6 +80,31 @@ TEST(roles_put_the_control_plane_on_node_1_alone)
     arena_deinit(&a);
 }
 
+TEST(dockerd_takes_the_place_of_containerd_on_every_node)
+{
+    struct cluster_config c = { .n_masters = 1, .n_nodes = 2, .docker = true };
+    struct machine m = { .overlayfs = true, .cni_bin = "/cni" };
+    static struct role roles[CLUSTER_MAX_ROLES];
+    struct arena a;
+    struct err err;
+    size_t n_docker = 0;
+    CHECK(place_init(&c.place, STR("x"), &err));
+    arena_init(&a, ARENA_NO_BUDGET);
+    size_t n = roles_of(&c, &m, &a, roles);
+    for (size_t i = 0; i < n; i++) {
+        CHECK(strcmp(roles[i].name, "containerd") != 0);
+        if (strcmp(roles[i].name, "dockerd") == 0) {
+            n_docker++;
+            CHECK(has_word(&roles[i], "--live-restore") && has_word(&roles[i], "--storage-driver=overlay2") && has_word(&roles[i], "--bridge=none"));
+            CHECK(has_word(&roles[i], "--oom-score-adjust=0"));
+        } else if (strcmp(roles[i].name, "kubelet") == 0) {
+            CHECK(has_word(&roles[i], "--docker-endpoint=unix:///run/docker.sock") && has_word(&roles[i], "--cni-bin-dir=/cni"));
+        }
+    }
+    CHECK_INT(n_docker, 2);
+    arena_deinit(&a);
+}
+
 TEST(containerd_config_follows_the_machine)
 {
     struct machine bare = { .cni_bin = "/usr/lib/cni" };

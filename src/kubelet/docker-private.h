@@ -6,6 +6,7 @@
 #define KUBELET_DOCKER_PRIVATE_H
 
 #include "api/val.h"
+#include "base/map.h"
 #include "kubelet/cni-exec.h"
 #include "kubelet/docker.h"
 #include "net/http-client.h"
@@ -36,6 +37,7 @@ struct docker {
     bool may_lower_oom;
     int64_t born_ns;    /* when this kubelet began */
     int own_oom;
+    struct map networks; /* sandboxes of earlier kubelets of which it is known that they have one */
     struct docker_streams *streams;
     struct docker_samples *samples;
 };

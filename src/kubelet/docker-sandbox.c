@@ -365,6 +365,7 @@ static void stop(struct runtime_call *c, struct str id, bool remove)
     }
     s->id = id;
     s->remove = remove;
+    (void)map_remove(&c->d->networks, id);
     c->state = s;
     docker_ask(c, "GET", docker_path(&c->a, "/containers/", id, "/json"), STR_EMPTY, on_looked);
 }
@@ -452,6 +453,20 @@ void docker_sandbox_status(struct runtime_call *c)
 
 /* ---- list ---- */
 
+/* An earlier kubelet may have ended between a sandbox and its network: that sandbox is of no use. */
+static bool has_network(struct docker *d, const struct val *item, struct str id)
+{
+    struct cni_result net;
+    if (str_eq_c(VAL_STR_AT(item, "HostConfig", "NetworkMode"), "host") || docker_int(item, "Created") * 1000000000 > d->born_ns || map_has(&d->networks, id)) {
+        return true;
+    }
+    if (!cni_remembered(&d->cni, id, &net) || !net.n_ips) {
+        return false;
+    }
+    map_put(&d->networks, id, d);
+    return true;
+}
+
 static void on_list(struct runtime_call *c, const struct docker_answer *a)
 {
     struct val v;
@@ -471,7 +486,8 @@ static void on_list(struct runtime_call *c, const struct docker_answer *a)
         struct str name = val_is(names, VAL_ARRAY) && names->n ? val_as_str(&names->items[0]) : STR_NULL;
         s->id = docker_str(item, "Id");
         s->metadata = metadata(&c->a, name);
-        s->state = str_eq_c(docker_str(item, "State"), "running") ? CRI_V1_POD_SANDBOX_STATE_SANDBOX_READY : CRI_V1_POD_SANDBOX_STATE_SANDBOX_NOTREADY;
+        bool runs = str_eq_c(docker_str(item, "State"), "running") && has_network(c->d, item, s->id);
+        s->state = runs ? CRI_V1_POD_SANDBOX_STATE_SANDBOX_READY : CRI_V1_POD_SANDBOX_STATE_SANDBOX_NOTREADY;
         s->created_at = docker_int(item, "Created") * 1000000000;
         if (s->metadata && docker_labels(&c->a, val_get(item, STR("Labels")), &s->labels, &s->n_labels, &s->annotations, &s->n_annotations)) {
             r->n_items++;

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/map.h"
 #include "kubelet/limits.h"
 
 #define AT_ONCE 8

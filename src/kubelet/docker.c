@@ -310,6 +310,7 @@ static void docker_free(struct runtime *rt)
     d->streams = docker_streams_free(d->streams);
     d->samples = docker_samples_free(d->samples);
     d->http = http_client_free(d->http);
+    map_deinit(&d->networks);
     arena_deinit(&d->arena);
     free(d);
 }
@@ -360,6 +361,7 @@ struct runtime *runtime_docker_new(struct loop *l, const struct docker_options *
     d->base.rotates_logs = true;
     d->loop = l;
     list_init(&d->calls);
+    map_init(&d->networks);
     arena_init(&d->arena, 65536);
     d->options = *o;
     d->options.endpoint = copy(d, o->endpoint);

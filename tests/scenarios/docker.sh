@@ -43,6 +43,7 @@ spec:
     image: coracle.local/busybox:1
     command: [sh, -c, 'mkdir -p /tmp/w; echo page >/tmp/w/index.html; echo shared >/data/x; httpd -f -p 80 -h /tmp/w']
     volumeMounts: [{name: data, mountPath: /data}]
+    ports: [{containerPort: 80, hostPort: 8088}]
     livenessProbe: {tcpSocket: {port: 80}, periodSeconds: 1}
 ---
 apiVersion: v1
@@ -153,6 +154,9 @@ refute curl -sS -m 2 "http://127.0.0.1:$((port + 1))/"
 eventually 3 grep -q "port 81 of the pod: Connection refused" "$TMP/forward"
 kill $forward 2>/dev/null; wait $forward 2>/dev/null
 
+step "a port of the host"
+if [ -x /usr/sbin/iptables ]; then check_out page enter curl -sS -m 3 http://10.89.0.2:8088/; fi
+
 step "figures"
 check_out '"name":"a"' kubectl get --raw /api/v1/nodes/node-1/proxy/stats/summary
 
@@ -192,10 +196,34 @@ check [ "$(ids)" = "$was" ]
 check pod_is two '{.status.containerStatuses[0].restartCount}' 0
 check_out True kubectl get node node-1 -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
 
+step "a sandbox whose kubelet ended before it had a network is made anew"
+echo 'apiVersion: v1
+kind: Pod
+metadata: {name: bare}
+spec: {terminationGracePeriodSeconds: 0, containers: [{name: c, image: "coracle.local/busybox:1", command: [sleep, "1000"]}]}' | kubectl create -f - >/dev/null
+eventually 10 pod_is bare '{.status.phase}' Running
+sandbox=$(docker ps -q --no-trunc --filter name=k8s_POD_bare_)
+check enter sh -c 'jq "del(.result)" $1 >/tmp/state && cp /tmp/state $1' sh "/var/lib/kubelet/cni/$sandbox.json"
+old=$(pid_of kubelet)
+check enter kill -9 "$old"
+eventually 15 came_back kubelet "$old"
+another() { local now; now=$(docker ps -q --no-trunc --filter name=k8s_POD_bare_); [ -n "$now" ] && [ "$now" != "$sandbox" ]; }
+eventually 15 another
+eventually 10 kubectl exec bare -- ip addr show eth0
+
 step "deleted pods leave nothing"
 check kubectl delete pod --all --grace-period=1 --timeout=40s
 left() { docker ps -a --format '{{.Names}} {{.Status}}'; enter sh -c 'cd /var/lib/kubelet && ls -d cni/* pods/* /var/log/pods/* /var/lib/cni/networks/coracle/10.* 2>/dev/null'; }
 nothing() { left; [ -z "$(left)" ]; }
 eventually 15 nothing
+step "which runtime is driven, by hand"
+hand() { enter timeout 3 "/var/lib/coracle/$NAME/bin/kubelet" --root-dir=/tmp/hand --cert-dir=/tmp/hand --fail-swap-on=false --hostname-override=hand --kubeconfig= --port=0 --read-only-port=0 --cadvisor-port=0 --healthz-port=0 "$@" 2>&1; true; }
+check_out "dockerd at unix:///var/run/docker.sock" hand
+check_out "dockerd at unix:///run/docker.sock" hand --flag-defaults=secure --docker-endpoint=unix:///run/docker.sock
+check_out "are two runtimes" hand --docker-endpoint=unix:///run/docker.sock --container-runtime-endpoint=unix:///run/c.sock
+check_out "is no unix socket" hand --docker-endpoint=tcp://127.0.0.1:2375
+check_out "cgroup driver is" hand --cgroup-driver=systemd --docker-endpoint=unix:///run/docker.sock
+refute out_has dockerd hand --flag-defaults=secure
+
 down
 check same_state "$before"
