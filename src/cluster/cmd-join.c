@@ -169,6 +169,13 @@ static void say_joined(const struct host *h)
     fflush(stdout);
 }
 
+/* What was read is taken out of the list of processes: with --foreground this one lives long. */
+static bool hide(struct str token)
+{
+    memset((char *)(uintptr_t)token.ptr, 'x', token.len);
+    return true;
+}
+
 /* Everything until the programs can be started. */
 static bool join(const struct join_options *o, const struct flag_result *flags, struct arena *a, struct host *h, struct machine *m, struct progress *p,
                  struct err *err)
@@ -184,17 +191,25 @@ static bool join(const struct join_options *o, const struct flag_result *flags, 
                        h->server ? "a server" : "a node");
     }
     if (!host_start_can(o->foreground, err) || !token_input(o->token, o->token_file, token, err) ||
-        !take_server(flags->args[0], h, server_host, err) || !configure(o, server_host, h, err) || !fs_mkdirs(PLACE_STATE_ROOT, 0755, err) ||
+        !hide(o->token) || !take_server(flags->args[0], h, server_host, err) || !configure(o, server_host, h, err) || !fs_mkdirs(PLACE_STATE_ROOT, 0755, err) ||
         !machine_inspect(m, PLACE_STATE_ROOT, true, false, err) || !discover(h->server_url, str_c(token), o->pins.items, o->pins.n, a, &d, err)) {
         return false;
     }
     progress_step(p, "server: %s, its CA is the one that %s", h->server_url, o->pins.n ? "was pinned" : "the token vouches for");
-    if (!apply(o, &d, server_host, h, err) || !host_prepare(h, m, err) || !write_credentials(h, &d, token, err)) {
+    if (!apply(o, &d, server_host, h, err)) {
         return false;
     }
-    progress_step(p, "files: " HOST_CONF_FILE ", programs, images");
-    bool ok = prepare_ssh(o, &d, token, h, p, err);
+    bool ok = host_prepare(h, m, err) && write_credentials(h, &d, token, err);
+    if (ok) {
+        progress_step(p, "files: " HOST_CONF_FILE ", programs, images");
+        ok = prepare_ssh(o, &d, token, h, p, err);
+    }
     explicit_bzero(token, sizeof(token));
+    if (!ok) {
+        char why[sizeof(err->msg)];
+        (void)snprintf(why, sizeof(why), "%s", err->msg);
+        err_set(err, err->code, "%.900s; before the next try: coracle leave", why);
+    }
     return ok;
 }
 

@@ -20,7 +20,7 @@ struct logs_options {
 };
 
 static const struct flag logs_flags[] = {
-    FLAG_STRING(struct logs_options, name, "name", PLACE_DEFAULT_NAME, "The cluster's name."),
+    FLAG_STRING(struct logs_options, name, "name", PLACE_DEFAULT_NAME, "The cluster's name; host is this host, where coracle server or join was."),
     FLAG_STRING(struct logs_options, node, "node", "node-1", "The component's node."),
     FLAG_INT(struct logs_options, tail, "tail", "-1", "Only the last lines; -1 for all."),
     FLAG_BOOL(struct logs_options, follow, "follow", "false", "Goes on as more is written.", .letter = 'f'),
@@ -29,9 +29,10 @@ static const struct flag logs_flags[] = {
 static void list_logs(const struct place *place)
 {
     char dir[PATH_MAX];
-    fprintf(stderr, "These are there: supervisor");
-    for (unsigned node = 1; node <= CLUSTER_MAX_NODES; node++) {
-        DIR *d = opendir(path_of(dir, "%s/logs/node-%u", place->state, node));
+    bool host = strcmp(place->name, PLACE_HOST_NAME) == 0; /* its logs are not by node; its supervisor's are the journal's */
+    fprintf(stderr, host ? "These are there" : "These are there: supervisor");
+    for (unsigned node = host ? 0 : 1; node <= CLUSTER_MAX_NODES; node++) {
+        DIR *d = opendir(node ? path_of(dir, "%s/logs/node-%u", place->state, node) : path_of(dir, "%s/logs", place->state));
         struct dirent *e;
         while (d && (e = readdir(d))) {
             struct str name = str_c(e->d_name);
@@ -118,7 +119,7 @@ static int run(int argc, char **argv)
     if (status >= 0) {
         return status;
     }
-    if (!place_init(&place, o.name, &err)) {
+    if (!place_find(&place, o.name, flags_changed(&flags, "name"), &err)) {
         fprintf(stderr, "Error: %s\n", err.msg);
         return 1;
     }
@@ -127,11 +128,11 @@ static int run(int argc, char **argv)
         return 1;
     }
     const char *name = flags.n_args == 1 ? flags.args[0] : "";
-    bool of_node = strcmp(name, "supervisor") != 0 && strcmp(name, "slirp4netns") != 0;
+    bool of_node = strcmp(place.name, PLACE_HOST_NAME) != 0 && strcmp(name, "supervisor") != 0 && strcmp(name, "slirp4netns") != 0;
     if (of_node) {
         path_of(path, "%s/logs/%.*s/%.100s.log", place.state, MIN((int)o.node.len, 32), o.node.ptr, name);
     } else {
-        path_of(path, "%s/logs/%s.log", place.state, name);
+        path_of(path, "%s/logs/%.100s.log", place.state, name);
     }
     CLEANUP(fs_closep) int fd = *name && !strchr(name, '/') && str_find_char(o.node, '/') < 0
                                     ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)

@@ -10,6 +10,7 @@
 #include "api/yaml.h"
 #include "base/flags.h"
 #include "client/client.h"
+#include "cluster/host.h"
 #include "cluster/paths-table.h"
 #include "cluster/prepare.h"
 #include "cluster/user-config.h"
@@ -26,7 +27,7 @@ struct paths_options {
 
 static const struct flag paths_flags[] = {
     FLAG_STRING(struct paths_options, name, "name", "", "The cluster that coracle up made by this name; empty takes the kubeconfig's current context."),
-    FLAG_STRING(struct paths_options, kubeconfig, "kubeconfig", "", "A kubeconfig for any cluster with our API server; $KUBECONFIG or ~/.kube/config otherwise."),
+    FLAG_STRING(struct paths_options, kubeconfig, "kubeconfig", "", "A kubeconfig for any cluster with our API server; $KUBECONFIG, " HOST_ADMIN_CONF " or ~/.kube/config otherwise."),
     FLAG_STRING(struct paths_options, context, "context", "", "The context of the kubeconfig; empty takes the current one."),
     FLAG_STRING(struct paths_options, output, "output", "", "json, yaml or wide; empty prints a table.", .letter = 'o'),
     FLAG_BOOL(struct paths_options, watch, "watch", "false", "Goes on, and prints again every two seconds.", .letter = 'w'),
@@ -47,6 +48,9 @@ static bool find_cluster(const struct paths_options *o, struct arena *a, struct 
 {
     struct cluster_config c;
     char path[PATH_MAX];
+    if (str_empty(o->name) && str_empty(o->kubeconfig) && str_empty(o->context) && !getenv("KUBECONFIG") && access(HOST_ADMIN_CONF, R_OK) == 0) {
+        return kubeconfig_read(a, HOST_ADMIN_CONF, STR_NULL, config, err);
+    }
     if (str_empty(o->name)) {
         return user_config_path(o->kubeconfig, path, err) && kubeconfig_read(a, path, str_empty(o->context) ? STR_NULL : o->context, config, err);
     }

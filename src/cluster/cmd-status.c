@@ -6,6 +6,7 @@
 
 #include "base/flags.h"
 #include "cluster/config.h"
+#include "cluster/host.h"
 #include "cluster/status.h"
 
 struct status_options {
@@ -13,7 +14,7 @@ struct status_options {
 };
 
 static const struct flag status_flags[] = {
-    FLAG_STRING(struct status_options, name, "name", PLACE_DEFAULT_NAME, "The cluster's name."),
+    FLAG_STRING(struct status_options, name, "name", PLACE_DEFAULT_NAME, "The cluster's name; host is this host, where coracle server or join was."),
 };
 
 static void print_age(uint64_t seconds, char dst[24])
@@ -46,9 +47,12 @@ static bool print_table(const struct cluster_config *c, const struct status *s)
 {
     uint64_t total = 0;
     bool healthy = true;
-    printf("Cluster \"%s\": %u node%s, API https://127.0.0.1:%u, store %s, %s\n\n", c->place.name, c->n_nodes,
-           c->n_nodes == 1 ? "" : "s", c->api_port, cluster_store_name(c),
-           c->offline ? "offline" : "online");
+    if (strcmp(c->place.name, PLACE_HOST_NAME) == 0) {
+        printf("This host (" HOST_CONF_FILE ")\n\n");
+    } else {
+        printf("Cluster \"%s\": %u node%s, API https://127.0.0.1:%u, store %s, %s\n\n", c->place.name, c->n_nodes,
+               c->n_nodes == 1 ? "" : "s", c->api_port, cluster_store_name(c), c->offline ? "offline" : "online");
+    }
     printf("%-24s %-8s %-18s %-32s %8s %10s %9s %6s\n", "COMPONENT", "NODE", "HEALTH", "ADDRESS", "PID", "MEMORY",
            "RESTARTS", "AGE");
     for (size_t i = 0; i < s->n; i++) {
@@ -90,7 +94,8 @@ static int run(int argc, char **argv)
     }
     arena_init(&a, 4 << 20);
     status = 1;
-    if (!place_init(&c.place, o.name, &err) || !status_read(&c.place, &a, &s, &err) || !cluster_config_load(&c, &err)) {
+    if (!place_find(&c.place, o.name, flags_changed(&flags, "name"), &err) || !status_read(&c.place, &a, &s, &err) ||
+        (strcmp(c.place.name, PLACE_HOST_NAME) != 0 && !cluster_config_load(&c, &err))) {
         fprintf(stderr, "Error: %s\n", err.msg);
     } else {
         status_probe(&c.place, &s);

@@ -2,6 +2,7 @@
 #include "cluster/command.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "api/decode-json.h"
@@ -28,7 +29,7 @@ struct token_options {
 
 static const struct flag where_flags[] = {
     FLAG_STRING(struct token_options, name, "name", "", "The cluster that coracle up made by this name."),
-    FLAG_STRING(struct token_options, kubeconfig, "kubeconfig", "", "A kubeconfig of an administrator; empty takes " HOST_ADMIN_CONF ", $KUBECONFIG or ~/.kube/config."),
+    FLAG_STRING(struct token_options, kubeconfig, "kubeconfig", "", "A kubeconfig of an administrator; empty takes $KUBECONFIG, " HOST_ADMIN_CONF " or ~/.kube/config."),
     FLAG_STRING(struct token_options, context, "context", "", "The context of the kubeconfig; empty takes the current one."),
     FLAG_STRING(struct token_options, output, "output", "", "json, yaml or name; empty prints text.", .letter = 'o'),
 };
@@ -50,7 +51,7 @@ static bool find_cluster(const struct token_options *o, struct arena *a, struct 
     if (!str_empty(o->name)) {
         return place_init(&c.place, o->name, err) && cluster_config_load(&c, err) && prepare_admin_config(&c, a, config, err);
     }
-    if (str_empty(o->kubeconfig) && str_empty(o->context) && access(HOST_ADMIN_CONF, R_OK) == 0) {
+    if (str_empty(o->kubeconfig) && str_empty(o->context) && !getenv("KUBECONFIG") && access(HOST_ADMIN_CONF, R_OK) == 0) {
         return kubeconfig_read(a, HOST_ADMIN_CONF, STR_NULL, config, err);
     }
     return user_config_path(o->kubeconfig, path, err) && kubeconfig_read(a, path, str_empty(o->context) ? STR_NULL : o->context, config, err);

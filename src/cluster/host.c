@@ -81,47 +81,58 @@ static bool read_entry(struct host *h, struct str key, struct str value)
     return false;
 }
 
+bool host_parse(struct host *h, struct str text, struct err *err)
+{
+    struct str line, key, value;
+    host_init(h);
+    while (str_split(&text, '\n', &line)) {
+        line = str_trim(line);
+        if (!str_empty(line) && line.ptr[0] != '#' && (!str_cut(line, '=', &key, &value) || !read_entry(h, str_trim(key), str_trim(value)))) {
+            return err_set(err, ERR_INVALID, HOST_CONF_FILE ": cannot read the line \"%.*s\"", STR_ARG(line));
+        }
+    }
+    return h->server || h->node || err_set(err, ERR_INVALID, HOST_CONF_FILE ": this is neither a server nor a node");
+}
+
 bool host_load(struct host *h, struct err *err)
 {
     struct buf b;
-    host_init(h);
     buf_init(&b, MAX_FILE);
-    bool ok = fs_read(HOST_CONF_FILE, MAX_FILE, &b, err);
-    struct str rest = buf_str(&b), line, key, value;
-    while (ok && str_split(&rest, '\n', &line)) {
-        if (!str_empty(str_trim(line)) && line.ptr[0] != '#' && (!str_cut(line, '=', &key, &value) || !read_entry(h, key, str_trim(value)))) {
-            ok = err_set(err, ERR_INVALID, HOST_CONF_FILE ": cannot read the line \"%.*s\"", STR_ARG(line));
-        }
-    }
+    bool ok = fs_read(HOST_CONF_FILE, MAX_FILE, &b, err) && host_parse(h, buf_str(&b), err);
     buf_deinit(&b);
     return ok;
+}
+
+void host_write(const struct host *h, struct buf *b)
+{
+    buf_append_c(b, "# Written by coracle; after a change: systemctl restart coracle. See docs/coracle.md.\n");
+    for (size_t i = 0; i < ARRAY_SIZE(entries); i++) {
+        const struct entry *e = &entries[i];
+        const char *p = (const char *)h + e->offset;
+        switch (e->kind) {
+        case ENTRY_BOOL:
+            buf_printf(b, "%s=%s\n", e->key, *(const bool *)p ? "true" : "false");
+            break;
+        case ENTRY_PORT:
+            buf_printf(b, "%s=%u\n", e->key, *(const uint16_t *)p);
+            break;
+        case ENTRY_REACH:
+            buf_printf(b, "%s=%s\n", e->key, reach_words[h->reach]);
+            break;
+        case ENTRY_TEXT:
+        default:
+            if (p[0]) {
+                buf_printf(b, "%s=%s\n", e->key, p);
+            }
+        }
+    }
 }
 
 bool host_save(const struct host *h, struct err *err)
 {
     struct buf b;
     buf_init(&b, MAX_FILE);
-    buf_append_c(&b, "# Written by coracle; after a change: systemctl restart coracle. See docs/coracle.md.\n");
-    for (size_t i = 0; i < ARRAY_SIZE(entries); i++) {
-        const struct entry *e = &entries[i];
-        const char *p = (const char *)h + e->offset;
-        switch (e->kind) {
-        case ENTRY_BOOL:
-            buf_printf(&b, "%s=%s\n", e->key, *(const bool *)p ? "true" : "false");
-            break;
-        case ENTRY_PORT:
-            buf_printf(&b, "%s=%u\n", e->key, *(const uint16_t *)p);
-            break;
-        case ENTRY_REACH:
-            buf_printf(&b, "%s=%s\n", e->key, reach_words[h->reach]);
-            break;
-        case ENTRY_TEXT:
-        default:
-            if (p[0]) {
-                buf_printf(&b, "%s=%s\n", e->key, p);
-            }
-        }
-    }
+    host_write(h, &b);
     bool ok = fs_mkdirs(HOST_CONF_DIR, 0755, err) && fs_write_atomic(HOST_CONF_FILE, buf_str(&b), 0644, err);
     buf_deinit(&b);
     return ok;

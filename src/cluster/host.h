@@ -55,6 +55,9 @@ void host_init(struct host *h);
 /* ERR_NOT_FOUND when this host is neither server nor node. */
 MUST_CHECK bool host_load(struct host *h, struct err *err);
 MUST_CHECK bool host_save(const struct host *h, struct err *err);
+/* The same as text. Pure. */
+MUST_CHECK bool host_parse(struct host *h, struct str text, struct err *err);
+void host_write(const struct host *h, struct buf *b);
 const char *host_reach_word(enum host_reach r);
 /* This host's own address on the way to 'towards' (a numeric address; absent: to the default route). */
 MUST_CHECK bool host_find_address(struct str towards, char ret[64], struct err *err);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 
@@ -47,6 +48,17 @@ bool place_init(struct place *p, struct str name, struct err *err)
 void place_of_host(struct place *p)
 {
     place_set(p, STR(PLACE_HOST_NAME));
+}
+
+bool place_find(struct place *p, struct str name, bool given, struct err *err)
+{
+    char path[PATH_MAX];
+    place_of_host(p);
+    if (given ? str_eq_c(name, PLACE_HOST_NAME)
+              : access(p->state, F_OK) == 0 && access(path_of(path, "%s/%.*s", PLACE_STATE_ROOT, STR_ARG(name)), F_OK) < 0) {
+        return true;
+    }
+    return place_init(p, name, err);
 }
 
 bool place_in_use(const struct place *p)

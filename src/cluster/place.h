@@ -30,6 +30,8 @@ struct place {
 
 /* A name is a DNS label of at most PLACE_NAME_MAX characters, and not PLACE_HOST_NAME. */
 MUST_CHECK bool place_init(struct place *p, struct str name, struct err *err);
+/* The same, or this host's place for PLACE_HOST_NAME, and for no name while nothing but that is here. */
+MUST_CHECK bool place_find(struct place *p, struct str name, bool given, struct err *err);
 /* The place of PLACE_HOST_NAME. */
 void place_of_host(struct place *p);
 /* Is the cluster's supervisor running? It holds the lock. */

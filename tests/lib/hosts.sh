@@ -22,7 +22,7 @@ hosts() {
 on() {
     local n=$1
     shift
-    coracle enter --name "$NAME" --node "node-$n" -- "$@"
+    env -u KUBECONFIG "$BIN/coracle" enter --name "$NAME" --node "node-$n" -- "$@"
 }
 start_on() {
     local n=$1 name=$2
@@ -30,12 +30,18 @@ start_on() {
     on "$n" "$@" >"$TMP/$name.log" 2>&1 &
     echo $! >"$TMP/$name.pid"
 }
-# nsenter is what we started; what it runs is its child.
+# What we started are shells and nsenter; what they run is further down.
 stop_on() {
-    local pid
-    pid=$(cat "$TMP/$1.pid")
-    kill $(cat "/proc/$pid/task/$pid/children") 2>/dev/null
-    wait "$pid" 2>/dev/null
+    local job pid next
+    job=$(cat "$TMP/$1.pid")
+    pid=$job
+    while next=$(cut -d' ' -f1 "/proc/$pid/task/$pid/children" 2>/dev/null) && [ -n "$next" ] &&
+        grep -qE '^(bash|sh|env|nsenter|coracle)$' "/proc/$pid/comm" && [ "$(readlink "/proc/$pid/ns/pid")" = "$(readlink /proc/self/ns/pid)" ]; do
+        pid=$next
+    done
+    kill "$pid" 2>/dev/null
+    wait "$job" 2>/dev/null
+    while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
 }
 # What a host could be left with, as text to compare.
 state_on() {
