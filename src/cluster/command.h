@@ -12,6 +12,6 @@ struct cluster_command {
 
 extern const struct cluster_command cluster_cmd_up, cluster_cmd_down, cluster_cmd_status, cluster_cmd_logs,
     cluster_cmd_kubeconfig, cluster_cmd_enter,
-    cluster_cmd_forward, cluster_cmd_paths, cluster_cmd_server, cluster_cmd_host, cluster_cmd_join, cluster_cmd_token, cluster_cmd_leave;
+    cluster_cmd_forward, cluster_cmd_paths, cluster_cmd_server, cluster_cmd_host, cluster_cmd_join, cluster_cmd_token, cluster_cmd_leave, cluster_cmd_store;
 
 #endif

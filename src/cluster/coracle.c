@@ -7,7 +7,7 @@
 #include "cluster/command.h"
 
 static const struct cluster_command *const commands[] = {
-    &cluster_cmd_up, &cluster_cmd_down, &cluster_cmd_status, &cluster_cmd_paths, &cluster_cmd_logs, &cluster_cmd_kubeconfig,
+    &cluster_cmd_up, &cluster_cmd_down, &cluster_cmd_status, &cluster_cmd_paths, &cluster_cmd_store, &cluster_cmd_logs, &cluster_cmd_kubeconfig,
     &cluster_cmd_enter, &cluster_cmd_forward, &cluster_cmd_server, &cluster_cmd_join, &cluster_cmd_token, &cluster_cmd_leave, &cluster_cmd_host,
 };
 

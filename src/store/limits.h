@@ -34,6 +34,12 @@
 #define STORE_SQLITE_CACHE_KIB 512
 /* Pages of 2 KB in the WAL before it is copied into the file (16 MB). */
 #define STORE_WAL_PAGES 8000
+/* Pages the log may have when a process that reads the store does not let it start over (128 MB): past it writes are refused with
+ * STORE_E_FULL until that reader is gone. */
+#define STORE_WAL_MAX_PAGES 64000
+/* The file is made smaller by so many pages at a time, after a commit, when more than a quarter of it and at least so many are free. */
+#define STORE_VACUUM_PAGES 256
+#define STORE_VACUUM_MIN_FREE 2048
 
 /* Zeros kept behind the end of the WAL, so that commits do not make the file longer. */
 #define STORE_WAL_AHEAD (512 << 10)

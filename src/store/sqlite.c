@@ -34,6 +34,8 @@ enum write_statement {
     WRITE_RESERVE,
     WRITE_BEGIN_RUN,
     WRITE_END_RUN,
+    WRITE_FREE_PAGES,
+    WRITE_PAGES,
     WRITE_N,
 };
 
@@ -53,6 +55,8 @@ static const char *const write_sql[WRITE_N] = {
     [WRITE_RESERVE] = "UPDATE meta SET reserved = ?1",
     [WRITE_BEGIN_RUN] = "UPDATE meta SET run = ?1, clean = 0, reserved = ?2",
     [WRITE_END_RUN] = "UPDATE meta SET clean = 1, reserved = ?1, n_keys = ?2",
+    [WRITE_FREE_PAGES] = "PRAGMA freelist_count",
+    [WRITE_PAGES] = "PRAGMA page_count",
 };
 
 struct sqlite {
@@ -64,7 +68,9 @@ struct sqlite {
     sqlite3_stmt *read[READ_N];
     sqlite3_stmt *write[WRITE_N];
     /* Of the committer. */
-    int wal_pages, wal_limit;
+    int wal_pages, wal_limit, wal_max;
+    int wal_next; /* pages at which it is copied into the file next */
+    unsigned commits;
     off_t wal_bytes; /* of the file: what lies behind the pages is zeros */
     bool no_sync;
 
@@ -210,11 +216,12 @@ static bool open_connection(struct sqlite *s, sqlite3 **db, bool no_sync, struct
     if (sqlite3_open_v2(s->path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
         return db_error(s, *db, "open", err);
     }
-    char sql[256];
+    char sql[384];
     snprintf(sql, sizeof(sql),
-             "PRAGMA page_size=2048; PRAGMA cache_size=-%d; PRAGMA temp_store=MEMORY; PRAGMA mmap_size=0; "
+             "PRAGMA page_size=2048; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA cache_size=-%d; PRAGMA temp_store=MEMORY; "
+             "PRAGMA mmap_size=0; PRAGMA journal_size_limit=%d; "
              "PRAGMA journal_mode=WAL; PRAGMA synchronous=%s; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=OFF",
-             STORE_SQLITE_CACHE_KIB, no_sync ? "OFF" : "FULL");
+             STORE_SQLITE_CACHE_KIB, STORE_WAL_PAGES * (2048 + 24) + 2 * STORE_WAL_AHEAD, no_sync ? "OFF" : "FULL");
     sqlite3_busy_timeout(*db, 10000);
     sqlite3_extended_result_codes(*db, 0);
     return run_sql(s, *db, sql, err);
@@ -369,6 +376,8 @@ struct backend *sqlite_open(const char *path, bool no_sync, struct err *err)
     (void)sqlite3_file_control(s->reader, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep);
     s->no_sync = no_sync;
     s->wal_limit = (int)failpoint_number("CORACLE_WAL_PAGES", STORE_WAL_PAGES);
+    s->wal_next = s->wal_limit;
+    s->wal_max = (int)failpoint_number("CORACLE_WAL_MAX_PAGES", STORE_WAL_MAX_PAGES);
     return &s->base;
 }
 
@@ -515,11 +524,17 @@ static void checkpoint(struct sqlite *s)
 {
     int log, done;
     failpoint("before-checkpoint");
-    if (sqlite3_wal_checkpoint_v2(s->writer, NULL, SQLITE_CHECKPOINT_PASSIVE, &log, &done) != SQLITE_OK) {
+    int code = sqlite3_wal_checkpoint_v2(s->writer, NULL, SQLITE_CHECKPOINT_PASSIVE, &log, &done);
+    if (code != SQLITE_OK) {
         log_warning("store: cannot copy the write-ahead log of %s into it: %s; it goes on growing", s->path,
                     sqlite3_errmsg(s->writer));
     }
-    s->wal_pages = 0;
+    if (code == SQLITE_OK && log == done) {
+        s->wal_pages = 0;
+        s->wal_next = s->wal_limit;
+    } else {
+        s->wal_next = s->wal_pages + s->wal_limit / 4; /* somebody reads what it would overwrite: try again later */
+    }
     failpoint("checkpointed");
 }
 
@@ -555,9 +570,52 @@ static void extend_wal(struct sqlite *s)
     s->wal_bytes = MAX(at, st.st_size);
 }
 
+/* The log is as long as it may be: can it start over now? */
+static bool log_has_room(struct sqlite *s, char reason[256])
+{
+    if (s->wal_pages < s->wal_max) {
+        return true;
+    }
+    sqlite3_busy_timeout(s->writer, 200); /* our own reader is quick */
+    int code = sqlite3_wal_checkpoint_v2(s->writer, NULL, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+    sqlite3_busy_timeout(s->writer, 10000);
+    if (code == SQLITE_OK) {
+        s->wal_pages = 0;
+        return true;
+    }
+    snprintf(reason, 256, "the write-ahead log of %.100s has %d pages and cannot start over: %s", s->path, s->wal_pages,
+             code == SQLITE_BUSY ? "another process has been reading the store all the time" : sqlite3_errmsg(s->writer));
+    return false;
+}
+
+static int64_t write_number(struct sqlite *s, enum write_statement which)
+{
+    int64_t n = sqlite3_step(s->write[which]) == SQLITE_ROW ? sqlite3_column_int64(s->write[which], 0) : 0;
+    sqlite3_reset(s->write[which]);
+    return n;
+}
+
+/* Gives the file system back what deletions left, a little at a time. Failing is not fatal: the pages are used again. */
+static void shrink(struct sqlite *s)
+{
+    char sql[64];
+    if (++s->commits % 64 != 0) {
+        return;
+    }
+    int64_t unused = write_number(s, WRITE_FREE_PAGES);
+    if (unused < STORE_VACUUM_MIN_FREE || unused < write_number(s, WRITE_PAGES) / 4) {
+        return;
+    }
+    snprintf(sql, sizeof(sql), "PRAGMA incremental_vacuum(%d)", STORE_VACUUM_PAGES);
+    (void)sqlite3_exec(s->writer, sql, NULL, NULL, NULL);
+}
+
 static enum backend_result sqlite_commit(struct backend *be, const struct backend_commit *c, char reason[256])
 {
     struct sqlite *s = sqlite_of(be);
+    if (!log_has_room(s, reason)) {
+        return BACKEND_FULL;
+    }
     if (!write_step(s, WRITE_BEGIN)) {
         return give_up(s, reason);
     }
@@ -576,7 +634,8 @@ static enum backend_result sqlite_commit(struct backend *be, const struct backen
     pthread_mutex_lock(&s->lock);
     s->stats.keys += (uint64_t)keys;
     pthread_mutex_unlock(&s->lock);
-    if (s->wal_pages >= s->wal_limit) {
+    shrink(s);
+    if (s->wal_pages >= s->wal_next) {
         checkpoint(s);
     }
     extend_wal(s);
