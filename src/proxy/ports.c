@@ -44,7 +44,8 @@ static int open_socket(uint8_t family, uint8_t protocol)
     const int one = 1;
     bool v6 = family == NFPROTO_IPV6, udp = protocol == IPPROTO_UDP;
     int fd = socket(v6 ? AF_INET6 : AF_INET, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0) ||
+    /* Connections of the port's last owner that linger on keep nobody out. */
+    if (fd < 0 || (!udp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0) || (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0) ||
         (udp && setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, &one, sizeof(one)) < 0)) {
         int e = errno;
         if (fd >= 0) {
@@ -56,12 +57,20 @@ static int open_socket(uint8_t family, uint8_t protocol)
     return fd;
 }
 
-/* 0 or -errno. TCP: a port that another one of ours listens on with SO_REUSEADDR would be refused by listen(), not by bind(). */
-static int try_port(int fd, uint8_t family, const struct proxy_addr *addr, uint8_t protocol, uint16_t port)
+/* A socket on the port, or -errno. Whether somebody else listens there may be found out by listen() alone, not by bind(). */
+static int try_port(uint8_t family, const struct proxy_addr *addr, uint8_t protocol, uint16_t port)
 {
     struct sockaddr_storage sa;
     socklen_t len = proxy_addr_to_sockaddr(family, addr, htons(port), &sa);
-    return bind(fd, (const struct sockaddr *)&sa, len) < 0 || (protocol == IPPROTO_TCP && listen(fd, BACKLOG) < 0) ? -errno : 0;
+    int fd = open_socket(family, protocol);
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&sa, len) < 0 || (protocol == IPPROTO_TCP && listen(fd, BACKLOG) < 0)) {
+        int e = errno;
+        if (fd >= 0) {
+            close(fd);
+        }
+        return -e;
+    }
+    return fd;
 }
 
 int port_open(const struct port_range *range, uint8_t family, const struct proxy_addr *addr, uint8_t protocol,
@@ -72,27 +81,20 @@ int port_open(const struct port_range *range, uint8_t family, const struct proxy
     uint32_t n = MAX(range->n, 1u), at = (uint32_t)(rand_below(n));
     uint8_t f;
     struct proxy_addr a;
-    int e = -EADDRINUSE, fd = -1;
-    for (uint32_t i = 0; i < n && (e == -EADDRINUSE || e == -EACCES); i++) {
-        if (fd < 0 && (fd = open_socket(family, protocol)) < 0) {
-            err_set_errno(err, errno, "no socket for a proxy port");
-            return -1;
-        }
+    int fd = -EADDRINUSE;
+    for (uint32_t i = 0; i < n && (fd == -EADDRINUSE || fd == -EACCES); i++) {
         uint32_t port = range->n ? range->first + (at + i) % n : 0;
-        e = try_port(fd, family, addr, protocol, (uint16_t)port);
+        fd = try_port(family, addr, protocol, (uint16_t)port);
     }
-    if (e == 0 && getsockname(fd, (struct sockaddr *)&sa, &len) == 0 &&
+    if (fd >= 0 && getsockname(fd, (struct sockaddr *)&sa, &len) == 0 &&
         proxy_addr_of_sockaddr((const struct sockaddr *)&sa, &f, &a, ret_port)) {
         *ret_port = ntohs(*ret_port);
         return fd;
     }
-    if (fd >= 0) {
-        close(fd);
-    }
-    if (e == -EADDRINUSE && range->n) {
+    if (fd == -EADDRINUSE && range->n) {
         err_set(err, ERR_UNAVAILABLE, "all ports of --proxy-port-range=%u-%u are taken", range->first, range->first + range->n - 1);
     } else {
-        err_set_errno(err, -e, "no proxy port");
+        err_set_errno(err, -fd, "no proxy port");
     }
     return -1;
 }

@@ -122,6 +122,35 @@ TEST(userspace_ports_are_of_the_range_and_come_back_when_the_service_goes)
     modes_teardown(&f);
 }
 
+TEST(userspace_a_service_that_found_no_port_gets_the_one_of_a_service_that_goes)
+{
+    struct modes f;
+    struct userspace_config c = modes_config(&f);
+    struct err err;
+    struct core_v1_service_port both[2] = { { .name = STR("tcp"), .protocol = STR("TCP"), .port = 80 },
+                                            { .name = STR("udp"), .protocol = STR("UDP"), .port = 80 } };
+    CHECK_OK(port_range_parse(STR("40300"), &c.range, &err), &err);
+    modes_setup(&f, &c, -1);
+    f.service.spec.n_cluster_ips = 1;
+    f.service.spec.ports = both;
+    f.service.spec.n_ports = 2;
+    modes_apply(&f);
+    f.service.spec.ports = &f.port;
+    f.service.spec.n_ports = 1;
+    f.service.spec.cluster_ip = f.ips[0] = STR("10.96.0.11");
+    modes_set(&f, "ns/b", true);
+    modes_write(&f, false);
+    CHECK_INT(modes_reach(&f, "10.96.0.11", 80), -1);
+    f.engine->ops->take_waiting(f.engine, modes_note_again, &f);
+    modes_set(&f, "ns/svc", false);
+    f.engine->ops->take_waiting(f.engine, modes_note_again, &f);
+    CHECK_STR_C(str_c(f.again), "ns/b");
+    modes_set(&f, "ns/b", true);
+    modes_write(&f, false);
+    CHECK(modes_reach(&f, "10.96.0.11", 80) >= 0);
+    modes_teardown(&f);
+}
+
 TEST(userspace_only_what_was_redirected_reaches_a_port_of_the_range)
 {
     struct modes f;
