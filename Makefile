@@ -6,8 +6,10 @@
 #   make test       everything quick: sanitizers, every unit test, corpora, scenarios  (T=pattern for some of it)
 #   make test-long  faults, clients, long fuzzing
 #   make faults     hurts the store for minutes, and writes build/faults-report.md
-#   make bench      measures the budgets of docs/performance.md
+#   make bench      measures the budgets of docs/performance.md; with PEER="--server … --token … --process …" another API server
+#                   in turn with ours, and prints ratios (bench/README.md)
 #   make fuzz       fuzzes every parser for FUZZ_SECONDS each
+#   make fuzz-report  says what each fuzzer's corpora reach
 #
 # OFFLINE=1 installs nothing. CORACLE_OFFLINE=1 in the environment gives the nodes of clusters no way out.
 
@@ -19,8 +21,9 @@ FUZZ_SECONDS ?= 60
 UP ?=
 DOWN ?=
 T ?=
+PEER ?=
 
-.PHONY: all packages-build packages-run packages-test packages-long packages-fuzz up down test test-long faults bench fuzz clean
+.PHONY: all packages-build packages-run packages-test packages-long packages-fuzz up down test test-long faults bench fuzz fuzz-report clean
 
 all: packages-build
 	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
@@ -67,12 +70,18 @@ faults: packages-test
 bench: packages-run
 	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
 	@tools/link-programs $(RELEASE) build/bin
-	@bench/run build/bin
+	@if [ -n "$(PEER)" ]; then bench/compare build/bin -- $(PEER); else bench/run build/bin; fi
 
 fuzz: packages-fuzz
-	@CC=clang tools/build $(FUZZ) $(JOBS) -Dbuildtype=debug -Doptimization=1 -Dfuzz=true \
+	@TARGET=fuzzers CC=clang tools/build $(FUZZ) $(JOBS) -Dbuildtype=debug -Doptimization=1 -Dfuzz=true \
 	    -Db_sanitize=address,undefined -Db_lundef=false -Dc_args=-fsanitize=fuzzer-no-link
 	@tools/run-fuzzers $(FUZZ) $(FUZZ_SECONDS) $(T)
+
+# A build of its own: what was reached is counted in the code.
+fuzz-report: packages-fuzz
+	@TARGET=fuzzers CC=clang tools/build $(FUZZ)-report $(JOBS) -Dbuildtype=debug -Doptimization=1 \
+	    -Dc_args='-fprofile-instr-generate -fcoverage-mapping' -Dc_link_args=-fprofile-instr-generate
+	@tools/fuzz-report $(FUZZ)-report $(FUZZ)/corpus $(T)
 
 clean:
 	rm -rf build

@@ -6,6 +6,7 @@
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
 
+#include "base/flags.h"
 #include "base/histogram.h"
 #include "bench/usage.h"
 #include "client/endpoint.h"
@@ -34,6 +35,7 @@ struct bench {
     struct usage_process processes[BENCH_PROCESSES_MAX]; /* of the server; none: only times are measured */
     size_t n_processes;
 
+    struct flag_strings cases; /* of scheduling; none: all */
     double rate;              /* requests a second of an open loop; 0: closed loops */
     bool no_warmup;           /* every request is measured */
     struct str around;        /* command that is run before and after what is measured; or empty */
@@ -106,10 +108,13 @@ void bench_report_usage(struct bench *b, const struct usage *before, const struc
 
 /* Makes pods until there are 'n', not measured. */
 MUST_CHECK bool bench_need_pods(struct bench *b, unsigned n, struct err *err);
+/* Makes the --nodes nodes paper-0 …, where they are missing. */
+MUST_CHECK bool bench_need_nodes(struct bench *b, struct err *err);
 /* Turns the loop until '*left' is 0 or 'timeout_ms' are over. */
 MUST_CHECK bool bench_wait(struct bench *b, const unsigned *left, uint64_t timeout_ms, struct err *err);
 
-extern const struct bench_subject bench_connect, bench_create, bench_get, bench_update, bench_status, bench_list, bench_lists,
-    bench_watch, bench_delete, bench_schedule, bench_deployment, bench_fill;
+extern const struct bench_subject bench_connect, bench_storm, bench_discovery, bench_create, bench_get, bench_update, bench_status, bench_list,
+    bench_paged, bench_streamed, bench_lists, bench_mixed, bench_watch, bench_delete, bench_schedule, bench_churn, bench_deployment, bench_fill,
+    bench_scheduling;
 
 #endif

@@ -18,13 +18,14 @@
 #include "net/loop.h"
 
 static const struct bench_subject *const subjects[] = {
-    &bench_connect, &bench_create, &bench_get,    &bench_update,   &bench_status,     &bench_list,
-    &bench_lists,   &bench_watch,  &bench_delete, &bench_schedule, &bench_deployment, &bench_fill,
+    &bench_connect, &bench_storm, &bench_discovery, &bench_create,   &bench_get,   &bench_update,   &bench_status,
+    &bench_list,    &bench_paged, &bench_streamed,  &bench_lists,    &bench_mixed, &bench_watch,    &bench_delete,
+    &bench_schedule, &bench_churn, &bench_deployment, &bench_scheduling, &bench_fill,
 };
 
 struct options {
     struct target_options target;
-    struct flag_strings processes;
+    struct flag_strings processes, cases;
     struct str json, namespace;
     int32_t requests, concurrency, objects, watchers, nodes, pods, replicas;
     struct str counts, around;
@@ -54,6 +55,7 @@ static const struct flag flags[] = {
     FLAG_INT32(struct options, watchers, "watchers", "50", "Watchers of a change"),
     FLAG_INT32(struct options, nodes, "nodes", "5", "Nodes on paper"),
     FLAG_INT32(struct options, pods, "pods", "2000", "Pods to schedule"),
+    FLAG_STRINGS(struct options, cases, "cases", "", "Cases of scheduling; empty: all of basic, affinity, anti-affinity, spreading, preemption, unschedulable, churn, daemonset"),
     FLAG_INT32(struct options, replicas, "replicas", "500", "Replicas of the Deployment"),
 };
 
@@ -149,8 +151,9 @@ int main(int argc, char **argv)
     static struct options o;
     static struct bench b;
     const struct flag_section section = { "Benchmark", flags, ARRAY_SIZE(flags), &o };
-    const struct flag_program program = { "coracle-bench", "Measures a kube-apiserver. Subjects: version, create, get, update, "
-                                          "status, list, lists, watch, delete, schedule, deployment, fill; none: all.",
+    const struct flag_program program = { "coracle-bench", "Measures a kube-apiserver. Subjects: version, storm, discovery, "
+                                          "create, get, update, status, list, paged, streamed, lists, mixed, watch, delete, schedule, churn, "
+                                          "deployment, scheduling, fill; none: all.",
                                           &section, 1, "coracle-bench [flags] [SUBJECT...]", true };
     struct flag_result f;
     struct err err;
@@ -162,6 +165,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "coracle-bench: every count must be at least 1\n");
         return 1;
     }
+    b.cases = o.cases;
     b.rate = o.rate;
     b.no_warmup = o.no_warmup;
     b.around = o.around;

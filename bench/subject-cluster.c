@@ -2,93 +2,10 @@
 #include "base/clock.h"
 #include "bench/bench.h"
 #include "bench/bodies.h"
+#include "bench/counter.h"
 #include "net/loop.h"
 
-/* A watch that counts its ADDED events. */
-struct counter {
-    unsigned left; /* events still to come */
-    size_t column; /* of the next byte, in the line of one event */
-    bool open;
-    unsigned opening;
-    uint64_t last_ns;
-    struct err err;
-};
-
-static void counter_response(struct http_call *c, const struct http_response *r, void *arg)
-{
-    (void)c;
-    struct counter *n = arg;
-    n->opening = 0;
-    if (r->status != 200) {
-        (void)err_set(&n->err, ERR_INTERNAL, "the watch was answered with HTTP %d", r->status);
-        n->left = 0;
-    }
-}
-
-static void counter_body(struct http_call *c, struct str data, void *arg)
-{
-    (void)c;
-    struct counter *n = arg;
-    for (size_t i = 0; i < data.len && n->left > 0; i++) {
-        n->left -= n->column == sizeof("{\"type\":\"") - 1 && data.ptr[i] == 'A';
-        n->column = data.ptr[i] == '\n' ? 0 : n->column + 1;
-    }
-    n->last_ns = clock_mono_ns();
-}
-
-static void counter_end(struct http_call *c, const struct http_headers *trailers, void *arg)
-{
-    (void)c, (void)trailers;
-    struct counter *n = arg;
-    if (n->left > 0) {
-        (void)err_set(&n->err, ERR_UNAVAILABLE, "the watch ended");
-    }
-    n->left = n->opening = 0;
-    n->open = false;
-}
-
-static void counter_error(struct http_call *c, const struct http_call_error *e, void *arg)
-{
-    (void)c;
-    struct counter *n = arg;
-    n->err = e->err;
-    n->left = n->opening = 0;
-    n->open = false;
-}
-
-static const struct http_call_ops counter_ops = {
-    .on_response = counter_response, .on_body = counter_body, .on_end = counter_end, .on_error = counter_error
-};
-
-static struct http_call *counter_start(struct bench *b, struct counter *n, unsigned events, const char *query, struct err *err)
-{
-    struct bench_request r = { .method = "GET" };
-    snprintf(r.target, sizeof(r.target), "/api/v1/namespaces/%s/pods?watch=true&timeoutSeconds=600&%s", b->ns, query);
-    *n = (struct counter){ .left = events, .opening = 1, .open = true };
-    struct http_call *call = bench_send(b, &r, &counter_ops, n);
-    if (!bench_wait(b, &n->opening, 10000, err)) {
-        return http_call_cancel(call);
-    }
-    if (n->err.code != ERR_NONE) {
-        *err = n->err;
-        return n->open ? http_call_cancel(call) : NULL;
-    }
-    return call;
-}
-
-static bool counter_wait(struct bench *b, struct counter *n, uint64_t timeout_ms, struct err *err)
-{
-    if (!bench_wait(b, &n->left, timeout_ms, err)) {
-        return false;
-    }
-    if (n->err.code != ERR_NONE) {
-        *err = n->err;
-        return false;
-    }
-    return true;
-}
-
-static bool need_nodes(struct bench *b, struct err *err)
+bool bench_need_nodes(struct bench *b, struct err *err)
 {
     CLEANUP(buf_deinit) struct buf body;
     buf_init(&body, BUF_NO_MAX);
@@ -122,14 +39,14 @@ static void make_pod(struct bench *b, unsigned i, struct bench_request *r, void 
 static bool schedule(struct bench *b, char *prefix, unsigned n, bool report, struct err *err)
 {
     struct counter bound;
-    if (!need_nodes(b, err)) {
+    if (!bench_need_nodes(b, err)) {
         return false;
     }
     struct http_call *watch = counter_start(b, &bound, n, "fieldSelector=spec.nodeName%21%3D&resourceVersion=0", err);
     if (!watch) {
         return false;
     }
-    struct load l = { .n = n, .concurrency = b->concurrency, .make = make_pod, .arg = prefix };
+    struct load l = { .n = n, .concurrency = b->concurrency, .make = make_pod, .arg = prefix, .setup = !report };
     struct usage after = { 0 };
     uint64_t begin = clock_mono_ns();
     bool ok = load_run(b, &l, err) && counter_wait(b, &bound, 120000, err) &&
