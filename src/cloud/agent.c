@@ -124,7 +124,8 @@ static void judge(struct agent *g, struct place *p, const struct core_v1_service
     p->seat.eligible = pool && own && !is_excluded(own) && l2_has_link(g->l2, &p->ip, pool->interfaces, pool->n_interfaces) &&
                        (!local || has_endpoint(g, p->service, p->ip.family, g->node)) && !g->stopping;
     p->seat.rank = 0;
-    for (size_t pos = 0; p->seat.eligible && !p->seat.holding && (n = informer_next(g->nodes, &pos));) {
+    /* Beyond the rank that waits longest, counting says nothing more. */
+    for (size_t pos = 0; p->seat.eligible && !p->seat.holding && p->seat.rank < SEAT_RANK_MOST_MS / SEAT_RANK_MS && (n = informer_next(g->nodes, &pos));) {
         if (weight(p, n->metadata.name) > mine && !is_excluded(n) && (!local || has_endpoint(g, p->service, p->ip.family, n->metadata.name))) {
             p->seat.rank++;
         }
@@ -273,6 +274,7 @@ static void start_standing(struct place *p)
     p->told = 0;
     p->since_ms = loop_now_ms(g->loop);
     l2_stand(g->l2, &p->ip, pool ? pool->interfaces : NULL, pool ? pool->n_interfaces : 0);
+    l2_ask(g->l2, &p->ip);
     metric_add(metric_cell(&stood), 1);
     metric_add(metric_cell(&taken), 1);
     log_info("%s (Service %.*s) is stood for here", p->text, STR_ARG(p->service));

@@ -49,7 +49,7 @@ static bool parse_arp(const uint8_t *p, size_t len, struct l2_message *ret)
     if (!is_zero(sender, 4)) {
         ret->claimed = v4(sender);
     }
-    if (u16(p + 6) == ARP_REQUEST && memcmp(sender, target, 4) != 0) {
+    if (u16(p + 6) == ARP_REQUEST && memcmp(sender, target, 4) != 0 && !is_zero(target, 4)) {
         ret->asked = v4(target);
         ret->asker = ret->claimed;
     }
@@ -122,7 +122,7 @@ static bool parse_nd(const uint8_t *ethernet_source, const uint8_t *p, size_t le
     size_t n = u16(p + 4);
     const uint8_t *source = p + 8, *dest = p + 24, *icmp = p + V6_HEADER, *target = icmp + 8;
     /* RFC 4861, 7.1.1 and 7.1.2. */
-    if (n < 24 || n > len - V6_HEADER || (icmp[0] != SOLICITATION && icmp[0] != ADVERTISEMENT) || icmp[1] != 0 || target[0] == 0xff ||
+    if (n < 24 || n > len - V6_HEADER || (icmp[0] != SOLICITATION && icmp[0] != ADVERTISEMENT) || icmp[1] != 0 || target[0] == 0xff || is_zero(target, 16) ||
         checksum(source, dest, icmp, n) != 0) {
         return false;
     }
@@ -143,11 +143,11 @@ static bool parse_nd(const uint8_t *ethernet_source, const uint8_t *p, size_t le
     return !there && memcmp(dest, group.b, 16) == 0;
 }
 
-static size_t write_advertisement(uint8_t *dst, const struct l2_mac *own, const struct ip *ip, const struct l2_mac *to, const struct ip *to_ip,
-                                  unsigned flags)
+/* Headers and the message without its options and checksum. Returns where the message is. */
+static uint8_t *start_nd(uint8_t *dst, const struct l2_mac *own, const struct l2_mac *to, const struct ip *from_ip, const struct ip *to_ip,
+                         unsigned type, const struct ip *target, size_t n)
 {
-    size_t n = 32, len = ETHERNET + V6_HEADER + n;
-    memset(dst, 0, len);
+    memset(dst, 0, L2_FRAME_MAX);
     memcpy(dst, to->b, 6);
     memcpy(dst + 6, own->b, 6);
     dst[12] = ETHERTYPE_V6 >> 8;
@@ -157,18 +157,31 @@ static size_t write_advertisement(uint8_t *dst, const struct l2_mac *own, const 
     p[5] = (uint8_t)n;
     p[6] = ICMP6;
     p[7] = HOPS;
-    memcpy(p + 8, ip->b, 16);
+    memcpy(p + 8, from_ip->b, 16);
     memcpy(p + 24, to_ip->b, 16);
-    icmp[0] = ADVERTISEMENT;
-    icmp[4] = (uint8_t)flags;
-    memcpy(icmp + 8, ip->b, 16);
-    icmp[24] = OPTION_TARGET;
-    icmp[25] = 1;
-    memcpy(icmp + 26, own->b, 6);
+    icmp[0] = (uint8_t)type;
+    memcpy(icmp + 8, target->b, 16);
+    return icmp;
+}
+
+static size_t end_nd(uint8_t *dst, uint8_t *icmp, size_t n)
+{
+    const uint8_t *p = dst + ETHERNET;
     unsigned sum = checksum(p + 8, p + 24, icmp, n);
     icmp[2] = (uint8_t)(sum >> 8);
     icmp[3] = (uint8_t)sum;
-    return len;
+    return ETHERNET + V6_HEADER + n;
+}
+
+static size_t write_advertisement(uint8_t *dst, const struct l2_mac *own, const struct ip *ip, const struct l2_mac *to, const struct ip *to_ip,
+                                  unsigned flags)
+{
+    uint8_t *icmp = start_nd(dst, own, to, ip, to_ip, ADVERTISEMENT, ip, 32);
+    icmp[4] = (uint8_t)flags;
+    icmp[24] = OPTION_TARGET;
+    icmp[25] = 1;
+    memcpy(icmp + 26, own->b, 6);
+    return end_nd(dst, icmp, 32);
 }
 
 static const struct ip all_nodes = { .family = 6, .b = { 0xff, 0x02, [15] = 1 } };
@@ -216,4 +229,16 @@ size_t l2_announce(const struct ip *ip, const struct l2_mac *own, bool reply, ui
         return write_arp(dst, reply ? ARP_REPLY : ARP_REQUEST, own, ip, reply ? &everybody : &nobody, ip, true);
     }
     return write_advertisement(dst, own, ip, &all_nodes_mac, &all_nodes, FLAG_OVERRIDE);
+}
+
+size_t l2_probe(const struct ip *ip, const struct l2_mac *own, uint8_t dst[L2_FRAME_MAX])
+{
+    static const struct l2_mac nobody;
+    struct ip none = { .family = ip->family };
+    if (ip->family == 4) {
+        return write_arp(dst, ARP_REQUEST, own, &none, &nobody, ip, true);
+    }
+    struct ip group = l2_solicited_node(ip);
+    struct l2_mac to = { { 0x33, 0x33, group.b[12], group.b[13], group.b[14], group.b[15] } };
+    return end_nd(dst, start_nd(dst, own, &to, &none, &group, SOLICITATION, ip, 24), 24);
 }

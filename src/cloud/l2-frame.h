@@ -28,6 +28,9 @@ size_t l2_answer(const struct l2_message *q, const struct l2_mac *own, uint8_t d
 /* A frame to everybody on the link: the address is here (gratuitous ARP, unsolicited neighbour advertisement). In IPv4 'reply' says
  * it as an answer, for machines that heed only those. */
 size_t l2_announce(const struct ip *ip, const struct l2_mac *own, bool reply, uint8_t dst[L2_FRAME_MAX]);
+/* A frame that asks whether anybody has the address already (RFC 5227's probe, duplicate address detection of RFC 4862): it claims
+ * nothing. */
+size_t l2_probe(const struct ip *ip, const struct l2_mac *own, uint8_t dst[L2_FRAME_MAX]);
 /* The group in which one asks for an IPv6 address: ff02::1:ffxx:xxxx. */
 struct ip l2_solicited_node(const struct ip *ip);
 

@@ -487,3 +487,14 @@ void l2_tell(struct l2 *l, const struct ip *ip)
         }
     }
 }
+
+void l2_ask(struct l2 *l, const struct ip *ip)
+{
+    const struct stand *s = stand_of(l, ip);
+    uint8_t frame[L2_FRAME_MAX];
+    for (size_t i = 0; s && i < l->n_links; i++) {
+        if (carries(&l->links[i], s)) {
+            send_frame(l, &l->links[i], ip, frame, l2_probe(ip, &l->links[i].mac, frame));
+        }
+    }
+}

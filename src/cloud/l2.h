@@ -29,6 +29,8 @@ bool l2_has_link(const struct l2 *l, const struct ip *ip, const struct str *name
 /* From now on questions for it are answered on its links; names are copied. Again for one that is stood for: nothing. */
 void l2_stand(struct l2 *l, const struct ip *ip, const struct str *names, size_t n_names);
 void l2_leave(struct l2 *l, const struct ip *ip);
+/* Asks whether another machine has it: one that says so is a conflict. Only for one that is stood for. */
+void l2_ask(struct l2 *l, const struct ip *ip);
 /* Tells everybody on its links. Only for one that is stood for. */
 void l2_tell(struct l2 *l, const struct ip *ip);
 

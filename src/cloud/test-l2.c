@@ -46,6 +46,7 @@ TEST(a_gratuitous_frame_claims_and_asks_nobody)
             CHECK(l2_parse(out, n, &m) && !m.asked.family && ip_cmp(&m.claimed, &ip) == 0);
         }
     }
+    CHECK(l2_parse(out, l2_probe(&ip, &own, out), &m) && !m.claimed.family && ip_cmp(&m.asked, &ip) == 0 && !m.asker.family);
     /* A changed byte of a neighbour advertisement does not pass its checksum. */
     size_t n = l2_announce(&ip, &own, false, out);
     for (size_t i = 14 + 8; i < n; i++) {
@@ -175,6 +176,26 @@ TEST(everybody_is_told_and_forgets_who_had_it_before)
     l2_tell(f.l2, &a);
     l2_tell(f.l2, &b);
     CHECK(run_there(&f, "sleep 0.2; ! ip neigh | grep -q 02:00:00:00:00:99"));
+    link_end(&f);
+}
+
+TEST(a_machine_that_has_the_address_already_is_found)
+{
+    struct link_fixture f;
+    struct ip a, b;
+    link_begin(&f);
+    CHECK(ip_parse(STR("192.0.2.50"), &a) && ip_parse(STR("fd00::50"), &b));
+    struct str names[] = { STR("eth0") };
+    l2_stand(f.l2, &a, NULL, 0);
+    l2_stand(f.l2, &b, names, 1);
+    l2_ask(f.l2, &a);
+    l2_ask(f.l2, &b);
+    CHECK(run_there(&f, "sleep 0.2; ip addr add 192.0.2.50/32 dev eth0; ip addr add fd00::50/64 dev eth0 nodad"));
+    CHECK_INT(f.conflicts, 0);
+    l2_ask(f.l2, &a);
+    l2_ask(f.l2, &b);
+    CHECK(run_there(&f, "sleep 0.5"));
+    CHECK_INT(f.conflicts, 2);
     link_end(&f);
 }
 

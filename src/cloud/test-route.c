@@ -4,7 +4,7 @@
 #include <stdarg.h>
 
 struct late {
-    struct cloud_call *waiting[8];
+    struct cloud_call *waiting[100];
     size_t n;
     struct cloud_route routes[8];
     struct cloud_route_list list;
@@ -69,8 +69,16 @@ static bool late_wanted(void *p, bool own)
     return !own;
 }
 
+static void late_get(void *p, const struct core_v1_node *n, struct cloud_call *call)
+{
+    (void)p;
+    (void)n;
+    hold(call);
+}
+
+static const struct cloud_instances late_instances = { late_get };
 static const struct cloud_routes late_routes = { late_wanted, late_list, late_create, late_remove };
-static const struct cloud_provider late_provider = { .name = "late", .routes = &late_routes };
+static const struct cloud_provider late_provider = { .name = "late", .routes = &late_routes, .instances = &late_instances };
 
 #define NODE(name, ip, cidr) \
     "{\"metadata\":{\"name\":\"" name "\",\"uid\":\"" name "\",\"resourceVersion\":\"1\"},\"spec\":{\"podCIDR\":\"" cidr "\",\"podCIDRs\":[\"" cidr \
@@ -151,5 +159,40 @@ TEST(an_agent_makes_the_routes_to_the_others_and_tells_of_itself)
     const char *out = pass(&f);
     CHECK_INT(fixture_count(out, "RouteCreated"), 1);
     CHECK(strstr(out, "PATCH nodes /n1/status") != NULL);
+    fixture_deinit(&f);
+}
+
+TEST(answers_to_a_controller_that_has_ended_are_dropped)
+{
+    struct fixture f;
+    begin(&f, STR_NULL);
+    fixture_put(&f, "", "v1", "nodes", NODE("n1", "10.0.0.1", "10.244.1.0/24"));
+    pass(&f);
+    fixture_deinit(&f);
+    answer_all(true); /* the sanitizer tells whether that is right */
+}
+
+TEST(a_provider_that_does_not_answer_has_so_many_questions_and_no_more)
+{
+    struct fixture f;
+    late = (struct late){ 0 };
+    cloud_settings = (struct cloud_settings){ .provider = &late_provider, .node_status_ms = 300000 };
+    fixture_init(&f, &cloud_node_controller);
+    for (int i = 0; i < 90; i++) {
+        char name[16], json[256];
+        snprintf(name, sizeof(name), "n%d", i);
+        snprintf(json, sizeof(json), "{\"metadata\":{\"name\":\"%s\",\"uid\":\"%s\",\"resourceVersion\":\"1\"}}", name, name);
+        fixture_put(&f, "", "v1", "nodes", json);
+        CHECK_STR_C(str_c(fixture_pass(&f, name)), "");
+    }
+    CHECK_INT(late.n, 64);
+    late.refuses = true;
+    cloud_call_failed(late.waiting[0], ERR_UNAVAILABLE, "no");
+    CHECK(strstr(fixture_pass(&f, "n0"), "failed") != NULL);
+    fixture_pass(&f, "n80"); /* there is room again */
+    CHECK_INT(late.n, 65);
+    for (size_t i = 1; i < 65; i++) {
+        cloud_call_failed(late.waiting[i], ERR_UNAVAILABLE, "no");
+    }
     fixture_deinit(&f);
 }

@@ -283,6 +283,7 @@ check refused '--secure-port=0 and --insecure-port=0' kube-apiserver $API --secu
 check refused '--tls-cert-file needs --tls-private-key-file' kube-apiserver $API --tls-cert-file=/x
 check refused 'unrecognized feature gate: NoSuchGate' kube-scheduler --feature-gates=NoSuchGate=true
 check refused 'is not implemented' kubelet $KUBELET --feature-gates=APIServerIdentity=false
+check refused '--cloud-provider=gce: providers are the cloud-controller-manager' kubelet $KUBELET --cloud-provider=gce
 check refused '--port and --read-only-port are both 10250' kubelet $KUBELET --read-only-port=10250
 check refused '--master nor /var/lib/kubelet/kubeconfig' kube-controller-manager
 check refused '--proxy-port-range=4000-4100 and --proxy-mode=nftables contradict each other' kube-proxy --proxy-port-range=4000-4100
