@@ -1,11 +1,12 @@
 /*
- * A command in a container whose output is collected: probes and hooks. When its time is up the process is killed: dockerd has no
- * request for that, but tells its number.
+ * A command in a container whose output is collected: probes and hooks. When its time is up, or nobody waits for it any more, the
+ * process is killed: dockerd has no request for that, but tells its number.
  */
 #include "kubelet/docker-private.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -23,24 +24,35 @@ struct sync {
     struct buf out, err;
     struct loop_timer timer; /* the command's time; then looking for its exit code */
     unsigned looks;
-    bool late;
+    bool ended;
 };
 
-static void drop(struct runtime_call *c)
+/* ---- ending what goes on without us ---- */
+
+struct docker_killer {
+    struct list link;
+    struct docker_http *http;
+    char container[128];
+};
+
+static void killer_free(struct docker_killer *k)
 {
-    struct sync *s = c->state;
-    loop_timer_stop(&s->timer);
-    net_stream_free(s->stream);
-    buf_deinit(&s->out);
-    buf_deinit(&s->err);
+    list_remove(&k->link);
+    k->http = docker_http_cancel(k->http);
+    free(k);
 }
 
-static void look(struct runtime_call *c);
+void docker_killers_free(struct docker *d)
+{
+    LIST_FOREACH(&d->killers, struct docker_killer, link, k) {
+        killer_free(k);
+    }
+}
 
 static void kill_process(int64_t pid, struct str container)
 {
     /* By descriptor: the number may be another process's by now. */
-    int fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+    int fd = pid > 0 ? (int)syscall(SYS_pidfd_open, (pid_t)pid, 0) : -1;
     if (fd >= 0) {
         if (docker_owns_pid(pid, container)) {
             (void)syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
@@ -49,9 +61,54 @@ static void kill_process(int64_t pid, struct str container)
     }
 }
 
+static void on_pid(void *arg, const struct docker_answer *a)
+{
+    struct docker_killer *k = arg;
+    struct arena mem;
+    struct val v;
+    k->http = NULL;
+    arena_init(&mem, KUBELET_MAX_CRI_ARENA);
+    if (!a->err && val_parse_json(&mem, a->body, DOCKER_JSON_DEPTH, NULL, &v, NULL) && docker_bool(&v, "Running")) {
+        kill_process(docker_int(&v, "Pid"), str_c(k->container));
+    }
+    arena_deinit(&mem);
+    killer_free(k);
+}
+
+static void end_exec(struct docker *d, struct str exec, struct str container)
+{
+    struct docker_killer *k = calloc(1, sizeof(*k));
+    struct arena a;
+    if (!k) {
+        abort();
+    }
+    arena_init(&a, 4096);
+    list_push_back(&d->killers, &k->link);
+    const struct docker_http_spec spec = { .method = "GET", .path = docker_path(&a, "/exec/", exec, "/json") };
+    if (str_to_cstr(container, k->container, sizeof(k->container)) && spec.path.ptr) {
+        k->http = docker_http(d, &spec, on_pid, k);
+    } else {
+        killer_free(k);
+    }
+    arena_deinit(&a);
+}
+
+static void drop(struct runtime_call *c)
+{
+    struct sync *s = c->state;
+    if (s->id.len && !s->ended) {
+        end_exec(c->d, s->id, ((const struct cri_v1_exec_sync_request *)c->request)->container_id);
+    }
+    loop_timer_stop(&s->timer);
+    net_stream_free(s->stream);
+    buf_deinit(&s->out);
+    buf_deinit(&s->err);
+}
+
+static void look(struct runtime_call *c);
+
 static void on_looked(struct runtime_call *c, const struct docker_answer *a)
 {
-    const struct cri_v1_exec_sync_request *q = c->request;
     struct sync *s = c->state;
     struct cri_v1_exec_sync_response *r;
     struct val v;
@@ -62,11 +119,6 @@ static void on_looked(struct runtime_call *c, const struct docker_answer *a)
     if (!docker_json(c, a, &v)) {
         return;
     }
-    if (s->late) {
-        kill_process(docker_int(&v, "Pid"), q->container_id);
-        docker_fail_with(c, ERR_TIMEOUT, "command timed out after %llds", (long long)q->timeout);
-        return;
-    }
     if (docker_bool(&v, "Running")) {
         if (++s->looks < LOOKS) {
             loop_timer_start(&s->timer, LOOK_MS);
@@ -75,6 +127,7 @@ static void on_looked(struct runtime_call *c, const struct docker_answer *a)
         }
         return;
     }
+    s->ended = true;
     if ((r = docker_response(c))) {
         r->exit_code = (int32_t)docker_int(&v, "ExitCode");
         r->stdout = buf_str(&s->out);
@@ -96,9 +149,9 @@ static void on_timer(void *arg)
 {
     struct runtime_call *c = arg;
     struct sync *s = c->state;
-    if (!s->looks && s->stream) {
-        s->late = true;
-        s->stream = net_stream_free(s->stream);
+    if (s->stream) {
+        docker_fail_with(c, ERR_TIMEOUT, "command timed out after %llds", (long long)((const struct cri_v1_exec_sync_request *)c->request)->timeout);
+        return;
     }
     look(c);
 }

@@ -28,6 +28,7 @@ struct docker {
     struct loop *loop;
     struct http_client *http;
     struct list calls;
+    struct list killers; /* of commands that nobody waits for any more (docker-exec.c) */
     struct arena arena; /* of the options' strings */
     struct docker_options options;
     struct cni_dirs cni;
@@ -161,6 +162,7 @@ docker_op_fn docker_image_status, docker_list_images, docker_pull_image, docker_
 void docker_pull(struct runtime_call *c, struct str image, const struct cri_v1_auth_config *auth, void (*next)(struct runtime_call *c, const struct err *err));
 /* docker-exec.c */
 docker_op_fn docker_exec_sync;
+void docker_killers_free(struct docker *d);
 /* docker-stats.c */
 docker_op_fn docker_list_stats;
 struct docker_samples *docker_samples_free(struct docker_samples *s);

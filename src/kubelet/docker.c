@@ -307,6 +307,7 @@ static void docker_free(struct runtime *rt)
     LIST_FOREACH(&d->calls, struct runtime_call, link, c) {
         call_free(c);
     }
+    docker_killers_free(d);
     d->streams = docker_streams_free(d->streams);
     d->samples = docker_samples_free(d->samples);
     d->http = http_client_free(d->http);
@@ -361,6 +362,7 @@ struct runtime *runtime_docker_new(struct loop *l, const struct docker_options *
     d->base.rotates_logs = true;
     d->loop = l;
     list_init(&d->calls);
+    list_init(&d->killers);
     map_init(&d->networks);
     arena_init(&d->arena, 65536);
     d->options = *o;

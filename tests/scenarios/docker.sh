@@ -55,6 +55,8 @@ spec:
   containers:
   - {name: cat, image: coracle.local/busybox:1, stdin: true, command: [cat]}
   - {name: sleep, image: coracle.local/busybox:1, command: [sleep, "1000"]}
+  - {name: stuck, image: coracle.local/busybox:1, command: [sleep, "2000"],
+     readinessProbe: {exec: {command: [sleep, "77"]}, timeoutSeconds: 1, periodSeconds: 2}}
 ---
 apiVersion: v1
 kind: Pod
@@ -156,6 +158,11 @@ kill $forward 2>/dev/null; wait $forward 2>/dev/null
 
 step "a port of the host"
 if [ -x /usr/sbin/iptables ]; then check_out page enter curl -sS -m 3 http://10.89.0.2:8088/; fi
+
+step "a probe whose time is up is ended"
+eventually 10 out_has "timed out" kubectl get events --field-selector involvedObject.name=talk
+few() { [ "$(kubectl exec talk -c cat -- ps | grep -c 'sleep 77')" -le 1 ]; }
+check few
 
 step "figures"
 check_out '"name":"a"' kubectl get --raw /api/v1/nodes/node-1/proxy/stats/summary
