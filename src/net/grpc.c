@@ -600,7 +600,9 @@ static void on_deadline(void *arg)
     if (c->session) {
         grpc_session_cancel(c->session, &call->stream);
     }
-    grpc_status_set(&call->stream.status, GRPC_DEADLINE_EXCEEDED, "no answer to %s within its time", call->method);
+    bool away = c->state != CONNECTED && c->last_err.msg[0];
+    grpc_status_set(&call->stream.status, GRPC_DEADLINE_EXCEEDED, "no answer to %s within its time%s%s", call->method, away ? ": " : "",
+                    away ? c->last_err.msg : "");
     call->stream.status.sent = call->active;
     loop_task_defer(&c->work);
     call_end(call);
