@@ -12,6 +12,9 @@ Any path: the request as JSON (method, target, headers in order, body). Besides:
   /endless-headers   headers without end    /giant-header         one header of 4 MB
   /many-headers      500 headers            /drip                 a byte of header every 50 ms
   /endless-body      a body without end     /reset                the connection breaks in the body
+  /endless-100       100 Continue for ever  /giant-length         a Content-Length past every number
+  /endless-extension one chunk's extension  /endless-trailers     trailers without end
+  /silent            not a byte             /bad-chunk            a chunk's size that is none
   /big?n=N           N bytes                /slow-read            reads the body at 1 MB/s
   /ws                takes the upgrade, then echoes
   /status?code=N     that status with a body
@@ -22,6 +25,8 @@ from urllib.parse import urlsplit, parse_qs
 
 ARGS = None
 LOCK = threading.Lock()
+LIES = ("redirect-away", "lie-101", "endless-headers", "giant-header", "many-headers", "drip", "endless-body", "endless-100", "giant-length",
+        "endless-extension", "endless-trailers", "silent", "bad-chunk", "reset")
 
 
 def log(line):
@@ -103,6 +108,9 @@ def one(c):
     path, query = url.path, parse_qs(url.query)
     upgrade = h.get("upgrade")
     s = c.sock
+    # A kubelet whose pods have containers named after lies.
+    if path.startswith(("/containerLogs/", "/exec/", "/attach/")) and path.rsplit("/", 1)[1] in LIES:
+        path = "/" + path.rsplit("/", 1)[1]
     if path == "/redirect":
         answer(c, 302, b"moved", [("Location", query["to"][0])])
     elif path == "/upgrade-redirect":
@@ -141,6 +149,30 @@ def one(c):
         for b in b"HTTP/1.1 200 OK\r\nX-Drip: " + b"d" * 10000:
             s.sendall(bytes([b]))
             time.sleep(0.05)
+    elif path == "/redirect-away":
+        answer(c, 302, b"", [("Location", "https://127.0.0.1:1/stolen")])
+    elif path == "/endless-100":
+        while True:
+            s.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+    elif path == "/giant-length":
+        s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n" + b"g" * 1000)
+        time.sleep(1)
+        return False
+    elif path == "/endless-extension":
+        s.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;")
+        while True:
+            s.sendall(b"x" * 4096)
+    elif path == "/endless-trailers":
+        s.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n")
+        while True:
+            s.sendall(b"X-Trailer: y\r\n")
+    elif path == "/bad-chunk":
+        s.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\nzz\r\nboo")
+        time.sleep(1)
+        return False
+    elif path == "/silent":
+        time.sleep(60)
+        return False
     elif path == "/endless-body":
         s.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         sent = 0
