@@ -64,8 +64,13 @@ static bool in_range(const uint8_t addr[16], const struct range *r)
     struct net_addr a;
     uint8_t net[16];
     bool v4 = str_find_char(str_c(r->net), ':') < 0;
-    return net_addr_parse_ip(str_c(r->net), 0, &a) && (v4 ? to_bytes(&a, net) : (memcpy(net, &a.in6.sin6_addr, 16), true)) &&
-           in_net(addr, net, r->bits + (v4 ? 96 : 0));
+    if (!net_addr_parse_ip(str_c(r->net), 0, &a) || (v4 && !to_bytes(&a, net))) {
+        return false;
+    }
+    if (!v4) {
+        memcpy(net, &a.in6.sin6_addr, sizeof(net));
+    }
+    return in_net(addr, net, r->bits + (v4 ? 96 : 0));
 }
 
 bool egress_rules_allow(const struct egress_rules *r, enum egress_rule rule, const struct net_addr *a, struct err *err)

@@ -9,6 +9,14 @@ void cache_init(struct cache *c)
     map_init(&c->by_name);
 }
 
+static void break_promises(struct node_info *n)
+{
+    LIST_FOREACH(&n->promised, struct pod_info, on_promised, p) {
+        list_remove(&p->on_promised);
+        p->promised = NULL;
+    }
+}
+
 static void node_free(struct node_info *n)
 {
     resources_deinit(&n->allocatable);
@@ -28,6 +36,7 @@ void cache_deinit(struct cache *c)
             LIST_ENTRY(n->pods.next, struct pod_info, on_node)->node = NULL;
             list_remove(n->pods.next);
         }
+        break_promises(n);
         node_free(n);
     }
     map_deinit(&c->by_name);
@@ -50,6 +59,7 @@ static struct node_info *node_of(struct cache *c, struct str name)
         }
         n->name = str_n(copy, name.len);
         list_init(&n->pods);
+        list_init(&n->promised);
         map_put(&c->by_name, name, n);
     }
     return n;
@@ -96,7 +106,19 @@ void cache_remove_node(struct cache *c, struct str name)
     c->nodes[n->index] = last;
     last->index = n->index;
     resources_deinit(&n->allocatable);
+    break_promises(n);
     drop_if_unused(c, n);
+}
+
+void cache_promise(struct cache *c, struct pod_info *p, struct str node_name)
+{
+    struct node_info *n = node_name.len ? cache_node(c, node_name) : NULL;
+    list_remove(&p->on_promised);
+    p->promised = n && n->node ? n : NULL;
+    if (p->promised) {
+        list_push_back(&n->promised, &p->on_promised);
+    }
+    c->generation++;
 }
 
 static void count_pod(struct cache *c, struct node_info *n, const struct pod_info *p, int sign)
@@ -119,6 +141,7 @@ void cache_add_pod(struct cache *c, struct pod_info *p, struct str node_name)
 {
     struct node_info *n = node_of(c, node_name);
     assert(!p->node);
+    cache_promise(c, p, STR_NULL);
     p->node = n;
     list_push_back(&n->pods, &p->on_node);
     count_pod(c, n, p, 1);

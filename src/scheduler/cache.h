@@ -24,6 +24,9 @@ void cache_remove_node(struct cache *c, struct str name);
 /* Puts the pod on a node (which need not exist yet). It is on none. */
 void cache_add_pod(struct cache *c, struct pod_info *p, struct str node_name);
 void cache_remove_pod(struct cache *c, struct pod_info *p);
+/* Keeps what the pod asks for free on a node, against pods of no higher priority, until the pod is on a node or gone. An absent
+ * name takes it back. */
+void cache_promise(struct cache *c, struct pod_info *p, struct str node_name);
 struct node_info *cache_node(const struct cache *c, struct str name);
 
 #endif

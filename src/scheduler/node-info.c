@@ -61,6 +61,7 @@ struct pod_info *pod_info_new(const struct core_v1_pod *pod)
     }
     list_init(&p->on_node);
     list_init(&p->unschedulable);
+    list_init(&p->on_promised);
     pod_info_set(p, pod);
     return p;
 }
@@ -69,6 +70,7 @@ struct pod_info *pod_info_free(struct pod_info *p)
 {
     if (p) {
         pod_info_clear(p);
+        list_remove(&p->on_promised);
         free((void *)(uintptr_t)p->nominated.ptr);
         free((void *)(uintptr_t)p->told_reason.ptr);
         free(p);

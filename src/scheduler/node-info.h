@@ -32,6 +32,8 @@ struct pod_info {
     struct node_info *node; /* assumed or bound; NULL: none */
     bool assumed;           /* the binding is not confirmed by the watch */
     bool has_required_anti_affinity;
+    struct list on_promised;    /* in node_info.promised */
+    struct node_info *promised; /* that preemption cleared for it, until it is on a node; or NULL */
 
     /* In the queue: see queue.h. */
     struct heap_node queued;
@@ -53,6 +55,8 @@ struct node_info {
     struct str name;                 /* owned */
     struct resources allocatable, requested, non_zero;
     struct list pods;
+    struct list promised; /* pods that preemption cleared room for here: others of no higher
+                             priority do not get it */
     size_t n_pods;
     size_t n_affinity, n_required_anti_affinity; /* pods on it that have such terms */
     size_t index;                                /* in cache.nodes */

@@ -11,8 +11,8 @@
 
 #include "scheduler/cycle.h"
 
-/* Nodes that are looked at: a tenth of the cluster, at least 100, as minCandidateNodes of the
- * original. */
+/* Nodes with victims that are compared: a tenth of the cluster, at least 100, as minCandidateNodes of
+ * the original. */
 #define CANDIDATES_LEAST 100
 
 struct candidate {
@@ -129,16 +129,19 @@ void preemption_run(struct cycle *c, const uint8_t *verdicts, struct cycle_resul
             STR_ARG(ret->message));
         return;
     }
-    for (size_t i = 0; i < n_nodes && looked < most; i++) {
+    for (size_t k = 0; k < n_nodes && looked < most; k++) {
+        size_t i = (c->cache->next_start + k) % n_nodes; /* not always the same ones */
         struct candidate found;
         if (verdicts[i] != SCHED_UNSCHEDULABLE) {
             tally_add(&tally, STR("Preemption is not helpful for scheduling"), 1);
             continue;
         }
-        looked++;
         if (!try_node(c, c->cache->nodes[i], &found)) {
             tally_add(&tally, STR("No preemption victims found for incoming pod"), 1);
-        } else if (!best.node || better(&found, &best)) {
+            continue;
+        }
+        looked++;
+        if (!best.node || better(&found, &best)) {
             best = found;
         }
     }

@@ -400,6 +400,7 @@ static void preempt(struct scheduler *s, struct pod_info *p, const struct cycle_
     free((void *)(uintptr_t)p->nominated.ptr);
     p->nominated =
         str_n(strndup(r->nominated->name.ptr, r->nominated->name.len), r->nominated->name.len);
+    cache_promise(&s->cache, p, p->nominated);
 }
 
 /* ---- cycles ---- */

@@ -162,6 +162,31 @@ TEST(topology_spread_limits_the_skew)
     fixture_deinit(&f);
 }
 
+TEST(what_preemption_cleared_for_one_pod_is_kept_from_others)
+{
+    struct fixture f;
+    struct cycle_result r;
+    fixture_init(&f);
+    fixture_node(&f, NODE("n1", "2", ""));
+    fixture_node(&f, NODE("n2", "2", ""));
+    fixture_pod(&f, POD("low1", "2", "\"priority\":1,\"nodeName\":\"n1\","));
+    fixture_pod(&f, POD("low2", "2", "\"priority\":1,\"nodeName\":\"n2\","));
+    struct pod_info *first = fixture_pod(&f, POD("first", "2", "\"priority\":100,"));
+    fixture_schedule(&f, first, &r);
+    CHECK(!r.node && r.nominated);
+    struct node_info *node = r.nominated;
+    cache_promise(&f.cache, first, node->name);
+    /* Another of its priority takes the other node; the first one goes on to its own. */
+    fixture_schedule(&f, fixture_pod(&f, POD("second", "2", "\"priority\":100,")), &r);
+    CHECK(!r.node && r.nominated && r.nominated != node);
+    cache_remove_pod(&f.cache, r.victims[0]);
+    fixture_schedule(&f, first, &r);
+    CHECK(r.node && r.node != node);
+    cache_promise(&f.cache, first, STR_NULL);
+    CHECK(list_empty(&node->promised));
+    fixture_deinit(&f);
+}
+
 TEST(preemption_takes_the_least_important_victims_and_leaves_the_cache_as_it_was)
 {
     struct fixture f;

@@ -2,11 +2,30 @@
  * (LeastAllocated over cpu and memory), or in a profile that says so the fullest (MostAllocated). */
 #include "scheduler/plugins/plugins.h"
 
+/* What is used once the pods are there that this node was cleared for. */
+static const struct resources *with_promised(const struct cycle *c, const struct node_info *n,
+                                             struct resources *sum)
+{
+    resources_add(sum, &n->requested, 1);
+    for (const struct list *l = n->promised.next; l != &n->promised; l = l->next) {
+        const struct pod_info *p =
+            CONTAINER_OF((struct list *)(uintptr_t)l, struct pod_info, on_promised);
+        if (p != c->pod && p->priority >= c->pod->priority) {
+            resources_add(sum, &p->requests, 1);
+        }
+    }
+    return sum;
+}
+
 static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n,
                                  struct rejection *r)
 {
     const struct resources *want = &c->pod->requests, *have = &n->allocatable,
                            *used = &n->requested;
+    CLEANUP(resources_deinit) struct resources promised = { 0 };
+    if (!list_empty(&n->promised)) {
+        used = with_promised(c, n, &promised);
+    }
     bool too_large = false; /* would not fit on an empty node either */
     size_t before = r->n;
     if (used->pods + 1 > have->pods) {
