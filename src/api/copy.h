@@ -9,5 +9,8 @@
 MUST_CHECK void *api_copy(struct arena *a, const struct api_type *t, const void *src);
 /* The same into memory of the caller. With 'strings' false the strings are shared: for a change within the life of 'src'. */
 MUST_CHECK bool api_copy_into(struct arena *a, const struct api_type *t, const void *src, void *dst, bool strings);
+/* The same, with strings, but what equals the part of 'like' in the same place is not copied: it points at that of 'like', which
+ * has to outlive the copy. Equal is exactly equal, absent and empty included. NULL: as api_copy_into(). */
+MUST_CHECK bool api_copy_like(struct arena *a, const struct api_type *t, const void *src, void *dst, const void *like);
 
 #endif

@@ -11,6 +11,7 @@
 
 struct vec;
 struct cached;
+struct founders;
 
 struct informer_listener {
     struct list link;
@@ -32,6 +33,7 @@ struct informer {
     bool everything; /* somebody wants all fields */
 
     struct vec *objects; /* sorted by namespace and name */
+    struct founders *founders; /* what objects that look alike share; NULL while there are few */
     struct list indexes, listeners;
     uint32_t list_round; /* counts lists: objects that the newest one did not name are gone */
     struct reflector reflector;

@@ -10,7 +10,7 @@
 
 /*
  * A cached object: this header, the root struct right behind it, then what it points at, all in one
- * arena.
+ * arena. What it has in common with 'like', an object that came before it, it points at there.
  */
 struct cached {
     struct arena arena;
@@ -18,6 +18,7 @@ struct cached {
     uint32_t seen; /* the last list that named it */
     uint64_t rv;
     struct cached *next_garbage;
+    struct cached *like; /* has no 'like' itself */
 };
 
 #define CACHED_ROOT ((sizeof(struct cached) + 15) & ~(size_t)15)
@@ -32,36 +33,115 @@ static struct cached *cached_of(const void *obj)
     return (struct cached *)(void *)(uintptr_t)((const char *)obj - CACHED_ROOT);
 }
 
-/* Copied twice: the first copy, which goes at once, says how large the one that stays has to be. */
-static struct cached *cached_copy(struct arena *a, const struct api_type *type, const void *obj)
+static void cached_unref(struct cached *c)
+{
+    if (c && --c->refs == 0) {
+        cached_unref(c->like);
+        struct arena a = c->arena; /* the header is inside */
+        arena_deinit(&a);
+    }
+}
+
+static struct cached *cached_copy(struct arena *a, const struct api_type *type, const void *obj,
+                                  struct cached *like)
 {
     struct cached *c = arena_alloc(a, CACHED_ROOT + type->size);
-    if (!c || !api_copy_into(a, type, obj, (char *)c + CACHED_ROOT, true)) {
+    if (!c || !api_copy_like(a, type, obj, (char *)c + CACHED_ROOT,
+                             like ? object_of(like) : NULL)) {
         abort();
     }
     return c;
 }
 
-static struct cached *cached_new(const struct api_type *type, const void *obj)
+/* The bytes that a copy takes, found by making one that goes at once. */
+static size_t cached_size(const struct api_type *type, const void *obj, struct cached *like)
 {
-    struct arena probe, a;
+    struct arena probe;
     arena_init_chunk(&probe, ARENA_NO_BUDGET, 8192);
-    (void)cached_copy(&probe, type, obj);
-    arena_init_chunk(&a, ARENA_NO_BUDGET, arena_exact_chunk(&probe));
+    (void)cached_copy(&probe, type, obj, like);
+    size_t size = arena_exact_chunk(&probe);
     arena_deinit(&probe);
-    struct cached *c = cached_copy(&a, type, obj);
-    c->refs = 1;
-    c->rv = meta_rv(meta_of(type, obj));
-    c->arena = a;
-    return c;
+    return size;
 }
 
-static void cached_unref(struct cached *c)
+/* ---- objects that look alike ---- */
+
+/* An informer of fewer objects than this gains nothing. */
+#define LIKE_FROM 32
+/* Objects that are remembered: two of each key, as pods that run differ from those that wait. */
+#define LIKE_SETS 32
+#define LIKE_WAYS 2
+
+struct founders {
+    struct cached *sets[LIKE_SETS][LIKE_WAYS]; /* the one that fitted last is first */
+};
+
+/* A number that objects with much in common share. */
+static size_t likeness(const struct meta_v1_object_meta *m)
 {
-    if (--c->refs == 0) {
-        struct arena a = c->arena; /* the header is inside */
-        arena_deinit(&a);
+    uint64_t h = m->n_owner_references ? str_hash(m->owner_references[0].uid)
+                                       : str_hash(m->namespace);
+    for (size_t i = 0; !m->n_owner_references && i < m->n_labels; i++) {
+        h = h * 31 + str_hash(m->labels[i].value);
     }
+    return (h * UINT64_C(0x9e3779b97f4a7c15)) >> 59;
+}
+
+/* Looks for an object that has more than half of what 'obj' points at. The bytes a copy takes. */
+static size_t find_like(struct cached **set, const struct api_type *type, const void *obj,
+                        struct cached **ret_like)
+{
+    const size_t root = CACHED_ROOT + type->size;
+    for (size_t k = 0; k < LIKE_WAYS && set[k]; k++) {
+        struct cached *like = set[k];
+        size_t size = cached_size(type, obj, like);
+        if (size - root <= (like->arena.used - root) / 2) {
+            memmove(set + 1, set, k * sizeof(struct cached *));
+            set[0] = like;
+            *ret_like = like;
+            return size;
+        }
+    }
+    *ret_like = NULL;
+    return cached_size(type, obj, NULL);
+}
+
+static void found(struct cached **set, struct cached *c)
+{
+    cached_unref(set[LIKE_WAYS - 1]);
+    memmove(set + 1, set, (LIKE_WAYS - 1) * sizeof(struct cached *));
+    set[0] = c;
+    c->refs++;
+}
+
+static void founders_free(struct founders *f)
+{
+    for (size_t k = 0; f && k < LIKE_SETS * LIKE_WAYS; k++) {
+        cached_unref(f->sets[k / LIKE_WAYS][k % LIKE_WAYS]);
+    }
+    free(f);
+}
+
+static struct cached *cached_new(struct founders *founders, const struct api_type *type,
+                                 const void *obj)
+{
+    const struct meta_v1_object_meta *m = meta_of(type, obj);
+    struct cached *like = NULL;
+    struct cached **set = founders ? founders->sets[likeness(m)] : NULL;
+    size_t size = set ? find_like(set, type, obj, &like) : cached_size(type, obj, NULL);
+    struct arena a;
+    arena_init_chunk(&a, ARENA_NO_BUDGET, size);
+    struct cached *c = cached_copy(&a, type, obj, like);
+    c->refs = 1;
+    c->rv = meta_rv(m);
+    c->arena = a;
+    c->like = like;
+    if (like) {
+        like->refs++;
+    } else if (set) {
+        found(set, c);
+    }
+    return c;
 }
 
 const void *informer_ref(const void *obj)
@@ -275,7 +355,10 @@ void informer_store(struct informer *i, const void *obj, bool from_list)
         old->seen = from_list ? i->list_round : old->seen;
         return; /* nothing newer: our own write, or a relist */
     }
-    struct cached *c = cached_new(type, obj);
+    if (!i->founders && i->objects->n >= LIKE_FROM) {
+        i->founders = calloc(1, sizeof(*i->founders));
+    }
+    struct cached *c = cached_new(i->founders, type, obj);
     c->seen = i->list_round;
     if (old) {
         indexes_change(i, old, false);
@@ -579,6 +662,7 @@ static void informer_free(struct informer *i)
     for (size_t at = 0; at < i->objects->n; at++) {
         cached_unref(i->objects->items[at]);
     }
+    founders_free(i->founders);
     for (size_t k = 0; k < i->n_fields; k++) {
         free(i->fields[k]);
     }

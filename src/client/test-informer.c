@@ -150,3 +150,81 @@ TEST(objects_are_stepped_through_by_namespace_in_order)
     CHECK(!informer_next_in(f.pods, STR("other"), &pos));
     fixture_deinit(&f);
 }
+
+/* A pod with an owner, a container and a label. Everything but name, uid, version and node is the
+ * same in all of them. */
+static void put_sibling(struct fixture *f, unsigned n, const char *rv, const char *node)
+{
+    char name[32], uid[32];
+    struct meta_v1_owner_reference owner = { .uid = STR("set"), .name = STR("web"), .controller = true };
+    struct core_v1_resource_requirements none = { 0 };
+    struct core_v1_container containers[2] = { { .name = STR("web"), .image = STR("registry.example/web:1"),
+                                                 .resources = none },
+                                               { .name = STR("side") } };
+    struct api_str_pair labels[] = { { STR("app"), STR("web") }, { STR("tier"), STR("front") } };
+    struct core_v1_pod pod = { 0 };
+    snprintf(name, sizeof(name), "web-%04u", n);
+    snprintf(uid, sizeof(uid), "uid-%u", n);
+    pod.metadata.namespace = STR("default");
+    pod.metadata.name = str_c(name);
+    pod.metadata.uid = str_c(uid);
+    pod.metadata.resource_version = str_c(rv);
+    pod.metadata.owner_references = &owner;
+    pod.metadata.n_owner_references = 1;
+    pod.metadata.labels = labels;
+    pod.metadata.n_labels = 2;
+    pod.spec.containers = containers;
+    pod.spec.n_containers = n % 7 ? 2 : 1;
+    pod.spec.node_name = str_c(node);
+    pod.spec.scheduler_name = n % 2 ? STR("") : STR_NULL;
+    informer_store(f->pods, &pod, false);
+}
+
+static void check_sibling(const struct core_v1_pod *pod, unsigned n, const char *node)
+{
+    char name[32], uid[32];
+    snprintf(name, sizeof(name), "web-%04u", n);
+    snprintf(uid, sizeof(uid), "uid-%u", n);
+    CHECK(pod);
+    CHECK_STR_C(pod->metadata.name, name);
+    CHECK_STR_C(pod->metadata.uid, uid);
+    CHECK_STR_C(pod->metadata.labels[1].value, "front");
+    CHECK_STR_C(pod->metadata.owner_references[0].uid, "set");
+    CHECK_INT(pod->spec.n_containers, n % 7 ? 2 : 1);
+    CHECK_STR_C(pod->spec.containers[0].image, "registry.example/web:1");
+    CHECK_STR_C(pod->spec.node_name, node);
+    CHECK(!pod->spec.scheduler_name.ptr == !(n % 2));
+}
+
+TEST(objects_that_look_alike_share_what_is_the_same_and_outlive_each_other)
+{
+    enum { N = 120 };
+    struct fixture f;
+    fixture_init(&f);
+    for (unsigned n = 0; n < N; n++) {
+        put_sibling(&f, n, "10", "");
+    }
+    const struct core_v1_pod *kept = informer_ref(informer_get(f.pods, STR("default"), STR("web-0100")));
+    const struct core_v1_pod *other = informer_get(f.pods, STR("default"), STR("web-0101"));
+    CHECK(kept->metadata.labels == other->metadata.labels);
+    CHECK(kept->metadata.name.ptr != other->metadata.name.ptr);
+    for (unsigned n = 0; n < N; n++) {
+        put_sibling(&f, n, "11", n % 3 ? "n1" : "n2");
+    }
+    /* All that came first are gone now, but for what is shared and for the one that is held. */
+    loop_turn(f.loop, 0);
+    for (unsigned n = 0; n < N; n++) {
+        char name[32];
+        snprintf(name, sizeof(name), "web-%04u", n);
+        check_sibling(informer_get(f.pods, STR("default"), str_c(name)), n, n % 3 ? "n1" : "n2");
+        if (n != 110) {
+            informer_forget(f.pods, STR("default"), str_c(name), STR_NULL);
+        }
+    }
+    loop_turn(f.loop, 0);
+    check_sibling(informer_get(f.pods, STR("default"), STR("web-0110")), 110, "n1");
+    check_sibling(kept, 100, "");
+    fixture_deinit(&f);
+    check_sibling(kept, 100, "");
+    informer_unref(kept);
+}

@@ -34,7 +34,11 @@ static struct str ref_str(const struct object *b, size_t i)
     return str_n((r->borrowed ? b->shape->bytes : bytes_of(b)) + r->at, r->len);
 }
 
-/* Facts are looked for in the JSON from where the last one was found on: most follow one another. */
+/* Facts are looked for in the JSON from where the last one was found on, as most follow one another. What is far away is not
+ * worth the search when its text is short. */
+#define FACT_NEAR 1024u
+#define FACT_SHORT 24u
+
 struct fact_placer {
     struct object_ref *refs;
     size_t n;
@@ -51,8 +55,9 @@ static void place_fact(struct fact_placer *p, struct str s)
         return;
     }
     r->len = (uint32_t)s.len;
-    const char *at = memmem(p->json.ptr + p->hint, p->json.len - p->hint, s.ptr, s.len);
-    if (!at && p->hint) {
+    size_t left = p->json.len - p->hint;
+    const char *at = memmem(p->json.ptr + p->hint, s.len <= FACT_SHORT ? MIN(left, FACT_NEAR) : left, s.ptr, s.len);
+    if (!at && p->hint && s.len > FACT_SHORT) {
         at = memmem(p->json.ptr, MIN(p->hint + s.len, p->json.len), s.ptr, s.len);
     }
     if (at) {
