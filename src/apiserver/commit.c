@@ -56,6 +56,7 @@ static void on_committed(void *arg, const struct store_result *res)
     r->pending--;
     r->result = *res;
     r->result.value = STR_NULL;
+    net_trim_count(&r->srv->trim);
     if (r->cancelled) {
         r->waiting = false;
         r->ended = true;

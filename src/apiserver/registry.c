@@ -9,6 +9,7 @@
 #include "api/encode-pb.h"
 #include "api/gen/meta_v1.h"
 #include "base/log.h"
+#include "store/limits.h"
 
 /* Upstream keeps these as JSON text (they belong to API servers of their own inside kube-apiserver). */
 static bool is_stored_as_json(const struct api_resource *r)
@@ -166,6 +167,8 @@ static void endpoint_open(struct apiserver *s, struct endpoint *ep, const struct
 bool registry_open(struct apiserver *s, struct err *err)
 {
     (void)err;
+    /* Once more when superseded objects have left the rings. */
+    net_trim_init(&s->trim, s->loop, WATCH_RING_AGE_MS + 15000);
     s->shapes = shapes_new();
     s->rests = calloc(api_n_resources, sizeof(*s->rests));
     s->endpoints = calloc(api_n_resources, sizeof(*s->endpoints));
@@ -217,6 +220,7 @@ void registry_close(struct apiserver *s)
     map_deinit(&s->rest_by_key);
     free(s->rests);
     s->shapes = shapes_free(s->shapes);
+    net_trim_deinit(&s->trim);
     free(s->endpoints);
     s->rests = NULL;
     s->endpoints = NULL;

@@ -17,6 +17,7 @@
 #include "kinds/kind.h"
 #include "net/http-server.h"
 #include "net/loop.h"
+#include "net/trim.h"
 #include "store/watch-cache.h"
 
 struct authn_chain;
@@ -66,6 +67,7 @@ struct apiserver {
     struct store *store;
     struct http_server *http;
 
+    struct net_trim trim;  /* counts writes */
     struct shapes *shapes; /* what objects that look alike share */
     struct rest *rests;
     size_t n_rests;

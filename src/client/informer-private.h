@@ -8,6 +8,7 @@
 #include "client/informer.h"
 #include "client/reflector.h"
 #include "net/loop.h"
+#include "net/trim.h"
 
 struct vec;
 struct cached;
@@ -47,6 +48,7 @@ struct informers {
     void *data;
     struct cached *garbage; /* replaced objects, freed by 'collect' at the end of the turn */
     struct loop_task collect, announce;
+    struct net_trim trim; /* counts changes */
 };
 
 /* As informers_get(), and 'data' (from malloc()) is freed with the set. */

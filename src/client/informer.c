@@ -360,6 +360,7 @@ void informer_store(struct informer *i, const void *obj, bool from_list)
     }
     struct cached *c = cached_new(i->founders, type, obj);
     c->seen = i->list_round;
+    net_trim_count(&i->set->trim);
     if (old) {
         indexes_change(i, old, false);
         i->objects->items[at] = c;
@@ -489,6 +490,7 @@ struct informers *informers_new(struct client *c)
     list_init(&s->all);
     loop_task_init(&s->collect, client_loop(c), on_garbage, s);
     loop_task_init(&s->announce, client_loop(c), informers_announce, s);
+    net_trim_init(&s->trim, client_loop(c), 0);
     return s;
 }
 
@@ -689,6 +691,7 @@ struct informers *informers_free(struct informers *s)
     }
     loop_task_cancel(&s->collect);
     loop_task_cancel(&s->announce);
+    net_trim_deinit(&s->trim);
     on_garbage(s);
     free(s);
     return NULL;
