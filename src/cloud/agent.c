@@ -27,6 +27,8 @@
 #define LASTS_MOST_MS 600000
 /* Everybody is told several times, as frames get lost: after so many milliseconds. */
 static const uint64_t tells_ms[] = { 0, 500, 1500, 4000, 10000 };
+/* In doubt, the link is asked so often whether another has the address. */
+#define DOUBT_MS 1000
 /* At the end, Leases are given back; the others need not wait for it longer. */
 #define STOP_MS 1000
 
@@ -46,7 +48,8 @@ struct place {
     enum seat_action asked;
     struct client_call *call;
     bool wanted;        /* some Service still has it */
-    bool stands;
+    bool stands, doubts;
+    uint64_t asked_ms;  /* in doubt: when the link was asked last */
     unsigned told;      /* of tells_ms */
     uint64_t since_ms;
 };
@@ -171,7 +174,7 @@ static void stop_standing(struct place *p)
         log_info("%s (Service %.*s) is no longer stood for here", p->text, STR_ARG(p->service));
         l2_leave(p->agent->l2, &p->ip);
         metric_add(metric_cell(&stood), -1);
-        p->stands = false;
+        p->stands = p->doubts = false;
     }
 }
 
@@ -286,6 +289,21 @@ static void start_standing(struct place *p)
     }
 }
 
+/* The Lease cannot be renewed: perhaps nobody can, perhaps another node has it. */
+static void doubt(struct place *p, bool doubts, uint64_t now)
+{
+    if (p->stands && doubts != p->doubts) {
+        log_info("%s (Service %.*s): %s", p->text, STR_ARG(p->service),
+                 doubts ? "its Lease cannot be renewed; it is stood for until another node does" : "its Lease is renewed again");
+        p->doubts = doubts;
+        p->asked_ms = 0;
+    }
+    if (p->stands && p->doubts && now >= p->asked_ms + DOUBT_MS) {
+        p->asked_ms = now;
+        l2_ask(p->agent->l2, &p->ip);
+    }
+}
+
 /* What is due of one place. Returns when it is to be looked at again. */
 static uint64_t place_step(struct place *p)
 {
@@ -299,18 +317,19 @@ static uint64_t place_step(struct place *p)
         write_lease(p, action);
         wake = UINT64_MAX;
     }
-    bool stands = seat_stands(&p->seat, now, &until) && !g->stopping;
-    if (stands && !p->stands) {
+    enum seat_standing standing = seat_stands(&p->seat, now, &until);
+    if (standing == SEAT_HERE && !p->stands) {
         start_standing(p);
-    } else if (!stands) {
+    } else if (standing == SEAT_ELSEWHERE) {
         stop_standing(p);
     }
+    doubt(p, standing == SEAT_IN_DOUBT, now);
     while (p->stands && p->told < ARRAY_SIZE(tells_ms) && now >= p->since_ms + tells_ms[p->told]) {
         l2_tell(g->l2, &p->ip);
         p->told++;
     }
     if (p->stands) {
-        wake = MIN(wake, until);
+        wake = MIN(wake, p->doubts ? p->asked_ms + DOUBT_MS : until);
         wake = p->told < ARRAY_SIZE(tells_ms) ? MIN(wake, p->since_ms + tells_ms[p->told]) : wake;
     }
     return wake;
@@ -452,6 +471,19 @@ static void on_refresh(void *arg)
     loop_timer_start(&g->refresh, REFRESH_MS);
 }
 
+static bool on_claimed(void *data, const struct ip *ip)
+{
+    struct agent *g = data;
+    char text[IP_TEXT_SIZE];
+    struct place *p = map_get(&g->places, ip_text(ip, text));
+    if (!p || !p->doubts) {
+        return true;
+    }
+    seat_yield(&p->seat);
+    stop_standing(p);
+    return false;
+}
+
 static void on_conflict(void *data, const struct ip *ip, const struct l2_mac *who, const char *link)
 {
     struct agent *g = data;
@@ -476,7 +508,7 @@ void *agent_start(void *provider, struct component *c, struct str node, struct e
     static const char *const service_fields[] = { "spec.type", "spec.loadBalancerClass", "spec.externalTrafficPolicy", "status.loadBalancer", NULL };
     static const char *const slice_fields[] = { "metadata.labels", "addressType", "endpoints", NULL };
     static const char *const node_fields[] = { "metadata.labels", "metadata.deletionTimestamp", "status.conditions", NULL };
-    static const struct l2_ops ops = { .conflict = on_conflict };
+    static const struct l2_ops ops = { .claimed = on_claimed, .conflict = on_conflict };
     struct informers *informers = component_informers(c);
     struct agent *g = calloc(1, sizeof(*g));
     if (!g) {

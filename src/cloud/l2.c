@@ -320,7 +320,7 @@ static void on_frame(struct l2 *l, const struct link *k, const uint8_t *frame, s
         send_frame(l, k, &asked->ip, out, l2_answer(&m, &k->mac, out));
         metric_add(metric_cell(&answers, protocol(&asked->ip)), 1);
     }
-    if (claimed && !own && carries(k, claimed)) {
+    if (claimed && !own && carries(k, claimed) && l->ops->claimed(l->data, &m.claimed)) {
         uint64_t now = loop_now_ms(l->loop);
         metric_add(metric_cell(&conflicts), 1);
         if (!claimed->defended_ms || now - claimed->defended_ms >= CLOUD_DEFEND_MS) {

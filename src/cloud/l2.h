@@ -15,7 +15,10 @@
 struct l2;
 
 struct l2_ops {
-    /* Another machine says that it has an address that we stand for. */
+    /* Another machine says that it has an address that we stand for. True: it is to be told that it is here. False: it may have it;
+     * the address may have been left meanwhile. */
+    bool (*claimed)(void *data, const struct ip *ip);
+    /* A claim that was answered so. Once in CLOUD_DEFEND_MS for an address. */
     void (*conflict)(void *data, const struct ip *ip, const struct l2_mac *who, const char *link);
 };
 

@@ -69,9 +69,14 @@ void seat_answer(struct seat *s, enum seat_action action, bool ok, uint64_t now)
     s->seen_ms = now;
 }
 
-bool seat_stands(const struct seat *s, uint64_t now, uint64_t *ret_until_ms)
+enum seat_standing seat_stands(const struct seat *s, uint64_t now, uint64_t *ret_until_ms)
 {
     uint64_t until = s->renewed_ms + s->lease_ms - s->lease_ms / 6;
     *ret_until_ms = until;
-    return s->holding && s->eligible && now < until;
+    return !s->holding || !s->eligible ? SEAT_ELSEWHERE : now < until ? SEAT_HERE : SEAT_IN_DOUBT;
+}
+
+void seat_yield(struct seat *s)
+{
+    s->holding = false;
 }

@@ -2,10 +2,14 @@
  * One address, and which node stands for it: a Lease whose holder is the node. An engine: what was seen and the clock come in, what is
  * to be done comes out.
  *
- * The holder renews three times in the lease's length, and stands for the address only while its last renewal, counted from when it was
- * *sent*, is younger than the length less a sixth. Others take over once they have seen no change for the whole length, by their own
- * clocks. So two never stand for one address at a time, whatever their clocks say, unless a clock runs a sixth too slow. Of several
- * that may, the one with the lowest rank goes first.
+ * The holder renews three times in the lease's length. While its last renewal, counted from when it was *sent*, is younger than the
+ * length less a sixth, it stands for the address with certainty. Others take over once they have seen no change for the whole length,
+ * by their own clocks. So no two are certain at a time, whatever their clocks say, unless one runs a sixth too slow. Of several that
+ * may, the one with the lowest rank goes first.
+ *
+ * A holder that can renew no longer is in doubt: perhaps the API is away for everybody, and then nobody takes over, and Services are
+ * to work on as they do everywhere else; perhaps it alone is cut off. So it goes on, asks the link every second whether another has
+ * the address, and yields to the first that says so.
  */
 #ifndef CLOUD_SEAT_H
 #define CLOUD_SEAT_H
@@ -51,7 +55,10 @@ enum seat_action seat_next(const struct seat *s, uint64_t now, uint64_t *ret_wak
 /* The action is being carried out; its answer. */
 void seat_ask(struct seat *s, uint64_t now);
 void seat_answer(struct seat *s, enum seat_action action, bool ok, uint64_t now);
-/* Does this node stand for the address now? Until '*ret_until_ms', if nothing comes in between. */
-bool seat_stands(const struct seat *s, uint64_t now, uint64_t *ret_until_ms);
+enum seat_standing { SEAT_ELSEWHERE, SEAT_HERE, SEAT_IN_DOUBT };
+/* Does this node stand for the address now? SEAT_HERE lasts until '*ret_until_ms', if nothing comes in between. */
+enum seat_standing seat_stands(const struct seat *s, uint64_t now, uint64_t *ret_until_ms);
+/* In doubt, another was seen to have the address. */
+void seat_yield(struct seat *s);
 
 #endif

@@ -63,14 +63,14 @@ static void node_step(struct world *w, int i)
     }
 }
 
-/* How many stand for the address; never more than one. */
+/* Who stands for the address with certainty; never more than one. */
 static int standing(struct world *w)
 {
     int n = 0, who = -1;
     uint64_t until;
     for (int i = 0; i < NODES; i++) {
         /* One that is dead to the API still answers on its link. */
-        if (seat_stands(&w->nodes[i].seat, w->now, &until)) {
+        if (seat_stands(&w->nodes[i].seat, w->now, &until) == SEAT_HERE) {
             n++;
             who = i;
         }
@@ -148,6 +148,32 @@ TEST(nodes_that_come_and_go_never_stand_together)
         }
         CHECK(run(&w, 2 * LEASE) >= 0);
     }
+}
+
+TEST(a_holder_that_is_cut_off_is_in_doubt_until_it_sees_another_or_renews)
+{
+    struct seat s;
+    uint64_t wake, until;
+    seat_init(&s, LEASE, 1000);
+    s.eligible = true;
+    CHECK_INT(seat_next(&s, 1000, &wake), SEAT_TAKE);
+    seat_ask(&s, 1000);
+    seat_answer(&s, SEAT_TAKE, true, 1100);
+    CHECK_INT(seat_stands(&s, 5999, &until), SEAT_HERE);
+    CHECK_INT(until, 6000);
+    CHECK_INT(seat_next(&s, 3000, &wake), SEAT_RENEW);
+    seat_ask(&s, 3000);
+    seat_answer(&s, SEAT_RENEW, false, 5000);
+    CHECK_INT(seat_next(&s, 5000, &wake), SEAT_WAIT);
+    CHECK_INT(seat_next(&s, wake, &wake), SEAT_RENEW); /* it goes on trying */
+    CHECK_INT(seat_stands(&s, 6000, &until), SEAT_IN_DOUBT);
+    struct seat renewed = s;
+    seat_ask(&renewed, 9000);
+    seat_answer(&renewed, SEAT_RENEW, true, 9001);
+    CHECK_INT(seat_stands(&renewed, 9001, &until), SEAT_HERE);
+    seat_yield(&s);
+    CHECK_INT(seat_stands(&s, 9000, &until), SEAT_ELSEWHERE);
+    CHECK_INT(seat_next(&s, 9000, &wake), SEAT_TAKE); /* the Lease that it saw last was its own */
 }
 
 TEST(one_that_was_started_anew_goes_on_at_once)

@@ -115,6 +115,32 @@ eventually 10 out_has "SyncLoadBalancerFailed: Error syncing load balancer: no I
 check kubectl delete service b
 eventually 10 has_ip c 10.89.0.201
 
+step "the API is away for longer than the lease: the address is answered for all the same"
+eventually 10 get 10.89.0.200
+api_pid() { coracle status --name "$NAME" | awk '$1 == "kube-apiserver" { for (i = 1; i <= NF; i++) if ($i ~ /^[0-9]+$/) { print $i; exit } }'; }
+PID=$(api_pid)
+kill -STOP "$PID"
+sleep 4
+client ip neigh flush all
+check get 10.89.0.200
+kill -CONT "$PID"
+check_out "stood for until another node does" on "$FIRST" cat /tmp/agent.log
+eventually 10 out_has "renewed again" on "$FIRST" cat /tmp/agent.log
+check [ "$(holder 0a5900c8)" = "$FIRST" ]
+
+step "externalTrafficPolicy: Local: a node with a pod answers, and another one when the pod moves"
+check kubectl delete service c --wait=true
+check kubectl create deployment one --image=coracle.local/demo:1
+check kubectl patch deployment one -p '{"spec":{"strategy":{"type":"Recreate","rollingUpdate":null},"template":{"spec":{"nodeSelector":{"kubernetes.io/hostname":"node-2"},"terminationGracePeriodSeconds":0}}}}'
+printf 'apiVersion: v1\nkind: Service\nmetadata: {name: local}\nspec: {type: LoadBalancer, externalTrafficPolicy: Local, selector: {app: one}, ports: [{port: 80, targetPort: 8080}]}\n' | check kubectl apply -f -
+is_holder() { [ "$(holder "$1")" = "$2" ]; }
+eventually 20 is_holder 0a5900c9 node-2
+eventually 5 get 10.89.0.201
+check kubectl patch deployment one -p '{"spec":{"template":{"spec":{"nodeSelector":{"kubernetes.io/hostname":"node-3"}}}}}'
+eventually 20 is_holder 0a5900c9 node-3
+eventually 5 get 10.89.0.201
+check kubectl delete service local
+
 step "the node that answers dies: another one does within the lease, and tells everybody"
 eventually 10 get 10.89.0.200
 check on "$FIRST" ip link set eth0 down
@@ -146,7 +172,7 @@ printf 'apiVersion: v1\nkind: Node\nmetadata: {name: ghost}\n' | check kubectl c
 eventually 10 out_has "NotFound" kubectl get node ghost
 
 step "deletion gives everything back"
-check kubectl delete service a c --timeout=20s
+check kubectl delete service a --timeout=20s
 eventually 10 sh -c "! '$KUBECTL' get lease -n kube-system bare-metal-0a5900c8 -o 'jsonpath={.spec.holderIdentity}' | grep -q node"
 refute get 10.89.0.200
 down
