@@ -40,7 +40,7 @@ static const struct flag runtime_flags[] = {
     FLAG_STRING(C, runtime_endpoint, "container-runtime-endpoint", "unix:///run/containerd/containerd.sock", "Socket of the container runtime (CRI)"),
     FLAG_STRING(C, container_runtime, "container-runtime", "",
                 "\"docker\" (--docker-endpoint) or \"remote\" (--container-runtime-endpoint); empty: the one whose endpoint is given, and with neither "
-                "docker under the document's defaults, remote under the secure ones"),
+                "docker under the document's defaults, remote under the secure ones and with a --config"),
     FLAG_STRING(C, docker_endpoint, "docker-endpoint", "unix:///var/run/docker.sock", "Socket of dockerd (Docker Engine API)"),
     FLAG_STRING(C, image_endpoint, "image-service-endpoint", "", "Socket of the image service: only the runtime's own"),
     FLAG_DURATION(C, runtime_timeout_ms, "runtime-request-timeout", "2m", "How long the runtime may take to answer"),

@@ -307,7 +307,8 @@ static bool chose_docker(const struct kubelet_config *c, bool *ret, struct err *
 {
     bool docker = c->flags && flags_changed(c->flags, "docker-endpoint"), remote = c->flags && flags_changed(c->flags, "container-runtime-endpoint");
     if (str_empty(c->container_runtime)) {
-        *ret = docker || (!remote && c->flags && !c->secure);
+        /* With a configuration file the defaults are that format's, which knows CRI alone. */
+        *ret = docker || (!remote && c->flags && !c->secure && str_empty(c->config));
         return !(docker && remote) || err_set(err, ERR_INVALID, "--docker-endpoint and --container-runtime-endpoint are two runtimes: --container-runtime says which");
     }
     if (str_eq_c(c->container_runtime, "docker") || str_eq_c(c->container_runtime, "remote")) {

@@ -231,6 +231,8 @@ check_out "are two runtimes" hand --docker-endpoint=unix:///run/docker.sock --co
 check_out "is no unix socket" hand --docker-endpoint=tcp://127.0.0.1:2375
 check_out "cgroup driver is" hand --cgroup-driver=systemd --docker-endpoint=unix:///run/docker.sock
 refute out_has dockerd hand --flag-defaults=secure
+enter sh -c 'echo "{apiVersion: kubelet.config.k8s.io/v1beta1, kind: KubeletConfiguration, authorization: {mode: AlwaysAllow}}" >/tmp/hand.yaml'
+refute out_has dockerd hand --config=/tmp/hand.yaml
 
 down
 check same_state "$before"
