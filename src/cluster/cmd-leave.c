@@ -26,7 +26,8 @@ struct leave_options {
 };
 
 static const struct flag leave_flags[] = {
-    FLAG_BOOL(struct leave_options, yes, "yes", "false", "Does not ask, also when this host is a server whose objects are lost with it.", .letter = 'y'),
+    FLAG_BOOL(struct leave_options, yes, "yes", "false",
+              "Does not ask, also when this host is a server whose objects are lost with it.", .letter = 'y'),
 };
 
 /* ---- processes ---- */
@@ -100,7 +101,8 @@ static bool kill_pods(const struct host *h, struct err *err)
 
 static bool is_ours(const char *path)
 {
-    static const char *const roots[] = { PLACE_STATE_ROOT "/" PLACE_HOST_NAME "/", PLACE_RUN_ROOT "/" PLACE_HOST_NAME "/", "/var/lib/kubelet/" };
+    static const char *const roots[] = { PLACE_STATE_ROOT "/" PLACE_HOST_NAME "/",
+                                         PLACE_RUN_ROOT "/" PLACE_HOST_NAME "/", "/var/lib/kubelet/" };
     bool ours = false;
     for (size_t i = 0; i < ARRAY_SIZE(roots); i++) {
         ours = ours || strncmp(path, roots[i], strlen(roots[i])) == 0;
@@ -127,7 +129,8 @@ static bool unmount_all(struct err *err)
     }
     while (ok && n-- > 0) {
         char path[PATH_MAX];
-        if (str_to_cstr(points[n], path, sizeof(path)) && is_ours(path) && umount2(path, MNT_DETACH) < 0 && errno != EINVAL && errno != ENOENT) {
+        if (str_to_cstr(points[n], path, sizeof(path)) && is_ours(path) && umount2(path, MNT_DETACH) < 0 &&
+            errno != EINVAL && errno != ENOENT) {
             ok = err_set_errno(err, errno, "cannot unmount %s", path);
         }
     }
@@ -140,15 +143,16 @@ static bool unmount_all(struct err *err)
 
 static bool remove_files(const struct host *h, struct err *err)
 {
-    static const char *const node[] = { "/var/lib/kubelet", "/var/log/pods", "/var/log/containers", "/var/lib/cni/networks/coracle",
-                                        "/var/lib/cni/results" };
+    static const char *const node[] = { "/var/lib/kubelet", "/var/log/pods", "/var/log/containers",
+                                        "/var/lib/cni/networks/coracle", "/var/lib/cni/results" };
     static const char *const parents[] = { PLACE_STATE_ROOT, PLACE_RUN_ROOT, "/var/lib/cni/networks", "/var/lib/cni" };
     for (size_t i = 0; h->node && i < ARRAY_SIZE(node); i++) {
         if (!fs_remove_tree(node[i], err)) {
             return false;
         }
     }
-    if (!fs_remove_tree(h->place.state, err) || !fs_remove_tree(HOST_CONF_DIR, err) || !fs_remove_tree(h->place.run, err)) {
+    if (!fs_remove_tree(h->place.state, err) || !fs_remove_tree(HOST_CONF_DIR, err) ||
+        !fs_remove_tree(h->place.run, err)) {
         return false;
     }
     /* The sockets of shims are in one folder, whoever's they are. */
@@ -178,7 +182,8 @@ static bool leave(const struct host *h, struct err *err)
     if (h->node) {
         kill_shims(h);
     }
-    return kill_pods(h, err) && clean_rules(h, err) && host_routes_remove(h, err) && ssh_user_remove(h, err) && unmount_all(err) && remove_files(h, err);
+    return kill_pods(h, err) && clean_rules(h, err) && host_routes_remove(h, err) && ssh_user_remove(h, err) &&
+           unmount_all(err) && remove_files(h, err);
 }
 
 static bool agreed(const struct host *h)
@@ -197,8 +202,12 @@ static int run(int argc, char **argv)
     static struct leave_options o;
     static struct host h;
     const struct flag_section sections[] = { { "leave", leave_flags, ARRAY_SIZE(leave_flags), &o } };
-    const struct flag_program program = { .name = "coracle leave", .about = "Takes back what 'coracle server' or 'coracle join' made of this host; nothing is left.",
-                                          .sections = sections, .n_sections = 1 };
+    const struct flag_program program = {
+        .name = "coracle leave",
+        .about = "Takes back what 'coracle server' or 'coracle join' made of this host; nothing is left.",
+        .sections = sections,
+        .n_sections = 1
+    };
     struct flag_result flags;
     struct err err = { .code = ERR_NONE };
     int status = flags_main(&program, argc, argv, &flags);
@@ -228,4 +237,6 @@ static int run(int argc, char **argv)
     return 0;
 }
 
-const struct cluster_command cluster_cmd_leave = { .name = "leave", .about = "undo server or join; nothing is left", .run = run };
+const struct cluster_command cluster_cmd_leave = { .name = "leave",
+                                                   .about = "undo server or join; nothing is left",
+                                                   .run = run };

@@ -25,10 +25,14 @@ static const struct flag server_flags[] = {
     FLAG_STRING(struct server_options, address, "advertise-address", "",
                 "The address where nodes find this server; empty takes the one of the default route."),
     FLAG_INT(struct server_options, port, "port", "6443", "The port of the API."),
-    FLAG_STRINGS(struct server_options, names, "tls-san", "", "Further names and addresses of this server, for its certificate."),
-    FLAG_STRING(struct server_options, name, "node-name", "", "With --node: the name of the node; empty takes the host's."),
-    FLAG_STRING(struct server_options, pod_cidr, "cluster-cidr", CLUSTER_POD_CIDR, "Where pods' addresses come from, a /24 for each node."),
-    FLAG_STRING(struct server_options, service_cidr, "service-cidr", CLUSTER_SERVICE_CIDR, "Where Services' addresses come from."),
+    FLAG_STRINGS(struct server_options, names, "tls-san", "",
+                 "Further names and addresses of this server, for its certificate."),
+    FLAG_STRING(struct server_options, name, "node-name", "",
+                "With --node: the name of the node; empty takes the host's."),
+    FLAG_STRING(struct server_options, pod_cidr, "cluster-cidr", CLUSTER_POD_CIDR,
+                "Where pods' addresses come from, a /24 for each node."),
+    FLAG_STRING(struct server_options, service_cidr, "service-cidr", CLUSTER_SERVICE_CIDR,
+                "Where Services' addresses come from."),
     FLAG_STRING(struct server_options, domain, "cluster-domain", CLUSTER_DOMAIN, "The cluster's DNS domain."),
     FLAG_STRINGS(struct server_options, etcd_servers, "etcd-servers", "",
                  "Keeps objects in this etcd, https://host:2379,…; empty keeps them in SQLite on this host."),
@@ -36,15 +40,19 @@ static const struct flag server_flags[] = {
     FLAG_STRING(struct server_options, etcd_cert, "etcd-certfile", "", "Our certificate for etcd."),
     FLAG_STRING(struct server_options, etcd_key, "etcd-keyfile", "", "Its key."),
     FLAG_BOOL(struct server_options, tunnels, "tunnels", "true",
-              "Nodes may join with --ssh-tunnel and --reverse-tunnel; false runs no tunnel process and connects to all nodes directly."),
-    FLAG_STRING(struct server_options, ssh_user, "ssh-user", HOST_SSH_USER, "The user at nodes that are reached by SSH."),
+              "Nodes may join with --ssh-tunnel and --reverse-tunnel; false runs no tunnel process and connects to all "
+              "nodes directly."),
+    FLAG_STRING(struct server_options, ssh_user, "ssh-user", HOST_SSH_USER,
+                "The user at nodes that are reached by SSH."),
     FLAG_INT(struct server_options, ssh_port, "ssh-port", "22", "The port of these nodes' sshd."),
-    FLAG_INT(struct server_options, reverse_port, "reverse-port", "8132", "The port where nodes open their reverse tunnels."),
+    FLAG_INT(struct server_options, reverse_port, "reverse-port", "8132",
+             "The port where nodes open their reverse tunnels."),
     FLAG_BOOL(struct server_options, foreground, "foreground", "false", "Runs here instead of by systemd."),
     FLAG_DURATION(struct server_options, wait_ms, "wait", "60s", "How long to wait for the API when systemd runs it."),
 };
 
-static bool take_text(const struct flag_result *flags, bool known, const char *flag, struct str value, char *dst, size_t size, struct err *err)
+static bool take_text(const struct flag_result *flags, bool known, const char *flag, struct str value, char *dst,
+                      size_t size, struct err *err)
 {
     if (known && !flags_changed(flags, flag)) {
         return true;
@@ -57,20 +65,22 @@ static bool take_text(const struct flag_result *flags, bool known, const char *f
     return str_to_cstr(value, dst, size) || err_set(err, ERR_INVALID, "--%s is too long", flag);
 }
 
-static bool take_list(const struct flag_result *flags, bool known, const char *flag, const struct flag_strings *values, char *dst, size_t size,
-                      struct err *err)
+static bool take_list(const struct flag_result *flags, bool known, const char *flag, const struct flag_strings *values,
+                      char *dst, size_t size, struct err *err)
 {
     struct buf b;
     buf_init(&b, size);
     for (size_t i = 0; i < values->n; i++) {
         buf_printf(&b, "%s%.*s", i ? "," : "", STR_ARG(values->items[i]));
     }
-    bool ok = buf_failed(&b) ? err_set(err, ERR_INVALID, "--%s is too long", flag) : take_text(flags, known, flag, buf_str(&b), dst, size, err);
+    bool ok = buf_failed(&b) ? err_set(err, ERR_INVALID, "--%s is too long", flag)
+                             : take_text(flags, known, flag, buf_str(&b), dst, size, err);
     buf_deinit(&b);
     return ok;
 }
 
-static bool take_port(const struct flag_result *flags, bool known, const char *flag, int64_t value, uint16_t *dst, struct err *err)
+static bool take_port(const struct flag_result *flags, bool known, const char *flag, int64_t value, uint16_t *dst,
+                      struct err *err)
 {
     if (known && !flags_changed(flags, flag)) {
         return true;
@@ -80,7 +90,8 @@ static bool take_port(const struct flag_result *flags, bool known, const char *f
 }
 
 /* What was given wins over what this host was before, and that over the defaults. */
-static bool configure(const struct server_options *o, const struct flag_result *f, bool known, struct host *h, struct err *err)
+static bool configure(const struct server_options *o, const struct flag_result *f, bool known, struct host *h,
+                      struct err *err)
 {
     struct net_addr addr;
     char first[64];
@@ -105,8 +116,10 @@ static bool configure(const struct server_options *o, const struct flag_result *
         !take_text(f, known, "ssh-user", o->ssh_user, h->ssh_user, sizeof(h->ssh_user), err) ||
         !take_list(f, known, "etcd-servers", &o->etcd_servers, h->etcd_servers, sizeof(h->etcd_servers), err) ||
         !take_list(f, known, "tls-san", &o->names, h->names, sizeof(h->names), err) ||
-        !take_port(f, known, "port", o->port, &h->port, err) || !take_port(f, known, "ssh-port", o->ssh_port, &h->ssh_port, err) ||
-        !take_port(f, known, "reverse-port", o->reverse_port, &h->reverse_port, err) || !flags_together(f, "etcd-certfile", "etcd-keyfile", err)) {
+        !take_port(f, known, "port", o->port, &h->port, err) ||
+        !take_port(f, known, "ssh-port", o->ssh_port, &h->ssh_port, err) ||
+        !take_port(f, known, "reverse-port", o->reverse_port, &h->reverse_port, err) ||
+        !flags_together(f, "etcd-certfile", "etcd-keyfile", err)) {
         return false;
     }
     if (!h->address[0] && !host_find_address(STR_NULL, h->address, err)) {
@@ -118,12 +131,14 @@ static bool configure(const struct server_options *o, const struct flag_result *
     if (!h->name[0] && !host_find_name(h->name, err)) {
         return false;
     }
-    if ((h->etcd_ca[0] && h->etcd_ca[0] != '/') || (h->etcd_cert[0] && h->etcd_cert[0] != '/') || (h->etcd_key[0] && h->etcd_key[0] != '/')) {
+    if ((h->etcd_ca[0] && h->etcd_ca[0] != '/') || (h->etcd_cert[0] && h->etcd_cert[0] != '/') ||
+        (h->etcd_key[0] && h->etcd_key[0] != '/')) {
         return err_set(err, ERR_INVALID, "--etcd-cafile, --etcd-certfile and --etcd-keyfile take absolute paths");
     }
     char text[NET_ADDR_TEXT_SIZE];
     (void)snprintf(h->server_url, sizeof(h->server_url), "https://%.*s", STR_ARG(net_addr_text(&addr, text)));
-    return host_first_address(h->service_cidr, first, err) && (host_first_address(h->pod_cidr, first, err) || err_wrap(err, "--cluster-cidr"));
+    return host_first_address(h->service_cidr, first, err) &&
+           (host_first_address(h->pod_cidr, first, err) || err_wrap(err, "--cluster-cidr"));
 }
 
 /* A token is printed for a person alone: what is not a terminal may be a log. */
@@ -135,8 +150,13 @@ static void print_join(const struct host *h)
     struct err err;
     char token[BOOTSTRAP_TOKEN_SIZE];
     const struct str groups[] = { STR(HOST_TOKEN_GROUP) };
-    const struct token_spec spec = { .token = token, .description = STR("made by coracle server"), .ttl_ms = TOKEN_DEFAULT_TTL_MS,
-                                     .authentication = true, .signing = true, .groups = groups, .n_groups = 1 };
+    const struct token_spec spec = { .token = token,
+                                     .description = STR("made by coracle server"),
+                                     .ttl_ms = TOKEN_DEFAULT_TTL_MS,
+                                     .authentication = true,
+                                     .signing = true,
+                                     .groups = groups,
+                                     .n_groups = 1 };
     printf("\nThe server is up: %s\n  kubectl --kubeconfig " HOST_ADMIN_CONF " get nodes\n", h->server_url);
     if (!isatty(STDOUT_FILENO)) {
         printf("Hosts join by what this prints:\n  coracle token create --print-join-command\n");
@@ -169,9 +189,11 @@ static int run(int argc, char **argv)
     static struct host h;
     static struct machine m;
     const struct flag_section sections[] = { { "server", server_flags, ARRAY_SIZE(server_flags), &o } };
-    const struct flag_program program = {
-        .name = "coracle server", .about = "Makes this host the server of a cluster that stays: API server, managers, scheduler, and tunnels to nodes.",
-        .sections = sections, .n_sections = 1 };
+    const struct flag_program program = { .name = "coracle server",
+                                          .about = "Makes this host the server of a cluster that stays: API server, "
+                                                   "managers, scheduler, and tunnels to nodes.",
+                                          .sections = sections,
+                                          .n_sections = 1 };
     struct flag_result flags;
     struct progress p;
     struct err err = { .code = ERR_NONE };
@@ -182,8 +204,11 @@ static int run(int argc, char **argv)
     }
     umask(022); /* the programs run as users of their own and must reach their files */
     progress_begin(&p);
-    if (!host_start_check(&h, &known, &err) || !host_start_can(o.foreground, &err) || !configure(&o, &flags, known, &h, &err) ||
-        (h.node && (!fs_mkdirs(PLACE_STATE_ROOT, 0755, &err) || !machine_inspect(&m, PLACE_STATE_ROOT, true, false, &err))) || !host_prepare(&h, &m, &err)) {
+    if (!host_start_check(&h, &known, &err) || !host_start_can(o.foreground, &err) ||
+        !configure(&o, &flags, known, &h, &err) ||
+        (h.node && (!fs_mkdirs(PLACE_STATE_ROOT, 0755, &err) || !host_start_needs_nft(&err) ||
+                    !machine_inspect(&m, PLACE_STATE_ROOT, true, false, &err))) ||
+        !host_prepare(&h, &m, &err)) {
         progress_fail(&p, "%s", err.msg);
         return 1;
     }
@@ -191,14 +216,18 @@ static int run(int argc, char **argv)
     return host_start(&h, &m, o.foreground, &p, o.wait_ms, print_join);
 }
 
-const struct cluster_command cluster_cmd_server = { .name = "server", .about = "make this host the server of a cluster that stays", .run = run };
+const struct cluster_command cluster_cmd_server = { .name = "server",
+                                                    .about = "make this host the server of a cluster that stays",
+                                                    .run = run };
 
 static int run_host(int argc, char **argv)
 {
     static struct host h;
     static struct machine m;
-    const struct flag_program program = { .name = "coracle host", .about = "Runs the programs that this host's configuration (" HOST_CONF_FILE ") "
-                                          "names, in the foreground: what coracle.service does." };
+    const struct flag_program program = { .name = "coracle host",
+                                          .about =
+                                              "Runs the programs that this host's configuration (" HOST_CONF_FILE ") "
+                                              "names, in the foreground: what coracle.service does." };
     struct flag_result flags;
     struct err err = { .code = ERR_NONE };
     int status = flags_main(&program, argc, argv, &flags);
@@ -207,7 +236,9 @@ static int run_host(int argc, char **argv)
     }
     umask(022);
     if (!host_load(&h, &err)) {
-        fprintf(stderr, "Error: %s\n", err.code == ERR_NOT_FOUND ? "this host is neither server nor node: coracle server, coracle join" : err.msg);
+        fprintf(stderr, "Error: %s\n",
+                err.code == ERR_NOT_FOUND ? "this host is neither server nor node: coracle server, coracle join"
+                                          : err.msg);
         return 1;
     }
     if ((h.node && !machine_inspect(&m, PLACE_STATE_ROOT, true, false, &err)) || !host_prepare(&h, &m, &err)) {

@@ -20,16 +20,28 @@
 enum { AGAIN_MS = 500, MAX_BODY = 1 << 20, MAX_PINS_FILE = 8 << 20, MAX_KEYS = 4096, SSH_KEY_MAX = 4096 };
 
 #define RBAC "/apis/rbac.authorization.k8s.io/v1"
-#define BIND_CLUSTER(name, role, kind, subject)                                                                                 \
-    { RBAC "/clusterrolebindings", "{\"apiVersion\":\"rbac.authorization.k8s.io/v1\",\"kind\":\"ClusterRoleBinding\",\"metadata\":{\"name\":\"" name \
-      "\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"" role                     \
-      "\"},\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"" kind "\",\"name\":\"" subject "\"}]}" }
-#define ROLE(ns, name, rules)                                                                                                   \
-    { RBAC "/namespaces/" ns "/roles", "{\"apiVersion\":\"rbac.authorization.k8s.io/v1\",\"kind\":\"Role\",\"metadata\":{\"name\":\"" name \
-      "\"},\"rules\":[" rules "]}" }
-#define BIND(ns, name, subjects)                                                                                                \
-    { RBAC "/namespaces/" ns "/rolebindings", "{\"apiVersion\":\"rbac.authorization.k8s.io/v1\",\"kind\":\"RoleBinding\",\"metadata\":{\"name\":\"" name \
-      "\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"" name "\"},\"subjects\":[" subjects "]}" }
+#define BIND_CLUSTER(name, role, kind, subject)                                                                        \
+    {                                                                                                                  \
+        RBAC "/clusterrolebindings",                                                                                   \
+            "{\"apiVersion\":\"rbac.authorization.k8s.io/"                                                             \
+            "v1\",\"kind\":\"ClusterRoleBinding\",\"metadata\":{\"name\":\"" name                                      \
+            "\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"" role    \
+            "\"},\"subjects\":[{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"" kind "\",\"name\":\"" subject  \
+            "\"}]}"                                                                                                    \
+    }
+#define ROLE(ns, name, rules)                                                                                          \
+    {                                                                                                                  \
+        RBAC "/namespaces/" ns "/roles",                                                                               \
+            "{\"apiVersion\":\"rbac.authorization.k8s.io/v1\",\"kind\":\"Role\",\"metadata\":{\"name\":\"" name        \
+            "\"},\"rules\":[" rules "]}"                                                                               \
+    }
+#define BIND(ns, name, subjects)                                                                                       \
+    {                                                                                                                  \
+        RBAC "/namespaces/" ns "/rolebindings",                                                                        \
+            "{\"apiVersion\":\"rbac.authorization.k8s.io/v1\",\"kind\":\"RoleBinding\",\"metadata\":{\"name\":\"" name \
+            "\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"" name           \
+            "\"},\"subjects\":[" subjects "]}"                                                                         \
+    }
 #define SUBJECT(kind, name) "{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"" kind "\",\"name\":\"" name "\"}"
 
 /* Made once; what is there stays as it is, so that a person may change it. */
@@ -37,19 +49,30 @@ static const struct fixed {
     const char *path, *body;
 } fixed[] = {
     BIND_CLUSTER("coracle:nodes-ask", "system:node-bootstrapper", "Group", HOST_TOKEN_GROUP),
-    BIND_CLUSTER("coracle:nodes-approved", "system:certificates.k8s.io:certificatesigningrequests:nodeclient", "Group", HOST_TOKEN_GROUP),
-    BIND_CLUSTER("coracle:nodes-renewed", "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "Group", "system:nodes"),
+    BIND_CLUSTER("coracle:nodes-approved", "system:certificates.k8s.io:certificatesigningrequests:nodeclient", "Group",
+                 HOST_TOKEN_GROUP),
+    BIND_CLUSTER("coracle:nodes-renewed", "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+                 "Group", "system:nodes"),
     /* kube-proxy and the routes of a node go by the node's own credentials. */
     BIND_CLUSTER("coracle:nodes-proxy", "system:node-proxier", "Group", "system:nodes"),
-    { RBAC "/clusterroles", "{\"apiVersion\":\"rbac.authorization.k8s.io/v1\",\"kind\":\"ClusterRole\",\"metadata\":{\"name\":\"coracle:tunnel\"},"
+    { RBAC "/clusterroles",
+      "{\"apiVersion\":\"rbac.authorization.k8s.io/"
+      "v1\",\"kind\":\"ClusterRole\",\"metadata\":{\"name\":\"coracle:tunnel\"},"
       "\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"nodes\"],\"verbs\":[\"get\",\"list\",\"watch\"]}]}" },
     BIND_CLUSTER("coracle:tunnel", "coracle:tunnel", "User", HOST_TUNNEL_USER),
-    ROLE("kube-public", "coracle:cluster-info", "{\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"],\"resourceNames\":[\"cluster-info\"],\"verbs\":[\"get\"]}"),
-    BIND("kube-public", "coracle:cluster-info", SUBJECT("User", "system:anonymous") "," SUBJECT("Group", HOST_TOKEN_GROUP)),
-    ROLE("kube-system", "coracle:join", "{\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"],\"resourceNames\":[\"" HOST_SETTINGS_NAME "\"],\"verbs\":[\"get\"]}"),
+    ROLE("kube-public", "coracle:cluster-info",
+         "{\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"],\"resourceNames\":[\"cluster-info\"],\"verbs\":[\"get\"]"
+         "}"),
+    BIND("kube-public", "coracle:cluster-info",
+         SUBJECT("User", "system:anonymous") "," SUBJECT("Group", HOST_TOKEN_GROUP)),
+    ROLE("kube-system", "coracle:join",
+         "{\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"],\"resourceNames\":[\"" HOST_SETTINGS_NAME
+         "\"],\"verbs\":[\"get\"]}"),
     BIND("kube-system", "coracle:join", SUBJECT("Group", HOST_TOKEN_GROUP)),
-    { "/api/v1/namespaces", "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"" HOST_PINS_NAMESPACE "\"}}" },
-    ROLE(HOST_PINS_NAMESPACE, "coracle:pin", "{\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"],\"verbs\":[\"create\"]}"),
+    { "/api/v1/namespaces",
+      "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"" HOST_PINS_NAMESPACE "\"}}" },
+    ROLE(HOST_PINS_NAMESPACE, "coracle:pin",
+         "{\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"],\"verbs\":[\"create\"]}"),
     BIND(HOST_PINS_NAMESPACE, "coracle:pin", SUBJECT("Group", HOST_TOKEN_GROUP)),
 };
 
@@ -134,7 +157,8 @@ static struct str data_of(const struct core_v1_config_map *m, const char *key)
 
 static int by_age(const void *a, const void *b)
 {
-    const struct core_v1_config_map *x = *(const struct core_v1_config_map *const *)a, *y = *(const struct core_v1_config_map *const *)b;
+    const struct core_v1_config_map *x = *(const struct core_v1_config_map *const *)a,
+                                    *y = *(const struct core_v1_config_map *const *)b;
     int64_t s = x->metadata.creation_timestamp.sec, t = y->metadata.creation_timestamp.sec;
     return s != t ? (s > t) - (s < t) : str_cmp(x->metadata.name, y->metadata.name);
 }
@@ -175,10 +199,14 @@ static void write_known_hosts(struct host_objects *o)
             taken = is_pin(list[k]) && str_eq(data_of(list[k], "address"), data_of(list[i], "address"));
         }
         size_t before = b.len;
-        if (taken || !is_pin(list[i]) || !host_pin_lines(data_of(list[i], "node"), data_of(list[i], "address"), o->host->ssh_port, data_of(list[i], "keys"), &b)) {
+        if (taken || !is_pin(list[i]) ||
+            !host_pin_lines(data_of(list[i], "node"), data_of(list[i], "address"), o->host->ssh_port,
+                            data_of(list[i], "keys"), &b)) {
             b.len = before;
-            log_warning("the host keys in ConfigMap " HOST_PINS_NAMESPACE "/%.*s are not taken: %s", STR_ARG(list[i]->metadata.name),
-                        taken ? "another node has that address" : "they are not of the node of that name, or not in the form of *.pub files");
+            log_warning("the host keys in ConfigMap " HOST_PINS_NAMESPACE "/%.*s are not taken: %s",
+                        STR_ARG(list[i]->metadata.name),
+                        taken ? "another node has that address"
+                              : "they are not of the node of that name, or not in the form of *.pub files");
         }
     }
     free(list);
@@ -186,7 +214,8 @@ static void write_known_hosts(struct host_objects *o)
     if (fs_read(path, MAX_PINS_FILE, &old, NULL) && str_eq(buf_str(&old), buf_str(&b))) {
         return;
     }
-    if (buf_failed(&b) || !fs_write_atomic(path, buf_str(&b), 0644, &err) || !files_hand_over(path, ROLE_UID_TUNNEL, &err)) {
+    if (buf_failed(&b) || !fs_write_atomic(path, buf_str(&b), 0644, &err) ||
+        !files_hand_over(path, ROLE_UID_TUNNEL, &err)) {
         log_error("host keys cannot be written: %s", buf_failed(&b) ? "there are too many" : err.msg);
         return;
     }
@@ -221,8 +250,10 @@ static void on_own_node(void *data, const void *old UNUSED, const void *obj)
 static void watch(struct host_objects *o)
 {
     static const char *const labels[] = { "metadata.labels", NULL };
-    const struct informer_spec pins = { .resource = api_resource_find(STR(""), STR("v1"), STR("configmaps")), .ns = STR_INIT(HOST_PINS_NAMESPACE) };
-    const struct informer_spec node = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")), .fields = labels,
+    const struct informer_spec pins = { .resource = api_resource_find(STR(""), STR("v1"), STR("configmaps")),
+                                        .ns = STR_INIT(HOST_PINS_NAMESPACE) };
+    const struct informer_spec node = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")),
+                                        .fields = labels,
                                         .field_selector = arena_printf(&o->arena, "metadata.name=%s", o->host->name) };
     o->informers = informers_new(o->client);
     o->pins = o->host->tunnels ? informers_get(o->informers, &pins, on_pin, o) : NULL;
@@ -243,7 +274,8 @@ static void write_info(const struct host_objects *o, struct buf *b)
     CLEANUP(buf_deinit) struct buf text;
     buf_init(&text, MAX_BODY);
     cluster_info_write(str_c(o->host->server_url), o->config.ca_pem, &text);
-    buf_append_c(b, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"cluster-info\",\"namespace\":\"kube-public\"},\"data\":{");
+    buf_append_c(b, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"cluster-info\","
+                    "\"namespace\":\"kube-public\"},\"data\":{");
     write_data(b, "kubeconfig", buf_str(&text), true);
     buf_append_c(b, "}}");
 }
@@ -258,7 +290,8 @@ static bool write_settings(const struct host_objects *o, struct buf *b)
     if (h->tunnels && !fs_read(path_of(path, "%s/kube/tunnel/ssh.key.pub", h->place.state), SSH_KEY_MAX, &key, NULL)) {
         return false;
     }
-    buf_append_c(b, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"" HOST_SETTINGS_NAME "\",\"namespace\":\"kube-system\"},\"data\":{");
+    buf_append_c(b, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"" HOST_SETTINGS_NAME
+                    "\",\"namespace\":\"kube-system\"},\"data\":{");
     write_data(b, "clusterCIDR", str_c(h->pod_cidr), true);
     write_data(b, "serviceCIDR", str_c(h->service_cidr), false);
     write_data(b, "clusterDomain", str_c(h->domain), false);
@@ -310,7 +343,8 @@ static void next(void *arg)
         watch(o);
         return;
     }
-    const char *path = o->step == STEP_INFO ? "/api/v1/namespaces/kube-public/configmaps" : "/api/v1/namespaces/kube-system/configmaps";
+    const char *path = o->step == STEP_INFO ? "/api/v1/namespaces/kube-public/configmaps"
+                                            : "/api/v1/namespaces/kube-system/configmaps";
     if (o->step < STEP_INFO) {
         path = fixed[o->step].path;
         buf_append_c(&b, fixed[o->step].body);
@@ -322,8 +356,10 @@ static void next(void *arg)
     }
     char full[300];
     (void)snprintf(full, sizeof(full), "%s/%s", path, o->step == STEP_INFO ? "cluster-info" : HOST_SETTINGS_NAME);
-    o->call = o->patching ? client_raw(o->client, STR("PATCH"), str_c(full), STR("application/merge-patch+json"), buf_str(&b), on_answer, o)
-                          : client_raw(o->client, STR("POST"), str_c(path), STR("application/json"), buf_str(&b), on_answer, o);
+    o->call = o->patching
+                  ? client_raw(o->client, STR("PATCH"), str_c(full), STR("application/merge-patch+json"), buf_str(&b),
+                               on_answer, o)
+                  : client_raw(o->client, STR("POST"), str_c(path), STR("application/json"), buf_str(&b), on_answer, o);
 }
 
 struct host_objects *host_objects_new(struct loop *l, const struct host *h, struct err *err)

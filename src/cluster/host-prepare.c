@@ -62,8 +62,13 @@ static bool write_pki(const struct host *h, unsigned *ret_made, struct err *err)
         return false;
     }
     const struct pki_cluster_spec spec = {
-        .dir = path_of(dir, "%s/pki", h->place.state), .cluster_domain = str_c(h->domain), .service_ip = str_c(service_ip),
-        .apiserver_dns = n.dns, .n_apiserver_dns = n.n_dns, .apiserver_ips = n.ips, .n_apiserver_ips = n.n_ips,
+        .dir = path_of(dir, "%s/pki", h->place.state),
+        .cluster_domain = str_c(h->domain),
+        .service_ip = str_c(service_ip),
+        .apiserver_dns = n.dns,
+        .n_apiserver_dns = n.n_dns,
+        .apiserver_ips = n.ips,
+        .n_apiserver_ips = n.n_ips,
         .now = time_floor_now_s(),
     };
     *ret_made = 0;
@@ -71,7 +76,9 @@ static bool write_pki(const struct host *h, unsigned *ret_made, struct err *err)
         return false;
     }
     if (h->tunnels) {
-        const struct pki_names server = { .cn = STR("coracle-tunnel"), .dns = n.dns, .n_dns = n.n_dns, .ips = n.ips, .n_ips = n.n_ips };
+        const struct pki_names server = {
+            .cn = STR("coracle-tunnel"), .dns = n.dns, .n_dns = n.n_dns, .ips = n.ips, .n_ips = n.n_ips
+        };
         if (!pki_cluster_write_server(&spec, "tunnel-server", &server, &made, err)) {
             return false;
         }
@@ -91,7 +98,8 @@ static bool write_pki(const struct host *h, unsigned *ret_made, struct err *err)
 
 /* ---- credentials of each program ---- */
 
-static bool share(const struct host *h, const char *folder, uid_t uid, const char *from_name, const char *name, struct err *err)
+static bool share(const struct host *h, const char *folder, uid_t uid, const char *from_name, const char *name,
+                  struct err *err)
 {
     char dir[PATH_MAX], from[PATH_MAX], to[PATH_MAX];
     path_of(dir, "%s/kube/%s", h->place.state, folder);
@@ -101,7 +109,8 @@ static bool share(const struct host *h, const char *folder, uid_t uid, const cha
         path_of(from, "%s/pki/%s", h->place.state, from_name);
     }
     path_of(to, "%s/%s", dir, name);
-    return fs_mkdirs(dir, 0700, err) && files_copy(from, to, 0400, uid, err) && files_hand_over(to, uid, err) && files_hand_over(dir, uid, err);
+    return fs_mkdirs(dir, 0700, err) && files_copy(from, to, 0400, uid, err) && files_hand_over(to, uid, err) &&
+           files_hand_over(dir, uid, err);
 }
 
 static bool load(struct arena *a, struct str *ret, struct err *err, const char *path)
@@ -116,7 +125,8 @@ static bool load(struct arena *a, struct str *ret, struct err *err, const char *
     return ok;
 }
 
-static bool client_of(const struct host *h, struct arena *a, const char *pair, struct str server, struct client_config *ret, struct err *err)
+static bool client_of(const struct host *h, struct arena *a, const char *pair, struct str server,
+                      struct client_config *ret, struct err *err)
 {
     char path[PATH_MAX];
     *ret = (struct client_config){ .server = server, .namespace = STR("default") };
@@ -135,7 +145,8 @@ static bool write_client(const struct host *h, const char *pair, bool here, cons
     struct arena a;
     struct client_config c;
     arena_init(&a, ARENA_NO_BUDGET);
-    bool ok = client_of(h, &a, pair, here ? local_server(h, &a) : str_c(h->server_url), &c, err) && kubeconfig_write(path, STR("coracle"), &c, err);
+    bool ok = client_of(h, &a, pair, here ? local_server(h, &a) : str_c(h->server_url), &c, err) &&
+              kubeconfig_write(path, STR("coracle"), &c, err);
     arena_deinit(&a);
     return ok;
 }
@@ -143,7 +154,8 @@ static bool write_client(const struct host *h, const char *pair, bool here, cons
 static bool share_kubeconfig(const struct host *h, const char *pair, uid_t uid, struct err *err)
 {
     char path[PATH_MAX];
-    return write_client(h, pair, true, path_of(path, "%s/kube/%s/kubeconfig", h->place.state, pair), err) && files_hand_over(path, uid, err);
+    return write_client(h, pair, true, path_of(path, "%s/kube/%s/kubeconfig", h->place.state, pair), err) &&
+           files_hand_over(path, uid, err);
 }
 
 static bool share_tunnel(const struct host *h, struct err *err)
@@ -152,23 +164,28 @@ static bool share_tunnel(const struct host *h, struct err *err)
     if (!h->tunnels) {
         return true;
     }
-    if (!share(h, "tunnel", ROLE_UID_TUNNEL, "ca.crt", "ca.crt", err) || !share(h, "tunnel", ROLE_UID_TUNNEL, "tunnel-server.crt", "tunnel.crt", err) ||
-        !share(h, "tunnel", ROLE_UID_TUNNEL, "tunnel-server.key", "tunnel.key", err) || !share_kubeconfig(h, "tunnel", ROLE_UID_TUNNEL, err)) {
+    if (!share(h, "tunnel", ROLE_UID_TUNNEL, "ca.crt", "ca.crt", err) ||
+        !share(h, "tunnel", ROLE_UID_TUNNEL, "tunnel-server.crt", "tunnel.crt", err) ||
+        !share(h, "tunnel", ROLE_UID_TUNNEL, "tunnel-server.key", "tunnel.key", err) ||
+        !share_kubeconfig(h, "tunnel", ROLE_UID_TUNNEL, err)) {
         return false;
     }
     path_of(path, "%s/kube/tunnel/known_hosts", h->place.state);
-    return (access(path, F_OK) == 0 || fs_write_atomic(path, STR_EMPTY, 0644, err)) && files_hand_over(path, ROLE_UID_TUNNEL, err);
+    return (access(path, F_OK) == 0 || fs_write_atomic(path, STR_EMPTY, 0644, err)) &&
+           files_hand_over(path, ROLE_UID_TUNNEL, err);
 }
 
 static bool share_control_plane(const struct host *h, struct err *err)
 {
-    static const char *const apiserver[] = { "ca.crt", "apiserver.crt", "apiserver.key", "apiserver-kubelet-client.crt",
-                                             "apiserver-kubelet-client.key", "sa.pub", "sa.key", "front-proxy-ca.crt",
-                                             "front-proxy-client.crt", "front-proxy-client.key" };
+    static const char *const apiserver[] = {
+        "ca.crt", "apiserver.crt", "apiserver.key",      "apiserver-kubelet-client.crt", "apiserver-kubelet-client.key",
+        "sa.pub", "sa.key",        "front-proxy-ca.crt", "front-proxy-client.crt",       "front-proxy-client.key"
+    };
     static const char *const manager[] = { "ca.crt", "ca.key", "sa.key" };
     char path[PATH_MAX];
     /* The folder above is everybody's way in; each folder inside is its user's. */
-    if (!fs_mkdirs(path_of(path, "%s/kube", h->place.state), 0755, err) || !fs_mkdirs(path_of(path, "%s/store", h->place.state), 0700, err) ||
+    if (!fs_mkdirs(path_of(path, "%s/kube", h->place.state), 0755, err) ||
+        !fs_mkdirs(path_of(path, "%s/store", h->place.state), 0700, err) ||
         !files_hand_over(path, ROLE_UID_APISERVER, err)) {
         return false;
     }
@@ -200,11 +217,12 @@ static bool share_node(const struct host *h, struct err *err)
     }
     snprintf(pair, sizeof(pair), "nodes/%s/kubelet-client", h->name);
     return write_client(h, pair, false, path_of(to, "%s/conf/kubelet.conf", h->place.state), err) &&
-           files_copy(path_of(from, "%s/pki/ca.crt", h->place.state), path_of(to, "%s/conf/ca.crt", h->place.state), 0644, FILES_SAME_OWNER, err) &&
-           files_copy(path_of(from, "%s/pki/nodes/%s/kubelet.crt", h->place.state, h->name), path_of(to, "%s/conf/kubelet.crt", h->place.state), 0644,
-                     FILES_SAME_OWNER, err) &&
-           files_copy(path_of(from, "%s/pki/nodes/%s/kubelet.key", h->place.state, h->name), path_of(to, "%s/conf/kubelet.key", h->place.state), 0600,
-                     FILES_SAME_OWNER, err);
+           files_copy(path_of(from, "%s/pki/ca.crt", h->place.state), path_of(to, "%s/conf/ca.crt", h->place.state),
+                      0644, FILES_SAME_OWNER, err) &&
+           files_copy(path_of(from, "%s/pki/nodes/%s/kubelet.crt", h->place.state, h->name),
+                      path_of(to, "%s/conf/kubelet.crt", h->place.state), 0644, FILES_SAME_OWNER, err) &&
+           files_copy(path_of(from, "%s/pki/nodes/%s/kubelet.key", h->place.state, h->name),
+                      path_of(to, "%s/conf/kubelet.key", h->place.state), 0600, FILES_SAME_OWNER, err);
 }
 
 bool host_renew(const struct host *h, bool *ret_renewed, struct err *err)
@@ -224,12 +242,14 @@ bool host_renew(const struct host *h, bool *ret_renewed, struct err *err)
 static bool prepare_node(const struct host *h, const struct machine *m, struct err *err)
 {
     char dir[PATH_MAX], cni[PATH_MAX], root[PATH_MAX], state[PATH_MAX], path[PATH_MAX];
-    if (!fs_mkdirs(path_of(dir, "%s/conf", h->place.state), 0700, err) || !fs_mkdirs(path_of(cni, "%s/cni", dir), 0755, err)) {
+    if (!fs_mkdirs(path_of(dir, "%s/conf", h->place.state), 0700, err) ||
+        !fs_mkdirs(path_of(cni, "%s/cni", dir), 0755, err)) {
         return false;
     }
     struct buf b;
     buf_init(&b, 65536);
-    containerd_config_write(m, path_of(root, "%s/containerd", h->place.state), path_of(state, "%s/containerd", h->place.run), cni, &b);
+    containerd_config_write(m, path_of(root, "%s/containerd", h->place.state),
+                            path_of(state, "%s/containerd", h->place.run), cni, &b);
     bool ok = fs_write_atomic(path_of(path, "%s/containerd.toml", dir), buf_str(&b), 0644, err);
     buf_deinit(&b);
     return ok;
@@ -242,13 +262,20 @@ bool host_prepare(const struct host *h, const struct machine *m, struct err *err
     if (!fs_mkdirs(h->place.state, 0755, err) || !fs_mkdirs(path_of(path, "%s/logs", h->place.state), 0755, err)) {
         return false;
     }
+    /* A person may have made it, for the PKI of another server: the programs' users go through it. What is inside has
+     * modes of its own. */
+    if (chmod(h->place.state, 0755) < 0 || chmod(PLACE_STATE_ROOT, 0755) < 0) {
+        return err_set_errno(err, errno, "cannot open %s to the programs' users", h->place.state);
+    }
     time_floor_open(path_of(path, "%s/time-floor", h->place.state));
-    return host_save(h, err) && prepare_programs(h->place.state, err) && (!h->node || prepare_node(h, m, err)) && host_renew(h, &renewed, err);
+    return host_save(h, err) && prepare_programs(h->place.state, err) && (!h->node || prepare_node(h, m, err)) &&
+           host_renew(h, &renewed, err);
 }
 
 static bool make_dir(const char *path, uid_t uid, gid_t gid, mode_t mode, struct err *err)
 {
-    return fs_mkdirs(path, 0700, err) && ((chown(path, uid, gid) == 0 && chmod(path, mode) == 0) || err_set_errno(err, errno, "cannot hand %s over", path));
+    return fs_mkdirs(path, 0700, err) && ((chown(path, uid, gid) == 0 && chmod(path, mode) == 0) ||
+                                          err_set_errno(err, errno, "cannot hand %s over", path));
 }
 
 bool host_prepare_run(const struct host *h, struct err *err)
@@ -257,11 +284,13 @@ bool host_prepare_run(const struct host *h, struct err *err)
     if (!fs_mkdirs(h->place.run, 0755, err)) {
         return false;
     }
-    if (h->server && !make_dir(path_of(path, "%s/kube-apiserver", h->place.run), ROLE_UID_APISERVER, ROLE_UID_APISERVER, 0700, err)) {
+    if (h->server && !make_dir(path_of(path, "%s/kube-apiserver", h->place.run), ROLE_UID_APISERVER, ROLE_UID_APISERVER,
+                               0700, err)) {
         return false;
     }
     /* What is made in the tunnel's folder belongs to the API server's group: the two meet there, and nobody else. */
-    return !h->tunnels || make_dir(path_of(path, "%s/tunnel", h->place.run), ROLE_UID_TUNNEL, ROLE_UID_APISERVER, 02750, err);
+    return !h->tunnels ||
+           make_dir(path_of(path, "%s/tunnel", h->place.run), ROLE_UID_TUNNEL, ROLE_UID_APISERVER, 02750, err);
 }
 
 bool host_admin_config(const struct host *h, struct arena *a, struct client_config *ret, struct err *err)

@@ -1,6 +1,6 @@
 /*
- * What a host that stays needs on disk: programs, images, and of a server the PKI and each program's credentials, of a node
- * containerd's configuration. Idempotent, and also what renews certificates while it runs.
+ * What a host that stays needs on disk: programs, images, and of a server the PKI and each program's credentials, of a
+ * node containerd's configuration. Idempotent, and also what renews certificates while it runs.
  */
 #ifndef CLUSTER_HOST_PREPARE_H
 #define CLUSTER_HOST_PREPARE_H

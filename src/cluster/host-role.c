@@ -26,10 +26,13 @@ static void apiserver(const struct host *h, const struct role_maker *m, struct r
     }
 }
 
-/* A process of its own with a user of its own: the SSH key is beyond the API server's reach, and the Secrets are beyond its own. */
+/* A process of its own with a user of its own: the SSH key is beyond the API server's reach, and the Secrets are beyond
+ * its own. */
 static void tunnel(const struct host *h, const struct role_maker *m, struct role *r)
 {
-    *r = (struct role){ .name = "tunnel", .program = role_text(m->a, "%s/bin/coracle-tunnel", m->state), .uid = ROLE_UID_TUNNEL };
+    *r = (struct role){ .name = "tunnel",
+                        .program = role_text(m->a, "%s/bin/coracle-tunnel", m->state),
+                        .uid = ROLE_UID_TUNNEL };
     r->confinement = (struct confinement){
         .read = { role_text(m->a, "%s/bin", m->state) },
         .write = { role_text(m->a, "%s/kube/tunnel", m->state), role_text(m->a, "%s/tunnel", h->place.run) },
@@ -131,12 +134,21 @@ static void agent(const struct host *h, const struct role_maker *m, struct role 
     role_word(r, m->a, "--node-name=%s", m->node_name);
 }
 
-size_t host_roles(const struct host *h, const struct machine *machine, struct arena *a, struct role roles[HOST_MAX_ROLES])
+size_t host_roles(const struct host *h, const struct machine *machine, struct arena *a,
+                  struct role roles[HOST_MAX_ROLES])
 {
     struct role_maker m = {
-        .machine = machine, .a = a, .state = h->place.state, .conf = role_text(a, "%s/conf", h->place.state),
-        .volatile_dir = role_text(a, "%s/kube-apiserver", h->place.run), .port = h->port, .pod_cidr = h->pod_cidr,
-        .service_cidr = h->service_cidr, .domain = h->domain, .cluster_name = "coracle", .elect = h->etcd_servers[0],
+        .machine = machine,
+        .a = a,
+        .state = h->place.state,
+        .conf = role_text(a, "%s/conf", h->place.state),
+        .volatile_dir = role_text(a, "%s/kube-apiserver", h->place.run),
+        .port = h->port,
+        .pod_cidr = h->pod_cidr,
+        .service_cidr = h->service_cidr,
+        .domain = h->domain,
+        .cluster_name = "coracle",
+        .elect = h->etcd_servers[0],
     };
     size_t n = 0;
     snprintf(m.node_name, sizeof(m.node_name), "%s", h->name);

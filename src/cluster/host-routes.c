@@ -51,8 +51,8 @@ static bool parse_cidr(struct str cidr, struct rtnl_route *ret)
     struct str net, bits;
     uint64_t prefix;
     *ret = (struct rtnl_route){ .protocol = RTNL_PROTO_HOST };
-    if (!str_cut(cidr, '/', &net, &bits) || !str_to_u64(bits, &prefix) || !take_ip(net, &ret->family, ret->dst) || prefix < 1 ||
-        prefix > (ret->family == AF_INET ? 32u : 128u)) {
+    if (!str_cut(cidr, '/', &net, &bits) || !str_to_u64(bits, &prefix) || !take_ip(net, &ret->family, ret->dst) ||
+        prefix < 1 || prefix > (ret->family == AF_INET ? 32u : 128u)) {
         return false;
     }
     ret->prefix = (unsigned)prefix;
@@ -82,20 +82,21 @@ static struct str label(const struct core_v1_node *n, const char *key)
 }
 
 /*
- * The route to a node's pods; false: there is none, or it is this host. Only what lies in the pods' range is a route of ours,
- * whatever a Node says.
+ * The route to a node's pods; false: there is none, or it is this host. Only what lies in the pods' range is a route of
+ * ours, whatever a Node says.
  */
 static bool route_to(const struct host_routes *r, const struct core_v1_node *n, struct rtnl_route *ret)
 {
-    if (str_eq_c(n->metadata.name, r->host->name) || str_eq_c(label(n, HOST_REACH_LABEL), host_reach_word(HOST_BY_REVERSE)) ||
-        !parse_cidr(n->spec.pod_cidr, ret) || !is_within(&r->range, ret)) {
+    if (str_eq_c(n->metadata.name, r->host->name) ||
+        str_eq_c(label(n, HOST_REACH_LABEL), host_reach_word(HOST_BY_REVERSE)) || !parse_cidr(n->spec.pod_cidr, ret) ||
+        !is_within(&r->range, ret)) {
         return false;
     }
     for (size_t i = 0; i < n->status.n_addresses; i++) {
         struct str ip = n->status.addresses[i].address;
         int family;
-        if (str_eq_c(n->status.addresses[i].type, "InternalIP") && !str_eq_c(ip, r->host->address) && take_ip(ip, &family, ret->via) &&
-            family == ret->family) {
+        if (str_eq_c(n->status.addresses[i].type, "InternalIP") && !str_eq_c(ip, r->host->address) &&
+            take_ip(ip, &family, ret->via) && family == ret->family) {
             return true;
         }
     }
@@ -167,17 +168,21 @@ static bool run_nft(const char *rules, struct err *err)
     close(p[1]);
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
-    return (ok && status == 0) || err_set(err, ERR_IO, "nft does not take the rules for pods that leave for other networks (is Debian's package nftables installed?)");
+    return (ok && status == 0) || err_set(err, ERR_IO,
+                                          "nft does not take the rules for pods that leave for other networks (is "
+                                          "Debian's package nftables installed?)");
 }
 
 static void set_rules(const struct host *h)
 {
     char text[600];
     struct err err;
-    (void)snprintf(text, sizeof(text),
-                   "table ip coracle-host\ndelete table ip coracle-host\n"
-                   "table ip coracle-host { chain leave { type nat hook postrouting priority 100; ip saddr %s ip daddr != %s "
-                   "fib daddr type != local masquerade; }; }\n", h->pod_cidr, h->pod_cidr);
+    (void)snprintf(
+        text, sizeof(text),
+        "table ip coracle-host\ndelete table ip coracle-host\n"
+        "table ip coracle-host { chain leave { type nat hook postrouting priority 100; ip saddr %s ip daddr != %s "
+        "fib daddr type != local masquerade; }; }\n",
+        h->pod_cidr, h->pod_cidr);
     if (!run_nft(text, &err)) {
         log_error("%s", err.msg);
     }
@@ -189,13 +194,15 @@ static bool credentials(struct host_routes *r, struct client_config *c, struct e
 {
     char path[PATH_MAX];
     return r->host->server ? host_admin_config(r->host, &r->arena, c, err)
-                           : kubeconfig_read(&r->arena, path_of(path, "%s/conf/kubelet.conf", r->host->place.state), STR_NULL, c, err);
+                           : kubeconfig_read(&r->arena, path_of(path, "%s/conf/kubelet.conf", r->host->place.state),
+                                             STR_NULL, c, err);
 }
 
 static void begin(void *arg)
 {
     static const char *const fields[] = { "metadata.labels", "spec.podCIDR", "status.addresses", NULL };
-    const struct informer_spec spec = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")), .fields = fields };
+    const struct informer_spec spec = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")),
+                                        .fields = fields };
     const struct client_options options = { .user_agent = "coracle/" CORACLE_VERSION };
     struct host_routes *r = arg;
     struct client_config c;

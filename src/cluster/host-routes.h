@@ -1,7 +1,7 @@
 /*
- * On a host that stays: routes to the pods of the other nodes, through those nodes' addresses, from the Nodes at the API; and the rules
- * by which pods leave for other networks with the host's address. Nodes must see one another directly (one network, no router between);
- * one that is reached by its own tunnel alone gets no route.
+ * On a host that stays: routes to the pods of the other nodes, through those nodes' addresses, from the Nodes at the
+ * API; and the rules by which pods leave for other networks with the host's address. Nodes must see one another
+ * directly (one network, no router between); one that is reached by its own tunnel alone gets no route.
  */
 #ifndef CLUSTER_HOST_ROUTES_H
 #define CLUSTER_HOST_ROUTES_H

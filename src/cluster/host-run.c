@@ -51,9 +51,9 @@ static void write_status(const struct runner *r, struct buf *b)
     for (size_t i = 0; i < r->n; i++) {
         const struct program *c = &r->programs[i];
         uint64_t now = loop_now_ms(r->loop);
-        buf_printf(b, "%s\t%s\t%d\t%s\t%u\t%llu\t%s\t%d\t%s\n", c->role->name, r->host->name, (int)c->pid, state_word(c), c->restarts,
-                   (unsigned long long)((now - MIN(c->started_ms, now)) / 1000), c->role->health ? c->role->health : "-", c->last_status,
-                   c->log_path);
+        buf_printf(b, "%s\t%s\t%d\t%s\t%u\t%llu\t%s\t%d\t%s\n", c->role->name, r->host->name, (int)c->pid,
+                   state_word(c), c->restarts, (unsigned long long)((now - MIN(c->started_ms, now)) / 1000),
+                   c->role->health ? c->role->health : "-", c->last_status, c->log_path);
     }
 }
 
@@ -141,7 +141,8 @@ static void on_ready(void *arg)
 {
     struct runner *r = arg;
     char path[PATH_MAX];
-    bool ready = r->objects ? host_objects_done(r->objects) : access(path_of(path, "%s/conf/kubelet.conf", r->host->place.state), F_OK) == 0;
+    bool ready = r->objects ? host_objects_done(r->objects)
+                            : access(path_of(path, "%s/conf/kubelet.conf", r->host->place.state), F_OK) == 0;
     if (!ready) {
         loop_timer_start(&r->ready, READY_MS);
     } else if (r->when_ready) {
@@ -164,7 +165,8 @@ static bool listen_for_api(struct runner *r, struct err *err)
 
 static bool start(struct runner *r, const struct machine *m, struct err *err)
 {
-    if (loop_signal_start(&r->on_term, r->loop, SIGTERM, begin_stop, r) < 0 || loop_signal_start(&r->on_int, r->loop, SIGINT, begin_stop, r) < 0) {
+    if (loop_signal_start(&r->on_term, r->loop, SIGTERM, begin_stop, r) < 0 ||
+        loop_signal_start(&r->on_int, r->loop, SIGINT, begin_stop, r) < 0) {
         return err_set(err, ERR_IO, "cannot take signals");
     }
     if (!host_prepare_run(r->host, err) || !control_start(&r->control, r->loop, &r->host->place, answer, r, err) ||

@@ -5,8 +5,8 @@
 #include "cluster/host.h"
 
 /*
- * Runs until SIGTERM, SIGINT or "stop" on the control socket; containers live on. Returns the exit status. 'ready' (may be NULL) is
- * called once: of a server, when hosts can join; of a node, when it has credentials of its own.
+ * Runs until SIGTERM, SIGINT or "stop" on the control socket; containers live on. Returns the exit status. 'ready' (may
+ * be NULL) is called once: of a server, when hosts can join; of a node, when it has credentials of its own.
  */
 int host_run(const struct host *h, const struct machine *m, void (*ready)(const struct host *h));
 

@@ -13,10 +13,11 @@ bool host_service_possible(void)
 }
 
 /*
- * One unit that supervises. The programs that need little are confined one by one by the supervisor, with users, seccomp and Landlock of
- * their own. What the unit adds goes to every process below it, so there are two kinds: a server alone needs nothing of the machine
- * but its folders, its port and its routes; on a node everything that is taken away here would be taken from pods as well, and
- * filters of system calls (which ProtectClock=, RestrictAddressFamilies= and their like are) would be the pods' filters, too.
+ * One unit that supervises. The programs that need little are confined one by one by the supervisor, with users,
+ * seccomp and Landlock of their own. What the unit adds goes to every process below it, so there are two kinds: a
+ * server alone needs nothing of the machine but its folders, its port and its routes; on a node everything that is
+ * taken away here would be taken from pods as well, and filters of system calls (which ProtectClock=,
+ * RestrictAddressFamilies= and their like are) would be the pods' filters, too.
  */
 static const char server_hardening[] =
     "ProtectSystem=strict\n"
@@ -42,7 +43,8 @@ static const char server_hardening[] =
     "SystemCallFilter=@system-service seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self\n"
     "SystemCallFilter=~@mount @swap @reboot @module @raw-io @clock @cpu-emulation @debug @obsolete\n"
     "SystemCallErrorNumber=EPERM\n"
-    "CapabilityBoundingSet=CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID CAP_KILL CAP_NET_ADMIN CAP_NET_BIND_SERVICE\n"
+    "CapabilityBoundingSet=CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_DAC_OVERRIDE CAP_SETUID CAP_SETGID CAP_KILL "
+    "CAP_NET_ADMIN CAP_NET_BIND_SERVICE\n"
     "RuntimeDirectory=coracle\n"
     "KillMode=mixed\n";
 

@@ -44,10 +44,18 @@ bool host_start_check(struct host *h, bool *ret_known, struct err *err)
     return true;
 }
 
+bool host_start_needs_nft(struct err *err)
+{
+    return access("/usr/sbin/nft", X_OK) == 0 || access("/sbin/nft", X_OK) == 0 || access("/usr/bin/nft", X_OK) == 0 ||
+           err_set(err, ERR_NOT_FOUND, "the program nft is missing: apt-get install nftables");
+}
+
 bool host_start_can(bool foreground, struct err *err)
 {
     return foreground || host_service_possible() ||
-           err_set(err, ERR_UNAVAILABLE, "systemd does not run here: give --foreground, and have what does run here start 'coracle host' at boot");
+           err_set(err, ERR_UNAVAILABLE,
+                   "systemd does not run here: give --foreground, and have what does run here start 'coracle host' at "
+                   "boot");
 }
 
 /* With systemd: until the programs are of use. */
@@ -65,7 +73,8 @@ static bool await(const struct host *h, int64_t wait_ms, struct err *err)
             arena_init(&a, ARENA_NO_BUDGET);
             ready = host_admin_config(h, &a, &c, err) && session_open_as(&s, &c, err);
             if (ready) {
-                ready = session_read(&s, "/api/v1/namespaces/kube-system/configmaps/" HOST_SETTINGS_NAME, &a, &body, NULL, err);
+                ready = session_read(&s, "/api/v1/namespaces/kube-system/configmaps/" HOST_SETTINGS_NAME, &a, &body,
+                                     NULL, err);
                 session_close(&s);
             }
             arena_deinit(&a);
@@ -74,13 +83,15 @@ static bool await(const struct host *h, int64_t wait_ms, struct err *err)
             return true;
         }
         if (clock_mono_ms() > until) {
-            return err_set(err, ERR_TIMEOUT, "it is not of use yet; see journalctl -u coracle and %s/logs", h->place.state);
+            return err_set(err, ERR_TIMEOUT, "it is not of use yet; see journalctl -u coracle and %s/logs",
+                           h->place.state);
         }
         usleep(100000);
     }
 }
 
-int host_start(const struct host *h, const struct machine *m, bool foreground, struct progress *p, int64_t wait_ms, void (*ready)(const struct host *h))
+int host_start(const struct host *h, const struct machine *m, bool foreground, struct progress *p, int64_t wait_ms,
+               void (*ready)(const struct host *h))
 {
     struct err err;
     if (foreground) {

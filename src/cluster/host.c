@@ -18,15 +18,39 @@ static const struct entry {
     enum entry_kind kind;
     size_t offset, size;
 } entries[] = {
-#define BOOL(key, member) { key, ENTRY_BOOL, offsetof(struct host, member), sizeof(bool) }
-#define PORT(key, member) { key, ENTRY_PORT, offsetof(struct host, member), sizeof(uint16_t) }
-#define TEXT(key, member) { key, ENTRY_TEXT, offsetof(struct host, member), sizeof(((struct host *)0)->member) }
-    BOOL("server", server), BOOL("node", node), TEXT("name", name), TEXT("address", address), PORT("port", port),
-    TEXT("server-url", server_url), TEXT("names", names), TEXT("cluster-cidr", pod_cidr), TEXT("service-cidr", service_cidr),
-    TEXT("cluster-domain", domain), TEXT("etcd-servers", etcd_servers), TEXT("etcd-cafile", etcd_ca), TEXT("etcd-certfile", etcd_cert),
-    TEXT("etcd-keyfile", etcd_key), BOOL("tunnels", tunnels), TEXT("ssh-user", ssh_user), PORT("ssh-port", ssh_port),
-    PORT("reverse-port", reverse_port), { "reach", ENTRY_REACH, offsetof(struct host, reach), sizeof(enum host_reach) },
-    TEXT("reverse-server", reverse_server), BOOL("made-ssh-user", made_ssh_user),
+#define BOOL(key, member)                                                                                              \
+    {                                                                                                                  \
+        key, ENTRY_BOOL, offsetof(struct host, member), sizeof(bool)                                                   \
+    }
+#define PORT(key, member)                                                                                              \
+    {                                                                                                                  \
+        key, ENTRY_PORT, offsetof(struct host, member), sizeof(uint16_t)                                               \
+    }
+#define TEXT(key, member)                                                                                              \
+    {                                                                                                                  \
+        key, ENTRY_TEXT, offsetof(struct host, member), sizeof(((struct host *)0)->member)                             \
+    }
+    BOOL("server", server),
+    BOOL("node", node),
+    TEXT("name", name),
+    TEXT("address", address),
+    PORT("port", port),
+    TEXT("server-url", server_url),
+    TEXT("names", names),
+    TEXT("cluster-cidr", pod_cidr),
+    TEXT("service-cidr", service_cidr),
+    TEXT("cluster-domain", domain),
+    TEXT("etcd-servers", etcd_servers),
+    TEXT("etcd-cafile", etcd_ca),
+    TEXT("etcd-certfile", etcd_cert),
+    TEXT("etcd-keyfile", etcd_key),
+    BOOL("tunnels", tunnels),
+    TEXT("ssh-user", ssh_user),
+    PORT("ssh-port", ssh_port),
+    PORT("reverse-port", reverse_port),
+    { "reach", ENTRY_REACH, offsetof(struct host, reach), sizeof(enum host_reach) },
+    TEXT("reverse-server", reverse_server),
+    BOOL("made-ssh-user", made_ssh_user),
 #undef BOOL
 #undef PORT
 #undef TEXT
@@ -41,8 +65,13 @@ const char *host_reach_word(enum host_reach r)
 
 void host_init(struct host *h)
 {
-    *h = (struct host){ .port = CLUSTER_API_PORT, .pod_cidr = CLUSTER_POD_CIDR, .service_cidr = CLUSTER_SERVICE_CIDR, .domain = CLUSTER_DOMAIN,
-                        .ssh_user = HOST_SSH_USER, .ssh_port = 22, .reverse_port = HOST_REVERSE_PORT };
+    *h = (struct host){ .port = CLUSTER_API_PORT,
+                        .pod_cidr = CLUSTER_POD_CIDR,
+                        .service_cidr = CLUSTER_SERVICE_CIDR,
+                        .domain = CLUSTER_DOMAIN,
+                        .ssh_user = HOST_SSH_USER,
+                        .ssh_port = 22,
+                        .reverse_port = HOST_REVERSE_PORT };
     place_of_host(&h->place);
 }
 
@@ -74,8 +103,7 @@ static bool read_entry(struct host *h, struct str key, struct str value)
             }
             return false;
         case ENTRY_TEXT:
-        default:
-            return str_to_cstr(value, p, e->size);
+        default: return str_to_cstr(value, p, e->size);
         }
     }
     return false;
@@ -87,7 +115,8 @@ bool host_parse(struct host *h, struct str text, struct err *err)
     host_init(h);
     while (str_split(&text, '\n', &line)) {
         line = str_trim(line);
-        if (!str_empty(line) && line.ptr[0] != '#' && (!str_cut(line, '=', &key, &value) || !read_entry(h, str_trim(key), str_trim(value)))) {
+        if (!str_empty(line) && line.ptr[0] != '#' &&
+            (!str_cut(line, '=', &key, &value) || !read_entry(h, str_trim(key), str_trim(value)))) {
             return err_set(err, ERR_INVALID, HOST_CONF_FILE ": cannot read the line \"%.*s\"", STR_ARG(line));
         }
     }
@@ -110,15 +139,9 @@ void host_write(const struct host *h, struct buf *b)
         const struct entry *e = &entries[i];
         const char *p = (const char *)h + e->offset;
         switch (e->kind) {
-        case ENTRY_BOOL:
-            buf_printf(b, "%s=%s\n", e->key, *(const bool *)p ? "true" : "false");
-            break;
-        case ENTRY_PORT:
-            buf_printf(b, "%s=%u\n", e->key, *(const uint16_t *)p);
-            break;
-        case ENTRY_REACH:
-            buf_printf(b, "%s=%s\n", e->key, reach_words[h->reach]);
-            break;
+        case ENTRY_BOOL: buf_printf(b, "%s=%s\n", e->key, *(const bool *)p ? "true" : "false"); break;
+        case ENTRY_PORT: buf_printf(b, "%s=%u\n", e->key, *(const uint16_t *)p); break;
+        case ENTRY_REACH: buf_printf(b, "%s=%s\n", e->key, reach_words[h->reach]); break;
         case ENTRY_TEXT:
         default:
             if (p[0]) {

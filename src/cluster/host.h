@@ -1,10 +1,11 @@
 /*
- * A host that stays: what 'coracle server' and 'coracle join' made of it. Pure data, kept in /etc/coracle/coracle.conf as "key=value"
- * lines which a person may read and change; the programs take a change when coracle.service is started again.
+ * A host that stays: what 'coracle server' and 'coracle join' made of it. Pure data, kept in /etc/coracle/coracle.conf
+ * as "key=value" lines which a person may read and change; the programs take a change when coracle.service is started
+ * again.
  *
  *   /etc/coracle/            coracle.conf, admin.conf (the administrator's kubeconfig, of a server)
- *   /var/lib/coracle/host/   as a cluster's state (place.h), with conf/ for the node's credentials and containerd/ for its containers
- *   /run/coracle/host/       lock, control.sock, the sockets of containerd and of the tunnel process
+ *   /var/lib/coracle/host/   as a cluster's state (place.h), with conf/ for the node's credentials and containerd/ for
+ * its containers /run/coracle/host/       lock, control.sock, the sockets of containerd and of the tunnel process
  */
 #ifndef CLUSTER_HOST_H
 #define CLUSTER_HOST_H
@@ -32,12 +33,12 @@ enum host_reach { HOST_DIRECT, HOST_BY_SSH, HOST_BY_REVERSE };
 
 struct host {
     struct place place;
-    bool server, node;       /* what runs here: either or both */
-    char name[254];          /* of its Node */
-    char address[64];        /* where others find it: advertised, and the Node's InternalIP */
-    uint16_t port;           /* of the API: here, or the server's */
-    char server_url[300];    /* "https://10.0.0.1:6443" */
-    char names[1024];        /* further names and addresses of the API server, by commas */
+    bool server, node;    /* what runs here: either or both */
+    char name[254];       /* of its Node */
+    char address[64];     /* where others find it: advertised, and the Node's InternalIP */
+    uint16_t port;        /* of the API: here, or the server's */
+    char server_url[300]; /* "https://10.0.0.1:6443" */
+    char names[1024];     /* further names and addresses of the API server, by commas */
     char pod_cidr[64], service_cidr[64], domain[128];
     char etcd_servers[1024], etcd_ca[256], etcd_cert[256], etcd_key[256]; /* empty: SQLite */
     /* a server's tunnels to nodes that are not reached directly */
@@ -67,6 +68,7 @@ MUST_CHECK bool host_find_name(char ret[254], struct err *err);
 MUST_CHECK bool host_first_address(const char *cidr, char ret[64], struct err *err);
 
 /* The programs that run here and their command lines, in the order of starting. */
-size_t host_roles(const struct host *h, const struct machine *machine, struct arena *a, struct role roles[HOST_MAX_ROLES]);
+size_t host_roles(const struct host *h, const struct machine *machine, struct arena *a,
+                  struct role roles[HOST_MAX_ROLES]);
 
 #endif

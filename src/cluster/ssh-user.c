@@ -38,13 +38,16 @@ bool ssh_user_authorize(const struct host *h, struct str public_key, bool *ret_m
     (void)snprintf(name, sizeof(name), "%s", h->ssh_user);
     *ret_made = false;
     if (str_empty(public_key) || !fs_write_atomic(key_file(h, file), public_key, 0644, err)) {
-        return str_empty(public_key) ? err_set(err, ERR_INVALID, "the server has not said which key its tunnel has") : false;
+        return str_empty(public_key) ? err_set(err, ERR_INVALID, "the server has not said which key its tunnel has")
+                                     : false;
     }
     if (!getpwnam(name)) {
-        static char useradd[] = "useradd", system[] = "--system", home_dir[] = "--home-dir", home[] = HOME, create[] = "--create-home",
-                    shell[] = "--shell", nologin[] = "/usr/sbin/nologin", skel[] = "--skel", nothing[] = "/nonexistent",
-                    password[] = "--password", none[] = "*"; /* none: "!" would be a locked account, which sshd may refuse */
-        char *const argv[] = { useradd, system, home_dir, home, create, skel, nothing, shell, nologin, password, none, name, NULL };
+        static char useradd[] = "useradd", system[] = "--system", home_dir[] = "--home-dir", home[] = HOME,
+                    create[] = "--create-home", shell[] = "--shell", nologin[] = "/usr/sbin/nologin", skel[] = "--skel",
+                    nothing[] = "/nonexistent", password[] = "--password",
+                    none[] = "*"; /* none: "!" would be a locked account, which sshd may refuse */
+        char *const argv[] = { useradd, system,  home_dir, home, create, skel, nothing,
+                               shell,   nologin, password, none, name,   NULL };
         if (!host_run_command(argv, err)) {
             return err_wrap(err, "the user \"%s\" cannot be made", name);
         }
@@ -62,7 +65,8 @@ static void end_processes(uid_t uid)
         char path[PATH_MAX];
         struct stat st;
         int32_t pid;
-        if (str_to_i32(str_c(e->d_name), &pid) && pid > 1 && stat(path_of(path, "/proc/%d", pid), &st) == 0 && st.st_uid == uid) {
+        if (str_to_i32(str_c(e->d_name), &pid) && pid > 1 && stat(path_of(path, "/proc/%d", pid), &st) == 0 &&
+            st.st_uid == uid) {
             (void)kill(pid, SIGKILL);
         }
     }
@@ -97,7 +101,8 @@ bool ssh_user_remove(const struct host *h, struct err *err)
 bool ssh_user_host_keys(const char *pattern, struct buf *b, struct err *err)
 {
     glob_t g = { 0 };
-    bool ok = glob(pattern, 0, NULL, &g) == 0 || err_set(err, ERR_NOT_FOUND, "there are no host keys %s: is sshd installed?", pattern);
+    bool ok = glob(pattern, 0, NULL, &g) == 0 ||
+              err_set(err, ERR_NOT_FOUND, "there are no host keys %s: is sshd installed?", pattern);
     for (size_t i = 0; ok && i < g.gl_pathc && i < MAX_KEYS; i++) {
         struct buf one;
         buf_init(&one, MAX_KEY);

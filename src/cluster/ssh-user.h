@@ -1,4 +1,5 @@
-/* The user at a node by whom the server's tunnel comes in: made when it is not there, without password and shell, and its one key. */
+/* The user at a node by whom the server's tunnel comes in: made when it is not there, without password and shell, and
+ * its one key. */
 #ifndef CLUSTER_SSH_USER_H
 #define CLUSTER_SSH_USER_H
 

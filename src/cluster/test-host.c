@@ -85,7 +85,8 @@ TEST(host_roles_of_a_node_use_its_own_credentials)
     snprintf(h.reverse_server, sizeof(h.reverse_server), "10.0.0.1:8132");
     arena_init(&a, ARENA_NO_BUDGET);
     size_t n = host_roles(&h, &m, &a, roles);
-    const struct role *kubelet = find(roles, n, "kubelet"), *proxy = find(roles, n, "kube-proxy"), *agent = find(roles, n, "tunnel-agent");
+    const struct role *kubelet = find(roles, n, "kubelet"), *proxy = find(roles, n, "kube-proxy"),
+                      *agent = find(roles, n, "tunnel-agent");
     CHECK(kubelet && proxy && agent && !find(roles, n, "kube-apiserver"));
     CHECK(has_word(kubelet, "--flag-defaults=secure") && has_word(kubelet, "--rotate-server-certificates=true"));
     CHECK(has_word(kubelet, "--node-labels=coracle.local/reach=reverse"));
@@ -118,7 +119,8 @@ TEST(host_keys_become_known_hosts_lines)
 {
     struct buf b;
     buf_init(&b, 65536);
-    CHECK(host_pin_lines(STR("n-1"), STR("10.0.0.7"), 22, STR("ssh-ed25519 AAAA= root@n-1\n\necdsa-sha2-nistp256 BBBB"), &b));
+    CHECK(host_pin_lines(STR("n-1"), STR("10.0.0.7"), 22, STR("ssh-ed25519 AAAA= root@n-1\n\necdsa-sha2-nistp256 BBBB"),
+                         &b));
     CHECK_STR_C(buf_str(&b), "10.0.0.7,n-1 ssh-ed25519 AAAA=\n10.0.0.7,n-1 ecdsa-sha2-nistp256 BBBB\n");
     b.len = 0;
     CHECK(host_pin_lines(STR("n-1"), STR("fd00::7"), 2222, STR("ssh-ed25519 AAAA"), &b));
@@ -159,7 +161,9 @@ TEST(host_units_are_as_systemd_takes_them)
         host_service_write(&h, &b);
         CHECK(fs_write_atomic(path, buf_str(&b), 0644, &err));
         buf_deinit(&b);
-        snprintf(command, sizeof(command), "out=$(systemd-analyze verify --man=no %s 2>&1) && [ -z \"$out\" ] || { echo \"$out\"; exit 1; }", path);
+        snprintf(command, sizeof(command),
+                 "out=$(systemd-analyze verify --man=no %s 2>&1) && [ -z \"$out\" ] || { echo \"$out\"; exit 1; }",
+                 path);
         CHECK_INT(system(command), 0); /* NOLINT: a fixed command */
     }
     CHECK(fs_remove_tree(dir, &err));

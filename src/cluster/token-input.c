@@ -27,12 +27,15 @@ bool token_input(struct str flag, struct str file, char ret[BOOTSTRAP_TOKEN_SIZE
         return take(flag, ret, err);
     }
     if (!from_stdin && str_empty(file)) {
-        return env && *env ? take(str_c(env), ret, err)
-                           : err_set(err, ERR_INVALID, "a token is needed: --token, --token - (standard input), --token-file or $CORACLE_TOKEN");
+        return env && *env
+                   ? take(str_c(env), ret, err)
+                   : err_set(err, ERR_INVALID,
+                             "a token is needed: --token, --token - (standard input), --token-file or $CORACLE_TOKEN");
     }
     struct buf b;
     buf_init(&b, MAX_FILE);
-    bool ok = from_stdin || str_to_cstr(file, path, sizeof(path)) || err_set(err, ERR_INVALID, "--token-file is too long");
+    bool ok =
+        from_stdin || str_to_cstr(file, path, sizeof(path)) || err_set(err, ERR_INVALID, "--token-file is too long");
     if (ok && from_stdin) {
         char text[256];
         ssize_t n;

@@ -1,4 +1,5 @@
-/* A token from where the user keeps it. On the command line everybody on the host can read it, so it need not be there. */
+/* A token from where the user keeps it. On the command line everybody on the host can read it, so it need not be there.
+ */
 #ifndef CLUSTER_TOKEN_INPUT_H
 #define CLUSTER_TOKEN_INPUT_H
 

@@ -12,8 +12,11 @@ enum { MAX_SECRET = 65536 };
 
 bool token_create(struct session *s, const struct token_spec *spec, struct err *err)
 {
-    struct bootstrap_token t = { .description = spec->description, .authentication = spec->authentication, .signing = spec->signing,
-                                 .groups = spec->groups, .n_groups = spec->n_groups };
+    struct bootstrap_token t = { .description = spec->description,
+                                 .authentication = spec->authentication,
+                                 .signing = spec->signing,
+                                 .groups = spec->groups,
+                                 .n_groups = spec->n_groups };
     struct core_v1_secret secret;
     struct arena a;
     struct val v;
@@ -29,7 +32,8 @@ bool token_create(struct session *s, const struct token_spec *spec, struct err *
     bool ok = bootstrap_token_to_secret(&t, &a, &secret) || err_set(err, ERR_INVALID, "the description is too long");
     if (ok) {
         const struct api_json_encode as = { .kind = STR("Secret"), .api_version = STR("v1") };
-        ok = (api_encode_json(&b, &core_v1_secret_type, &secret, &as, NULL) || err_set(err, ERR_TOO_LARGE, "the token is too large")) &&
+        ok = (api_encode_json(&b, &core_v1_secret_type, &secret, &as, NULL) ||
+              err_set(err, ERR_TOO_LARGE, "the token is too large")) &&
              session_ask(s, "POST", "/api/v1/namespaces/kube-system/secrets", buf_str(&b), &a, &v, &status, err);
         if (!ok && status == 409) {
             err_set(err, ERR_ALREADY_EXISTS, "there is a token with the id \"%.*s\"", STR_ARG(t.id));

@@ -1,4 +1,5 @@
-/* Bootstrap tokens by which hosts join (auth/bootstrap-token.h), as `coracle token` and `coracle server` make and show them. */
+/* Bootstrap tokens by which hosts join (auth/bootstrap-token.h), as `coracle token` and `coracle server` make and show
+ * them. */
 #ifndef CLUSTER_TOKEN_H
 #define CLUSTER_TOKEN_H
 

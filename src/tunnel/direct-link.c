@@ -40,7 +40,8 @@ static bool check_address(const struct net_addr *a, void *arg UNUSED, struct err
         bad = bad || ip >> 24 == 0 || ip >> 16 == 0xa9fe || ip >> 28 >= 0xe;
     } else if (a->sa.sa_family == AF_INET6) {
         const struct in6_addr *ip = &a->in6.sin6_addr;
-        bad = bad || IN6_IS_ADDR_UNSPECIFIED(ip) || IN6_IS_ADDR_LINKLOCAL(ip) || IN6_IS_ADDR_MULTICAST(ip) || IN6_IS_ADDR_V4MAPPED(ip);
+        bad = bad || IN6_IS_ADDR_UNSPECIFIED(ip) || IN6_IS_ADDR_LINKLOCAL(ip) || IN6_IS_ADDR_MULTICAST(ip) ||
+              IN6_IS_ADDR_V4MAPPED(ip);
     }
     return !bad || err_set(err, ERR_FORBIDDEN, "loopback, link-local and multicast addresses are no node's");
 }
@@ -107,7 +108,9 @@ static void on_close(struct net_stream *s UNUSED, enum net_close why, const char
     events->on_close(why == NET_CLOSE_EOF ? NULL : text, data);
 }
 
-static const struct net_stream_ops stream_ops = { .on_open = on_open, .on_data = on_data, .on_eof = on_eof, .on_drain = on_drain, .on_close = on_close };
+static const struct net_stream_ops stream_ops = {
+    .on_open = on_open, .on_data = on_data, .on_eof = on_eof, .on_drain = on_drain, .on_close = on_close
+};
 
 static void on_dialled(int fd, const struct err *err, void *arg)
 {
@@ -165,12 +168,14 @@ static void far_break(struct tunnel_far *far)
     far_free(f);
 }
 
-static const struct tunnel_far_ops far_ops = { .write = far_write_some, .shutdown = far_end, .pause = far_hold, .close = far_break };
+static const struct tunnel_far_ops far_ops = {
+    .write = far_write_some, .shutdown = far_end, .pause = far_hold, .close = far_break
+};
 
 /* ---- the link ---- */
 
-static struct tunnel_far *link_open(struct tunnel_link *l, struct str host, uint16_t port, const struct tunnel_far_events *events, void *arg,
-                                    struct err *err)
+static struct tunnel_far *link_open(struct tunnel_link *l, struct str host, uint16_t port,
+                                    const struct tunnel_far_events *events, void *arg, struct err *err)
 {
     struct direct_link *d = CONTAINER_OF(l, struct direct_link, base);
     bool kubelet = port == d->kubelet_port && str_eq_c(host, d->kubelet_host);
@@ -182,11 +187,13 @@ static struct tunnel_far *link_open(struct tunnel_link *l, struct str host, uint
     if (!f) {
         abort();
     }
-    *f = (struct direct_far){ .base = { .ops = &far_ops, .events = events, .arg = arg }, .owner = d, .facts = kubelet ? &d->base.facts : &d->others };
+    *f = (struct direct_far){ .base = { .ops = &far_ops, .events = events, .arg = arg },
+                              .owner = d,
+                              .facts = kubelet ? &d->base.facts : &d->others };
     list_push_back(&d->fars, &f->link);
     f->facts->streams++;
-    (void)snprintf(f->facts->address, sizeof(f->facts->address), strchr(d->kubelet_host, ':') ? "[%.120s]:%u" : "%.120s:%u", d->kubelet_host,
-                   d->kubelet_port);
+    (void)snprintf(f->facts->address, sizeof(f->facts->address),
+                   strchr(d->kubelet_host, ':') ? "[%.120s]:%u" : "%.120s:%u", d->kubelet_host, d->kubelet_port);
     f->dial = net_dial_start(&d->dialer.dialer, d->loop, host, port, TUNNEL_OPEN_MS, on_dialled, f);
     return &f->base;
 }
@@ -217,7 +224,9 @@ static void link_free(struct tunnel_link *l)
     free(d);
 }
 
-static const struct tunnel_link_ops link_ops = { .kind = "direct", .open = link_open, .refresh = link_refresh, .free = link_free };
+static const struct tunnel_link_ops link_ops = {
+    .kind = "direct", .open = link_open, .refresh = link_refresh, .free = link_free
+};
 
 struct tunnel_link *direct_link_new(struct loop *l, struct str node)
 {

@@ -1,7 +1,8 @@
 /*
- * No tunnel: a node whose label says that it is reached directly (--reach-label), in a cluster whose other nodes have tunnels. TLS to
- * its kubelet is verified by the API server as ever; what goes to its pods and services is as safe as they make it, and /paths counts
- * the two apart. A node without that label is never connected to so, whatever becomes of its tunnel.
+ * No tunnel: a node whose label says that it is reached directly (--reach-label), in a cluster whose other nodes have
+ * tunnels. TLS to its kubelet is verified by the API server as ever; what goes to its pods and services is as safe as
+ * they make it, and /paths counts the two apart. A node without that label is never connected to so, whatever becomes
+ * of its tunnel.
  */
 #ifndef TUNNEL_DIRECT_LINK_H
 #define TUNNEL_DIRECT_LINK_H

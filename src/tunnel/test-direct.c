@@ -1,4 +1,5 @@
-/* Nodes that are reached without a tunnel: what is refused. What works is in tests/scenarios/join.sh: it takes addresses that are no loopback. */
+/* Nodes that are reached without a tunnel: what is refused. What works is in tests/scenarios/join.sh: it takes
+ * addresses that are no loopback. */
 #include <stdio.h>
 
 #include "base/test.h"
@@ -28,12 +29,17 @@ static void on_close(const char *reason UNUSED, void *arg)
 {
     ((struct seen *)arg)->closed = true;
 }
-static const struct tunnel_far_events events = { .on_open = on_open, .on_refused = on_refused, .on_data = on_data, .on_writable = on_nothing,
-                                                 .on_eof = on_nothing, .on_close = on_close };
+static const struct tunnel_far_events events = { .on_open = on_open,
+                                                 .on_refused = on_refused,
+                                                 .on_data = on_data,
+                                                 .on_writable = on_nothing,
+                                                 .on_eof = on_nothing,
+                                                 .on_close = on_close };
 
 TEST(direct_links_reach_no_address_of_the_tunnels_own_host)
 {
-    static const char *const addresses[] = { "127.0.0.1", "::1", "169.254.169.254", "0.0.0.0", "fe80::1", "224.0.0.1", "::ffff:127.0.0.1" };
+    static const char *const addresses[] = { "127.0.0.1", "::1",       "169.254.169.254", "0.0.0.0",
+                                             "fe80::1",   "224.0.0.1", "::ffff:127.0.0.1" };
     struct err err;
     struct loop *l = loop_new(&err);
     struct tunnel_link *link = direct_link_new(l, STR("n-1"));

@@ -33,6 +33,19 @@ check on 6 sh -ec '
     printf "%s\n" "ListenAddress 10.89.0.7" "UsePAM no" "PasswordAuthentication no" "KbdInteractiveAuthentication no" "PidFile none" >/etc/ssh/test_config
     nft add table inet test; nft "add chain inet test in { type filter hook input priority 0; }"
     nft add rule inet test in ip saddr 10.89.0.3 tcp dport 10250 counter drop'
+# Host 4 looks as if systemd ran there: this systemctl starts and ends what the unit says.
+check on 4 sh -ec '
+    mkdir -p /run/systemd/system /run/bin
+    cat >/run/bin/systemctl <<"S"
+#!/bin/sh
+case "$*" in
+*enable*--now*coracle.service) setsid $(sed -n s/^ExecStart=//p /etc/systemd/system/coracle.service) >/tmp/unit.log 2>&1 & echo $! >/tmp/unit.pid ;;
+*disable*--now*coracle.service) kill $(cat /tmp/unit.pid); while kill -0 $(cat /tmp/unit.pid) 2>/dev/null; do sleep 0.1; done ;;
+*daemon-reload) ;;
+*) exit 1 ;;
+esac
+S
+    chmod 755 /run/bin/systemctl'
 start_on 6 sshd /usr/sbin/sshd -D -e -f /etc/ssh/test_config
 for n in 2 3 4 5 6; do state_on $n >"$TMP/before-$n"; done
 
@@ -71,10 +84,11 @@ check_out "is not signed by the token" fails join 3 --token "$GONE" --ca-pin "$P
 check_out "is not signed by the token" fails join 3 --token "$SHORT" --ca-pin "$PIN"
 refute on 3 test -e /etc/coracle/coracle.conf
 
-step "two nodes join directly, their tokens by file and by environment"
+step "two nodes join directly, one by systemd, their tokens by file and by environment"
 on 3 sh -c "umask 077; echo '$TOKEN' >/run/token"
 start_on 3 node-3 "$C" join https://10.89.0.3:6443 --foreground --ca-pin "$PIN" --token-file /run/token
-start_on 4 node-4 env CORACLE_TOKEN="$TOKEN" "$C" join 10.89.0.3 --foreground --ca-pin "$PIN"
+check_out 'The node "node-4" has joined' on 4 env PATH="/run/bin:$PATH" CORACLE_TOKEN="$TOKEN" "$C" join 10.89.0.3 --ca-pin "$PIN"
+check_out KillMode=process on 4 cat /etc/systemd/system/coracle.service
 step "one behind NAT, and one by SSH"
 echo "$TOKEN" | on 5 "$C" join https://10.89.0.3:6443 --foreground --reverse-tunnel --ca-pin "$PIN" --token - >"$TMP/node-5.log" 2>&1 &
 echo $! >"$TMP/node-5.pid"
@@ -135,24 +149,42 @@ same_on() { state_on "$1" | diff "$TMP/before-$1" -; }
 on 3 rm /run/token
 check_out "Nothing was done" fails on 3 sh -c "echo n | '$C' leave"
 for n in 3 4 5 6; do
-    check_out "free of Coracle" on $n "$C" leave --yes
+    check_out "free of Coracle" on $n env PATH="/run/bin:$PATH" "$C" leave --yes
     eventually 5 same_on $n
-    refute kill -0 "$(cat "$TMP/node-$n.pid")"
+    [ $n = 4 ] || eventually 5 fails kill -0 "$(cat "$TMP/node-$n.pid")"
 done
+refute on 4 test -e /etc/systemd/system/coracle.service
+# Nobody takes the place of a host that was pinned.
+check_out "the server has host keys of a node \"node-6\" already" fails join 6 --ssh-tunnel --ca-pin "$PIN" --token "$TOKEN"
+check on 6 "$C" leave --yes
+eventually 5 same_on 6
 check kubectl delete node node-3
 
 step "a server that is a node, with its objects in etcd"
 if [ -x /usr/bin/etcd ]; then
     state_on 1 >"$TMP/before-1"
-    start_on 1 etcd /usr/bin/etcd --data-dir=/tmp/etcd --log-level=error
-    start_on 1 server-1 "$C" server --foreground --node --port 7443 --tls-san api.example --etcd-servers http://127.0.0.1:2379
+    start_on 1 etcd /usr/bin/etcd --data-dir=/tmp/etcd --log-level=error --listen-client-urls=http://10.89.0.2:2379 --advertise-client-urls=http://10.89.0.2:2379
+    # To a terminal the whole command is printed, token and all.
+    start_on 1 server-1 script -qec "$C server --foreground --node --port 7443 --tls-san api.example --etcd-servers http://10.89.0.2:2379" /dev/null
     cp "$KUBECTL" "/var/lib/coracle/$NAME/nodes/node-1/tmp/kubectl"
     kubectl_1() { on 1 /tmp/kubectl --kubeconfig /etc/coracle/admin.conf "$@"; }
     eventually 20 kubectl_1 wait --for=condition=Ready node/node-1 --timeout=1s
     check kubectl_1 run one --image=coracle.local/demo:1
     eventually 20 kubectl_1 logs one
     check_out "https://10.89.0.2:7443" on 1 "$C" token create --print-join-command
+    check grep -Eq 'coracle join https://10.89.0.2:7443 --token [a-z0-9]{6}[.][a-z0-9]{16} --ca-pin sha256:' "$TMP/server-1.log"
     check_out api.example on 1 sh -c 'openssl x509 -noout -ext subjectAltName -in /var/lib/coracle/host/pki/apiserver.crt'
+    # A second server over the same etcd, with the same authorities.
+    on 1 tar -C /var/lib/coracle/host/pki -cf - ca.crt ca.key front-proxy-ca.crt front-proxy-ca.key sa.key sa.pub |
+        on 3 sh -c 'umask 077; mkdir -p /var/lib/coracle/host/pki && tar -C /var/lib/coracle/host/pki -xf -'
+    start_on 3 server-3 "$C" server --foreground --etcd-servers http://10.89.0.2:2379
+    cp "$KUBECTL" "/var/lib/coracle/$NAME/nodes/node-3/tmp/kubectl"
+    eventually 20 out_has node-1 on 3 /tmp/kubectl --kubeconfig /etc/coracle/admin.conf get nodes
+    eventually 10 out_has '10.89.0.2 10.89.0.4' on 3 /tmp/kubectl --kubeconfig /etc/coracle/admin.conf get endpointslices -l kubernetes.io/service-name=kubernetes \
+        -o 'jsonpath={.items[*].endpoints[*].addresses[0]}'
+    check_out "free of Coracle" on 3 "$C" leave -y
+    rm "/var/lib/coracle/$NAME/nodes/node-3/tmp/kubectl"
+    eventually 5 same_on 3
     check_out "free of Coracle" on 1 "$C" leave -y
     stop_on etcd
     rm -r "/var/lib/coracle/$NAME/nodes/node-1/tmp/kubectl" "/var/lib/coracle/$NAME/nodes/node-1/tmp/etcd"
