@@ -30,12 +30,24 @@ static void add_ports(struct pod_info *p, const struct core_v1_container *c)
     }
 }
 
+static struct str controller_of(const struct core_v1_pod *pod)
+{
+    for (size_t i = 0; i < pod->metadata.n_owner_references; i++) {
+        if (pod->metadata.owner_references[i].controller) {
+            return pod->metadata.owner_references[i].uid;
+        }
+    }
+    return STR_NULL;
+}
+
 void pod_info_set(struct pod_info *p, const struct core_v1_pod *pod)
 {
     const struct core_v1_affinity *a = pod->spec.affinity;
     pod_info_clear(p);
     p->pod = pod;
     p->priority = pod->spec.has_priority ? pod->spec.priority : 0;
+    p->controller = controller_of(pod);
+    p->controller_hash = str_hash(p->controller);
     resources_of_pod(&p->requests, &p->non_zero, &pod->spec);
     for (size_t i = 0; i < pod->spec.n_containers; i++) {
         add_ports(p, &pod->spec.containers[i]);

@@ -25,6 +25,8 @@ struct pod_info {
     struct host_port *ports;
     size_t n_ports;
     int32_t priority;
+    struct str controller;    /* uid of the owner that is its controller, or absent; borrowed of the pod */
+    uint64_t controller_hash; /* of it: every cycle of a pod with a controller compares all pods */
     bool has_affinity, has_anti_affinity; /* required or preferred terms towards other pods */
 
     /* In the cache. */

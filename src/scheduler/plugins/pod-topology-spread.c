@@ -31,25 +31,19 @@ struct spread {
     size_t n;
 };
 
-static struct str controller_uid(const struct core_v1_pod *pod)
+static bool counts_pod(const struct cycle *c, const struct constraint *x, const struct pod_info *p)
 {
-    for (size_t i = 0; i < pod->metadata.n_owner_references; i++) {
-        if (pod->metadata.owner_references[i].controller) {
-            return pod->metadata.owner_references[i].uid;
-        }
+    if (x->by_controller && (p->controller_hash != c->pod->controller_hash ||
+                             !str_eq(p->controller, c->pod->controller))) {
+        return false;
     }
-    return STR_NULL;
-}
-
-static bool counts_pod(const struct cycle *c, const struct constraint *x,
-                       const struct core_v1_pod *pod)
-{
+    const struct core_v1_pod *pod = p->pod;
     if (pod->metadata.deletion_timestamp.set ||
         !str_eq(pod->metadata.namespace, c->pod->pod->metadata.namespace)) {
         return false;
     }
     if (x->by_controller) {
-        return str_eq(controller_uid(pod), controller_uid(c->pod->pod));
+        return true;
     }
     return selector_matches(&x->selector, pod->metadata.labels, pod->metadata.n_labels);
 }
@@ -114,7 +108,7 @@ static struct spread *constraints_of(struct cycle *c, struct str when)
         s->n++;
     }
     if (!spec->n_topology_spread_constraints && str_eq(when, STR("ScheduleAnyway")) &&
-        controller_uid(c->pod->pod).len) {
+        c->pod->controller.len) {
         s->constraints[s->n++] = (struct constraint){ .key = HOSTNAME,
                                                       .max_skew = 3,
                                                       .min_domains = 1,
@@ -138,7 +132,7 @@ static int64_t matching_pods(const struct cycle *c, const struct constraint *x,
     for (const struct list *l = n->pods.next; l != &n->pods; l = l->next) {
         const struct pod_info *p =
             CONTAINER_OF((struct list *)(uintptr_t)l, struct pod_info, on_node);
-        count += counts_pod(c, x, p->pod);
+        count += counts_pod(c, x, p);
     }
     return count;
 }
@@ -255,10 +249,11 @@ static enum sched_verdict pre_score(struct cycle *c, void **state, struct node_i
         }
         for (size_t k = 0; x->counts.n && k < c->cache->n_nodes; k++) {
             const struct node_info *n = c->cache->nodes[k];
-            struct str value = node_label(n->node, x->key);
+            int64_t matching = matching_pods(c, x, n);
+            struct str value = matching ? node_label(n->node, x->key) : STR_NULL;
             struct domain *d = value.ptr ? map_get(&x->counts, value) : NULL;
             if (d && eligible(c, x, n)) {
-                d->n += matching_pods(c, x, n);
+                d->n += matching;
             }
         }
     }
