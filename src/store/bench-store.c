@@ -3,6 +3,8 @@
  * building lists, the memory of objects, and the cost of a watch event.
  *
  *   bench-store FOLDER [BLOCK_DEVICE_NAME]   with a device name (as in /sys/block/NAME/stat) device writes are counted there
+ *   bench-store etcd:URL [BLOCK_DEVICE_NAME] the creates alone, over etcd
+ *   bench-store million:FOLDER [BLOCK_DEVICE_NAME]   a million updates of a thousand keys
  */
 #include <malloc.h>
 #include <stdlib.h>
@@ -48,6 +50,7 @@ struct run {
     struct store *s;
     struct store_resource *r;
     unsigned started, done, total, keys;
+    bool creates;
     char value[VALUE + 1];
 };
 
@@ -69,15 +72,17 @@ static void on_put(void *arg, const struct store_result *res)
 static void start(struct run *x)
 {
     char key[64];
-    snprintf(key, sizeof(key), "/registry/pods/default/p%06u", x->started++ % x->keys);
-    struct store_write w = { .resource = x->r, .key = str_c(key), .value = str_n(x->value, VALUE), .expect = STORE_ANY,
-                             .done = on_put, .arg = x };
+    static unsigned series;
+    series += x->started == 0;
+    snprintf(key, sizeof(key), "/registry/pods/default/%c%06u", x->creates ? (char)('a' + series) : 'p', x->started++ % x->keys);
+    struct store_write w = { .resource = x->r, .key = str_c(key), .value = str_n(x->value, VALUE),
+                             .expect = x->creates ? STORE_ABSENT : STORE_ANY, .done = on_put, .arg = x };
     store_write(x->s, &w);
 }
 
 static void puts_in_flight(struct store *s, struct store_resource *r, unsigned in_flight, unsigned total, unsigned keys)
 {
-    struct run x = { .s = s, .r = r, .total = total, .keys = keys };
+    struct run x = { .s = s, .r = r, .total = total, .keys = keys ? keys : total, .creates = keys == 0 };
     struct store_stats a, b;
     for (int i = 0; i < VALUE; i++) {
         x.value[i] = (char)('a' + rand() % 26);
@@ -96,8 +101,9 @@ static void puts_in_flight(struct store *s, struct store_resource *r, unsigned i
     cpu = cpu_us() - cpu;
     bytes = device_bytes() - bytes;
     store_get_stats(s, &b);
-    printf("%3u in flight, %5u keys: %7.0f puts/s, %5.1f writes a group, %5.1f us CPU and %5.2f KB to the device each, file %.1f MB, "
-           "WAL %.1f MB\n", in_flight, keys, total * 1e9 / (double)t, (double)total / (double)(b.groups - a.groups), cpu / total,
+    printf("%3u in flight, %5u keys: %7.0f %s/s, %5.1f writes a group, %5.1f us CPU and %5.2f KB to the device each, file %.1f MB, "
+           "WAL %.1f MB\n", in_flight, x.keys, total * 1e9 / (double)t, x.creates ? "creates" : "puts",
+           (double)total / (double)MAX(b.groups - a.groups, UINT64_C(1)), cpu / total,
            (double)bytes / total / 1000, (double)b.file_bytes / 1e6, (double)b.wal_bytes / 1e6);
 }
 
@@ -113,6 +119,7 @@ static void bench_puts(const char *dir)
         exit(1);
     }
     struct store_resource_config rc = { .prefix = STR("/registry/pods/") };
+    bench_creates(s);
     struct store_resource *r = store_resource_open(s, &rc);
     puts_in_flight(s, r, 64, 40000, 2000); /* also fills the write-ahead log once */
     puts_in_flight(s, r, 1, 5000, 2000);
@@ -127,6 +134,56 @@ static void bench_puts(const char *dir)
     t = clock_mono_ns();
     s = store_open_sqlite(&cfg, &err);
     printf("open of 2,000 keys: %.1f ms\n", (double)(clock_mono_ns() - t) / 1e6);
+    store_close(s);
+}
+
+/* Creates of new keys, as an API server's first writes of objects. */
+static void bench_creates(struct store *s)
+{
+    struct store_resource_config rc = { .prefix = STR("/registry/pods/") };
+    struct store_resource *r = store_resource_open(s, &rc);
+    static const unsigned at_once[] = { 1, 16, 64 };
+    while (store_resource_watermark(r) == 0) {
+        loop_turn(loop, 10);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(at_once); i++) {
+        puts_in_flight(s, r, at_once[i], 2000 + at_once[i] * 100, 0);
+    }
+    store_resource_close(r);
+}
+
+static void bench_etcd(const char *url)
+{
+    struct err err;
+    struct str server = str_c(url);
+    struct store_config cfg = { .loop = loop };
+    struct store_etcd_config etcd = { .servers = &server, .n_servers = 1 };
+    struct store *s = store_open_etcd(&cfg, &etcd, &err);
+    if (!s) {
+        fprintf(stderr, "%s\n", err.msg);
+        exit(1);
+    }
+    bench_creates(s);
+    store_close(s);
+}
+
+static void bench_million(const char *dir)
+{
+    char path[512];
+    struct err err;
+    snprintf(path, sizeof(path), "%s/million.db", dir);
+    struct store_config cfg = { .loop = loop, .path = path };
+    struct store *s = store_open_sqlite(&cfg, &err);
+    if (!s) {
+        fprintf(stderr, "%s\n", err.msg);
+        exit(1);
+    }
+    struct store_resource_config rc = { .prefix = STR("/registry/pods/") };
+    struct store_resource *r = store_resource_open(s, &rc);
+    for (int i = 0; i < 4; i++) {
+        puts_in_flight(s, r, 64, 250000, 1000);
+    }
+    store_resource_close(r);
     store_close(s);
 }
 
@@ -319,8 +376,14 @@ int main(int argc, char **argv)
     device = argc > 2 ? argv[2] : NULL;
     struct err err;
     loop = loop_new(&err);
-    bench_puts(argv[1]);
-    bench_cache();
+    if (strncmp(argv[1], "etcd:", 5) == 0) {
+        bench_etcd(argv[1] + 5);
+    } else if (strncmp(argv[1], "million:", 8) == 0) {
+        bench_million(argv[1] + 8);
+    } else {
+        bench_puts(argv[1]);
+        bench_cache();
+    }
     loop_free(loop);
     return 0;
 }
