@@ -4,6 +4,7 @@
  *
  *   bench-store FOLDER [BLOCK_DEVICE_NAME]   with a device name (as in /sys/block/NAME/stat) device writes are counted there
  *   bench-store etcd:URL [BLOCK_DEVICE_NAME] the creates alone, over etcd
+ *   bench-store creates:FOLDER [BLOCK_DEVICE_NAME]  the creates alone
  *   bench-store million:FOLDER [BLOCK_DEVICE_NAME]   a million updates of a thousand keys
  */
 #include <malloc.h>
@@ -122,7 +123,7 @@ static void bench_creates(struct store *s)
     store_resource_close(r);
 }
 
-static void bench_puts(const char *dir)
+static void bench_puts(const char *dir, bool creates_alone)
 {
     char path[512];
     struct err err;
@@ -135,6 +136,10 @@ static void bench_puts(const char *dir)
     }
     struct store_resource_config rc = { .prefix = STR("/registry/pods/") };
     bench_creates(s);
+    if (creates_alone) {
+        store_close(s);
+        return;
+    }
     struct store_resource *r = store_resource_open(s, &rc);
     puts_in_flight(s, r, 64, 40000, 2000); /* also fills the write-ahead log once */
     puts_in_flight(s, r, 1, 5000, 2000);
@@ -378,10 +383,12 @@ int main(int argc, char **argv)
     loop = loop_new(&err);
     if (strncmp(argv[1], "etcd:", 5) == 0) {
         bench_etcd(argv[1] + 5);
+    } else if (strncmp(argv[1], "creates:", 8) == 0) {
+        bench_puts(argv[1] + 8, true);
     } else if (strncmp(argv[1], "million:", 8) == 0) {
         bench_million(argv[1] + 8);
     } else {
-        bench_puts(argv[1]);
+        bench_puts(argv[1], false);
         bench_cache();
     }
     loop_free(loop);

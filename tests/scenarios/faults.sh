@@ -1,5 +1,5 @@
 # The store is hurt while many clients use it, in every way once or twice; a checker says whether anything was lost, came back or was seen out of order.
-# limit: 120 s
+# limit: 180 s
 . "$(dirname "$0")/../lib/scenario.sh"
 . "$ROOT/tests/faults/runs.sh"
 
@@ -7,13 +7,13 @@ step "the judge finds what is wrong in histories that are"
 check "$BUILD/tests/faults/test-verify"
 
 step "kill -9 at random moments, and ends in order"
-hurt "kill" kill,kill,end 6
+hurt "kill" kill,kill,end 5
 
 step "kill -9 between the steps of a commit, of a start and of an end"
-hurt "failpoints" failpoint 17 --failpoints $FAILPOINTS --seconds 20
+hurt "failpoints" failpoint 17 --failpoints $FAILPOINTS --seconds 13
 
 step "power is lost: unsynced writes are lost, torn, and made in another order"
-with_lossy "power" power 8
+with_lossy "power" power 6
 
 step "a store that does not wait for the disk is found out"
 unsynced() { ! "$CHECKER" --faults power --rounds 6 --max-ms 1500 --data-dir "$TMP/store" --volatile-dir "$MEMORY/volatile" --log "$TMP/server.log" --port "$(free_port)" \
