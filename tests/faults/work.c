@@ -397,7 +397,14 @@ void *watcher_main(void *worker)
                 usleep(5000);
                 continue;
             }
-            last = me->history.sessions[me->history.n_sessions - 1].revision;
+            struct session *s = &me->history.sessions[me->history.n_sessions - 1];
+            last = s->revision;
+            for (size_t i = 0; i < s->n_items; i++) { /* it may come so late that the end is in its list */
+                if (s->sights[i].key == (me->leases ? w->n_keys : w->n_maps) - 1) {
+                    s->to_the_end = true;
+                    atomic_store(&me->saw_the_end, true);
+                }
+            }
             http_close(&c);
             if (!http_connect(&c, 200)) {
                 continue;
