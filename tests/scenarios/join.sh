@@ -174,6 +174,10 @@ if [ -x /usr/bin/etcd ]; then
     check_out "https://10.89.0.2:7443" on 1 "$C" token create --print-join-command
     check grep -Eq 'coracle join https://10.89.0.2:7443 --token [a-z0-9]{6}[.][a-z0-9]{16} --ca-pin sha256:' "$TMP/server-1.log"
     check_out api.example on 1 sh -c 'openssl x509 -noout -ext subjectAltName -in /var/lib/coracle/host/pki/apiserver.crt'
+    # Who knows a node's token signs cluster-info as well as its server does, but has not the CA that was pinned.
+    check on 1 "$C" token create --token "$TOKEN"
+    eventually 5 out_has "jws-kubeconfig-${TOKEN%.*}" kubectl_1 -n kube-public get configmap cluster-info -o yaml
+    check_out "no CA of cluster-info has a public key of the given pins" fails on 3 "$C" join https://10.89.0.2:7443 --foreground --token "$TOKEN" --ca-pin "$PIN"
     # A second server over the same etcd, with the same authorities.
     on 1 tar -C /var/lib/coracle/host/pki -cf - ca.crt ca.key front-proxy-ca.crt front-proxy-ca.key sa.key sa.pub |
         on 3 sh -c 'umask 077; mkdir -p /var/lib/coracle/host/pki && tar -C /var/lib/coracle/host/pki -xf -'
