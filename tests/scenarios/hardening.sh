@@ -177,9 +177,26 @@ kubectl get --raw "/api/v1/namespaces/default/pods/user:1/proxy/?token=$CANARY-q
 kubectl describe pod user >"$TMP/described"
 sleep 1
 
+step "a token for somebody else opens nothing here, and neither does a certificate that the cluster's CA did not sign"
+kubectl create token default --audience=vault.example >"$TMP/stolen"
+kubectl create clusterrolebinding everything --clusterrole=cluster-admin --serviceaccount=default:default >/dev/null
+kubectl create token default >"$TMP/own"
+CONF=$STATE/nodes/node-1/conf
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$CONF/evil.key" -out "$CONF/evil.crt" -days 2 -subj /O=system:masters/CN=kubernetes 2>/dev/null
+for at in 10.89.0.2:6443/api/v1/secrets 10.89.0.2:10250/pods 127.0.0.1:10257/metrics 127.0.0.1:10259/metrics; do
+    eventually 5 out_has 200 enter curl -s -k -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $(cat "$TMP/own")" "https://$at"
+    check_out 401 enter curl -s -k -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $(cat "$TMP/stolen")" "https://$at"
+    check_out 401 enter curl -s -k -o /dev/null -w '%{http_code}' --cert "$CONF/evil.crt" --key "$CONF/evil.key" "https://$at"
+done
+for log in kube-apiserver kubelet kube-controller-manager kube-scheduler; do
+    check grep -qE 'not authenticated|cannot authenticate' "$LOGS/$log.log"
+    check grep -qE '(not authenticated|cannot authenticate).*(self-signed certificate|unknown authority|signed by)' "$LOGS/$log.log"
+done
+kubectl delete clusterrolebinding everything >/dev/null
+
 step "no secret is in a log, an answer, a command line, an environment or a file that others may read"
 for key in "$STATE"/pki/*.key; do SECRETS="$SECRETS $(sed -n 2p "$key" | cut -c1-40)"; done
-SECRETS="$SECRETS $(cut -d. -f3 "$TMP/sa" | cut -c1-60) $(printf %s "$CANARY-secret" | base64) $(printf %s "u:$CANARY-password" | base64)"
+SECRETS="$SECRETS $(cut -d. -f3 "$TMP/sa" "$TMP/own" "$TMP/stolen" | cut -c1-60) $(printf %s "$CANARY-secret" | base64) $(printf %s "u:$CANARY-password" | base64)"
 check test -s "$TMP/sa"
 printf '%s\n' $SECRETS >"$TMP/secrets"
 check test "$(wc -l <"$TMP/secrets")" -ge 15
