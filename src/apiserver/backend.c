@@ -235,10 +235,11 @@ enum stage_result backend_stream(struct request *r, const struct backend_call *c
     r->verb_data = p;
     r->cleanup = cleanup;
     bool body = call->with_body && r->in->has_body;
+    uint32_t proxy_ms = r->srv->cfg.proxy_response_ms ? r->srv->cfg.proxy_response_ms : PROXY_RESPONSE_MS;
     struct http_call_config cfg = {
         .method = call->method, .target = call->target, .authority = call->authority, .headers = call->headers, .n_headers = call->n_headers,
         .streaming = body, .content_length = r->in->content_length,
-        .response_ms = call->style == BACKEND_PROXY ? PROXY_RESPONSE_MS : call->patient ? 0 : KUBELET_RESPONSE_MS,
+        .response_ms = call->style == BACKEND_PROXY ? proxy_ms : call->patient ? 0 : KUBELET_RESPONSE_MS,
     };
     loop_timer_stop(&r->timer);
     p->call = http_client_start(call->client, &cfg, &call_ops, p);

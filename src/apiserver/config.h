@@ -54,6 +54,7 @@ struct apiserver_config {
     struct str kubelet_preferred_address_types;
     bool kubelet_must_be_verified; /* --flag-defaults=secure: without a CA kubelets are not talked to */
     int64_t kubelet_timeout_ms, kubelet_port;
+    uint32_t proxy_response_ms; /* how long a proxied backend may take until its headers are there; 0: PROXY_RESPONSE_MS */
     struct str egress_selector_config_file, tunnel_socket, proxy_denied_cidrs;
     int64_t event_ttl_s;
     struct apiserver_auth_config auth;

@@ -28,6 +28,7 @@ struct fix {
     /* kubelets */
     char ca_file[80], client_file[80], client_key_file[80];
     bool no_ca, must_be_verified;
+    uint32_t proxy_response_ms;
 };
 
 static void source_path(char dst[4096], const char *file)
@@ -89,6 +90,7 @@ static void adjust(struct apiserver_config *cfg, void *arg)
 {
     struct fix *f = arg;
     cfg->tunnel_socket = str_c(f->socket);
+    cfg->proxy_response_ms = f->proxy_response_ms;
     if (f->ca_file[0]) {
         cfg->kubelet_certificate_authority = f->no_ca ? STR_EMPTY : str_c(f->ca_file);
         cfg->kubelet_must_be_verified = f->must_be_verified;
@@ -490,6 +492,28 @@ TEST(lying_backends_are_bounded_and_nothing_else_suffers)
     /* A header that drips: the client leaves, and the backend loses its connection. */
     (void)raw(&f, "GET " POD "/drip HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer admin\r\n\r\n", NULL, 300);
     test_reconnect(&f.t);
+    CHECK_INT(get(&f, POD "/fine").status, 200);
+    fix_stop(&f);
+}
+
+/* A long poll may wait minutes, and a backend that says nothing, or an endless header drop by drop, not for ever. */
+TEST(proxied_backend_has_a_time_for_its_headers)
+{
+    static const char *const slow[] = { POD "/drip", POD "/silent", POD "/endless-100" };
+    struct fix f;
+    fix_dir(&f);
+    f.proxy_response_ms = 700;
+    fix_start_as(&f, NULL, NULL);
+    for (size_t i = 0; i < ARRAY_SIZE(slow); i++) {
+        uint64_t before = clock_mono_ms();
+        struct test_answer r = get(&f, slow[i]);
+        uint64_t took = clock_mono_ms() - before;
+        if (r.status != 504 && r.status != 503) {
+            printf("  %s: %d %.*s\n", slow[i], r.status, STR_ARG(r.body));
+        }
+        CHECK(r.status == 504 || r.status == 503);
+        CHECK(took < 5000 && (i == 2 || took >= 600));
+    }
     CHECK_INT(get(&f, POD "/fine").status, 200);
     fix_stop(&f);
 }
