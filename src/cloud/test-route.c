@@ -13,7 +13,7 @@ struct late {
 };
 static struct late late;
 
-static void note(const char *fmt, ...)
+static PRINTF_LIKE(1, 2) void note(const char *fmt, ...)
 {
     va_list ap;
     size_t n = strlen(late.log);
