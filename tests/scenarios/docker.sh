@@ -98,7 +98,10 @@ eventually 20 pod_is two '{.status.conditions[?(@.type=="Ready")].status}' True
 eventually 10 pod_is crash '{.status.containerStatuses[0].lastState.terminated.exitCode}' 3
 check_out "the end" pod crash '{.status.containerStatuses[0].lastState.terminated.message}'
 eventually 10 pod_is crash '{.status.containerStatuses[0].restartCount}' 1
-eventually 10 pod_is greedy '{.status.containerStatuses[0].state.terminated.reason}' OOMKilled
+eventually 10 pod_is greedy '{.status.containerStatuses[0].state.terminated.exitCode}' 137
+# On a busy machine dockerd may see a container's end before the kernel's word about memory, and forgets that word then.
+said() { if [ "$(docker inspect -f '{{.State.OOMKilled}}' "$(docker ps -aq --filter name=k8s_c_greedy_)")" = true ]; then echo OOMKilled; else echo Error; fi; }
+check pod_is greedy '{.status.containerStatuses[0].state.terminated.reason}' "$(said)"
 eventually 10 pod_is lost '{.status.containerStatuses[0].state.terminated.reason}' ContainerCannotRun
 eventually 10 pod_is meek '{.status.phase}' Succeeded
 check_out "uid=1000 gid=1001" kubectl logs meek
