@@ -47,7 +47,13 @@ static bool ip(struct err *err, const char *const *argv)
 
 static int new_namespace(void)
 {
-    return unshare(CLONE_NEWNET) < 0 ? -1 : open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (unshare(CLONE_NEWNET) < 0) {
+        return -1;
+    }
+    /* A router solicits neighbours from its link-local address: without this it would wait a second or two until that is known to be
+     * nobody else's. */
+    (void)netns_sysctl("ipv6/conf/default/dad_transmits", "0");
+    return open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 }
 
 /* A cable from the node, which has .254 on it, to another namespace with .1 to .3. */

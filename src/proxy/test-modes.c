@@ -241,7 +241,7 @@ int modes_begin_from(struct modes *f, int ns, const char *from, const char *ip, 
 int modes_read_number(struct modes *f, int fd)
 {
     char c;
-    if (!modes_await(f, fd, POLLIN, 5000)) {
+    if (!modes_await(f, fd, POLLIN, 2000)) {
         return -2;
     }
     ssize_t n = read(fd, &c, 1);

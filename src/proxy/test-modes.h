@@ -51,7 +51,7 @@ bool modes_await(struct modes *f, int fd, short events, int ms);
 void modes_turn(struct modes *f, int ms);
 /* A connection from a namespace, begun. */
 int modes_begin_from(struct modes *f, int ns, const char *from, const char *ip, uint16_t port, int type);
-/* Which endpoint answers: its number; -1 reset or refused, -2 no answer in 1.5 s, -3 closed without a word. */
+/* Which endpoint answers: its number; -1 reset or refused, -2 no answer in 2 s, -3 closed without a word. */
 int modes_read_number(struct modes *f, int fd);
 int modes_reach_from(struct modes *f, int ns, const char *from, const char *ip, uint16_t port);
 int modes_reach(struct modes *f, const char *ip, uint16_t port);
