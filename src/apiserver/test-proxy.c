@@ -422,7 +422,7 @@ TEST(proxy_never_dials_addresses_of_this_host_or_of_the_link)
         CHECK_INT(get(&f, "/api/v1/nodes/node-1:80/proxy/x").status, 400);
         CHECK_INT(get(&f, "/api/v1/namespaces/default/pods/proxy/log").status, 400);
     }
-    CHECK_STR_C(log_text(&f, f.proxy_log), "");
+    CHECK(!has(log_text(&f, f.proxy_log), "CONNECT"));
     fix_stop(&f);
 }
 
