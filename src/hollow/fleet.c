@@ -59,9 +59,9 @@ static void on_ramp(void *arg)
     struct hollow_fleet *f = arg;
     struct err err;
     uint64_t now = clock_mono_ms();
-    f->owed += f->o->rate * (double)(now - f->ramp_ms) / 1000;
+    f->owed = MIN(f->owed + f->o->rate * (double)(now - f->ramp_ms) / 1000, MAX(f->o->rate, 1.0)); /* it does not catch up in one leap */
     f->ramp_ms = now;
-    while (f->owed >= 1 && f->n_begun < f->o->nodes) {
+    while (f->owed >= 1 && f->n_begun < f->o->nodes && f->n_begun - f->figures.nodes < HOLLOW_MAX_STRANGERS) {
         struct hollow_node *n = hollow_node_start(f, f->o->first + f->n_begun, &err);
         if (!n) {
             log_error("hollow: %s", err.msg);

@@ -10,6 +10,9 @@
 #define HOLLOW_MAX_ANSWER (64u << 20)
 /* One event: an object is at most 3 MiB in Kubernetes, and its JSON may be longer. Longer: the watch begins anew. */
 #define HOLLOW_MAX_EVENT (16u << 20)
+/* Nodes of one process that are not registered yet: no more begin meanwhile. All of ours come from one address, of which servers take
+ * only so many connections that have not shown who they are (kube-apiserver here: HTTP_MAX_STRANGERS_PER_IP, 256). */
+#define HOLLOW_MAX_STRANGERS 100u
 /* What parsing one answer may take. */
 #define HOLLOW_MAX_SCRATCH (256u << 20)
 /* Longest wait between two attempts. */

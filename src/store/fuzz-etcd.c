@@ -20,6 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         &etcd_v3_status_response_type, &etcd_v3_lease_grant_response_type, &etcd_v3_compaction_response_type,
     };
     volatile size_t sum = 0;
+    (void)sum;
     if (size < 2) {
         return 0;
     }
