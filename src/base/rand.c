@@ -36,8 +36,15 @@ void rand_uuid(char dst[RAND_UUID_SIZE])
     rand_bytes(b, sizeof(b));
     b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
     b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-    snprintf(dst, RAND_UUID_SIZE, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
-             b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < sizeof(b); i++) {
+        *dst++ = digits[b[i] >> 4];
+        *dst++ = digits[b[i] & 15];
+        if (i == 3 || i == 5 || i == 7 || i == 9) {
+            *dst++ = '-';
+        }
+    }
+    *dst = '\0';
 }
 
 void rand_suffix(char *dst, size_t n)

@@ -4,6 +4,7 @@
 #include "base/heap.h"
 #include "base/map.h"
 #include "base/reader.h"
+#include "base/rand.h"
 #include "base/test.h"
 
 TEST(split_gives_empty_pieces_and_stops_at_the_end)
@@ -127,4 +128,19 @@ TEST(varint_rejects_more_than_64_bits)
     CHECK(!reader_varint(&r, &v));
     r = reader_of(STR("\x80"));
     CHECK(!reader_varint(&r, &v) && reader_left(&r) == 1);
+}
+
+TEST(a_uuid_is_version_4_in_lower_case)
+{
+    char a[RAND_UUID_SIZE], b[RAND_UUID_SIZE];
+    rand_uuid(a);
+    rand_uuid(b);
+    CHECK_INT(strlen(a), 36);
+    CHECK(strcmp(a, b) != 0);
+    for (size_t i = 0; i < 36; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        CHECK(dash ? a[i] == '-' : strchr("0123456789abcdef", a[i]) != NULL);
+    }
+    CHECK(a[14] == '4');
+    CHECK(strchr("89ab", a[19]) != NULL);
 }

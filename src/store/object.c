@@ -36,7 +36,7 @@ static struct str ref_str(const struct object *b, size_t i)
 
 /* Facts are looked for in the JSON from where the last one was found on, as most follow one another. What is far away is not
  * worth the search when its text is short. */
-#define FACT_NEAR 1024u
+#define FACT_NEAR 256u
 #define FACT_SHORT 24u
 
 struct fact_placer {

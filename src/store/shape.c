@@ -11,7 +11,7 @@
 #define WINDOW 24u
 #define STEP 8u
 /* What is borrowed at once is at least this long, as a piece costs 4 bytes and an iovec. */
-#define MIN_BORROW 56u
+#define MIN_BORROW 96u
 /* Own bytes above a fifth of the text: another shape would be better. */
 #define MAX_OWN(len) ((len) / 5)
 
