@@ -101,10 +101,13 @@ static bool fault_end(struct run *r)
 static bool fault_failpoint(struct run *r)
 {
     char point[128];
-    static unsigned next;
+    static unsigned next, begun; /* in turn, from any of them on: short runs do not always see the same */
     if (!r->o.failpoints.n) {
         fprintf(stderr, "store-checker: --failpoints is empty\n");
         return false;
+    }
+    if (!begun++) {
+        next = pick((uint32_t)r->o.failpoints.n);
     }
     struct str name = r->o.failpoints.items[next++ % r->o.failpoints.n];
     bool closing = str_starts(name, STR("close-")) || str_starts(name, STR("flush-")) || str_starts(name, STR("log-"));
