@@ -10,7 +10,7 @@ check "$BUILD/tests/faults/test-verify"
 
 step "kill -9 at random moments, and ends in order"
 hurt "kill" kill,kill,kill,end $ROUNDS
-step "the same, with little in memory: what is held back is written out all the time"
+step "the same, with many keys and clients"
 hurt "kill, many keys" kill,end $((ROUNDS / 4)) --keys 300 --leases 40 --clients 32
 
 step "kill -9 between the steps of a commit, of a start and of an end"
