@@ -355,7 +355,9 @@ void informer_store(struct informer *i, const void *obj, bool from_list)
         old->seen = from_list ? i->list_round : old->seen;
         return; /* nothing newer: our own write, or a relist */
     }
-    if (!i->founders && i->objects->n >= LIKE_FROM) {
+    /* Nothing of a Secret is kept for others when it is gone. */
+    if (!i->founders && i->objects->n >= LIKE_FROM &&
+        !str_eq_c(i->resource->resource, "secrets")) {
         i->founders = calloc(1, sizeof(*i->founders));
     }
     struct cached *c = cached_new(i->founders, type, obj);
