@@ -1,6 +1,7 @@
 #include "cmd/sandbox-flags.h"
 
 #include <limits.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,7 +21,17 @@ const size_t sandbox_n_flags = ARRAY_SIZE(sandbox_flags);
 struct paths {
     struct confinement c;
     size_t n_read, n_write;
+    uint64_t keep; /* capabilities without which root does not get at files of others */
 };
+
+/* Root without capabilities is a user like any other: files of others need the right to them, within the folders that are named. */
+static void note_owner(struct paths *p, const char *path, bool write)
+{
+    struct stat st;
+    if (geteuid() == 0 && stat(path, &st) == 0 && st.st_uid != 0 && !(st.st_mode & (write ? S_IWOTH : S_IROTH))) {
+        p->keep |= UINT64_C(1) << (write ? CAP_DAC_OVERRIDE : CAP_DAC_READ_SEARCH);
+    }
+}
 
 static void add(const char **list, size_t *n, const char *path)
 {
@@ -76,10 +87,12 @@ static bool add_value(struct paths *p, const char *name, struct str value, struc
             return false;
         }
         add(p->c.write, &p->n_write, path);
+        note_owner(p, path, true);
     } else if (ends_with_any(name, sockets, ARRAY_SIZE(sockets))) {
         add_folder_of(p->c.write, &p->n_write, path);
     } else if (ends_with_any(name, files, ARRAY_SIZE(files)) && (access(path, F_OK) == 0 || !str_ends(str_c(name), STR("kubeconfig")))) {
         add_folder_of(p->c.read, &p->n_read, path);
+        note_owner(p, path, false);
         if (realpath(path, real)) { /* links to files that are replaced: projected volumes, kubelet-client-current.pem */
             add_folder_of(p->c.read, &p->n_read, real);
         }
@@ -123,7 +136,7 @@ static bool confine(struct paths *p, const struct sandbox_options *o, uint64_t k
         }
         add(p->c.read, &p->n_read, path);
     }
-    if (!confine_self(&p->c, keep, err)) {
+    if (!confine_self(&p->c, keep | p->keep, err)) {
         return err_wrap(err, "--sandbox");
     }
     if (!confine_has_files()) {
