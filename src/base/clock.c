@@ -14,6 +14,11 @@ uint64_t clock_mono_ms(void)
     return clock_mono_ns() / 1000000u;
 }
 
+int64_t clock_offset_s(void)
+{
+    return clock_real_s() - (int64_t)(clock_mono_ms() / 1000);
+}
+
 void clock_real(int64_t *ret_sec, uint32_t *ret_nsec)
 {
     struct timespec t;

@@ -6,6 +6,8 @@
 
 /* Monotonic milliseconds and nanoseconds since boot (CLOCK_MONOTONIC). */
 uint64_t clock_mono_ms(void);
+/* Wall clock less monotonic clock, in seconds: it changes when somebody sets the clock. */
+int64_t clock_offset_s(void);
 uint64_t clock_mono_ns(void);
 /* Wall clock: seconds since 1970 UTC; the second form also gives nanoseconds. */
 int64_t clock_real_s(void);

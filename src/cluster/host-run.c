@@ -112,11 +112,6 @@ static bool answer(void *arg, struct str request, struct buf *reply)
 
 /* ---- while it runs ---- */
 
-static int64_t clock_offset_s(void)
-{
-    return clock_real_s() - (int64_t)(clock_mono_ms() / 1000);
-}
-
 static void on_minute(void *arg)
 {
     struct runner *r = arg;

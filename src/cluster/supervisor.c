@@ -299,11 +299,6 @@ static bool answer(void *arg, struct str request, struct buf *reply)
     return true;
 }
 
-static int64_t clock_offset_s(void)
-{
-    return clock_real_s() - (int64_t)(clock_mono_ms() / 1000);
-}
-
 /* Once a minute. */
 static void trim_logs(void *arg)
 {
