@@ -16,6 +16,7 @@
 #include "cloud/ip.h"
 #include "cloud/limits.h"
 #include "cmd/absent-flags.h"
+#include "cmd/controllers-flag.h"
 #include "component/component.h"
 
 struct options {
@@ -64,38 +65,6 @@ struct state {
     void *agent;
 };
 
-static bool is_wanted(const struct controller_ops *ops, const struct flag_strings *list)
-{
-    bool star = false;
-    for (size_t i = 0; i < list->n; i++) {
-        struct str s = list->items[i];
-        if (cloud_controller_has_name(ops, s)) {
-            return true;
-        }
-        if (s.len && s.ptr[0] == '-' && cloud_controller_has_name(ops, str_sub(s, 1, SIZE_MAX))) {
-            return false;
-        }
-        star = star || str_eq(s, STR("*"));
-    }
-    return star;
-}
-
-static bool check_names(const struct flag_strings *list, struct err *err)
-{
-    for (size_t i = 0; i < list->n; i++) {
-        struct str name = list->items[i];
-        bool known = str_eq(name, STR("*"));
-        name = name.len && name.ptr[0] == '-' ? str_sub(name, 1, SIZE_MAX) : name;
-        for (size_t k = 0; k < cloud_controllers_n; k++) {
-            known = known || cloud_controller_has_name(cloud_controllers[k], name);
-        }
-        if (!known) {
-            return err_set(err, ERR_BAD_REQUEST, "--controllers: there is no controller \"%.*s\"", STR_ARG(name));
-        }
-    }
-    return true;
-}
-
 static bool wants_routes(const struct options *o)
 {
     return o->allocate_node_cidrs && o->configure_cloud_routes;
@@ -129,7 +98,7 @@ static bool check_options(const struct options *o, const struct component_option
     if (o->node_agent && flags_changed(given, "controllers")) {
         return err_set(err, ERR_BAD_REQUEST, "--node-agent and --controllers contradict each other: an agent runs none");
     }
-    return check_names(&o->controllers, err);
+    return controllers_flag_check(&o->controllers, cloud_controllers, cloud_controllers_n, cloud_controller_has_name, err);
 }
 
 static bool open_provider(struct state *s, struct err *err)
@@ -229,7 +198,7 @@ static bool start(struct component *c, void *data, struct err *err)
     }
     for (size_t i = 0; i < cloud_controllers_n; i++) {
         const struct controller_ops *ops = cloud_controllers[i];
-        if (is_wanted(ops, &s->options.controllers) && may_run(s, ops)) {
+        if (controllers_flag_wants(&s->options.controllers, ops, cloud_controller_has_name) && may_run(s, ops)) {
             run_controller(s, c, ops);
         } else {
             log_info("controller %s is off", ops->name);

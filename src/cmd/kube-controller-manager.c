@@ -5,6 +5,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "cmd/absent-flags.h"
+#include "cmd/controllers-flag.h"
 #include "cmd/sandbox-flags.h"
 #include "component/component.h"
 #include "controllers/controllers.h"
@@ -109,39 +110,6 @@ struct running {
     bool may_start; /* it has its credentials */
 };
 
-static bool is_wanted(const struct controller_ops *ops, const struct flag_strings *list)
-{
-    bool star = false;
-    for (size_t i = 0; i < list->n; i++) {
-        struct str s = list->items[i];
-        if (controller_has_name(ops, s)) {
-            return true;
-        }
-        if (s.len && s.ptr[0] == '-' && controller_has_name(ops, str_sub(s, 1, SIZE_MAX))) {
-            return false;
-        }
-        star = star || str_eq(s, STR("*"));
-    }
-    return star && !ops->off_by_default;
-}
-
-static bool check_names(const struct flag_strings *list, struct err *err)
-{
-    for (size_t i = 0; i < list->n; i++) {
-        struct str name = list->items[i];
-        bool known = str_eq(name, STR("*"));
-        name = name.len && name.ptr[0] == '-' ? str_sub(name, 1, SIZE_MAX) : name;
-        for (size_t k = 0; k < controllers_n; k++) {
-            known = known || controller_has_name(controllers_table[k], name);
-        }
-        if (!known) {
-            return err_set(err, ERR_BAD_REQUEST, "--controllers: there is no controller \"%.*s\"",
-                           STR_ARG(name));
-        }
-    }
-    return true;
-}
-
 static bool read_file(struct state *s, struct str path, struct str *ret, struct err *err)
 {
     struct buf b;
@@ -215,7 +183,7 @@ static bool configure(struct state *s, struct err *err)
     if (o->allocate_node_cidrs && !o->cluster_cidr.len) {
         return err_set(err, ERR_BAD_REQUEST, "--allocate-node-cidrs needs --cluster-cidr");
     }
-    return check_names(&o->controllers, err) &&
+    return controllers_flag_check(&o->controllers, controllers_table, controllers_n, controller_has_name, err) &&
            read_file(s, o->root_ca_file, &c->root_ca_pem, err) && set_keys(s, err);
 }
 
@@ -266,7 +234,7 @@ static bool start(struct component *c, void *data, struct err *err)
         return false;
     }
     for (size_t i = 0; i < controllers_n; i++) {
-        if (is_wanted(controllers_table[i], &s->options.controllers)) {
+        if (controllers_flag_wants(&s->options.controllers, controllers_table[i], controller_has_name)) {
             run_controller(s, c, controllers_table[i]);
         } else {
             log_info("controller %s is off", controllers_table[i]->name);
