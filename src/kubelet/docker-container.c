@@ -255,10 +255,6 @@ static void on_status(struct runtime_call *c, const struct docker_answer *a)
 {
     struct val v;
     struct cri_v1_container_status_response *r;
-    if (a->err) {
-        docker_fail(c, a->err);
-        return;
-    }
     if (!docker_json(c, a, &v) || !(r = docker_response(c))) {
         return;
     }
@@ -298,10 +294,6 @@ static void on_list(struct runtime_call *c, const struct docker_answer *a)
 {
     struct val v;
     struct cri_v1_list_containers_response *r;
-    if (a->err) {
-        docker_fail(c, a->err);
-        return;
-    }
     if (!docker_json(c, a, &v) || !(r = docker_response(c))) {
         return;
     }

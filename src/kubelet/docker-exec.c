@@ -112,10 +112,6 @@ static void on_looked(struct runtime_call *c, const struct docker_answer *a)
     struct sync *s = c->state;
     struct cri_v1_exec_sync_response *r;
     struct val v;
-    if (a->err) {
-        docker_fail(c, a->err);
-        return;
-    }
     if (!docker_json(c, a, &v)) {
         return;
     }

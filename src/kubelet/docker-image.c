@@ -113,10 +113,6 @@ static void on_list(struct runtime_call *c, const struct docker_answer *a)
 {
     struct val v;
     struct cri_v1_list_images_response *r;
-    if (a->err) {
-        docker_fail(c, a->err);
-        return;
-    }
     if (!docker_json(c, a, &v) || !(r = docker_response(c))) {
         return;
     }

@@ -105,7 +105,7 @@ void docker_fail(struct runtime_call *c, const struct err *err);
 PRINTF_LIKE(3, 4) void docker_fail_with(struct runtime_call *c, enum err_code code, const char *fmt, ...);
 /* A zeroed response of the call's type; NULL after docker_fail(). */
 void *docker_response(struct runtime_call *c);
-/* The answer as JSON, in c->a. False after docker_fail(). */
+/* The answer as JSON, in c->a. False after docker_fail(), also when the answer is an error. */
 MUST_CHECK bool docker_json(struct runtime_call *c, const struct docker_answer *a, struct val *ret);
 static inline bool docker_absent(const struct docker_answer *a)
 {

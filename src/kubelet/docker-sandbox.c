@@ -202,10 +202,6 @@ static void on_created(struct runtime_call *c, const struct docker_answer *a)
         docker_ask(c, "DELETE", docker_path(&c->a, "/containers/", buf_str(&name), "?v=1&force=1"), STR_EMPTY, on_conflict_removed);
         return;
     }
-    if (a->err) {
-        docker_fail(c, a->err);
-        return;
-    }
     if (!docker_json(c, a, &v)) {
         return;
     }
@@ -314,10 +310,6 @@ static void on_members(struct runtime_call *c, const struct docker_answer *a)
 {
     struct stop *s = c->state;
     struct val v;
-    if (a->err) {
-        docker_fail(c, a->err);
-        return;
-    }
     if (!docker_json(c, a, &v)) {
         return;
     }
@@ -410,10 +402,6 @@ static void on_status(struct runtime_call *c, const struct docker_answer *a)
     struct val v;
     struct cni_result net;
     struct cri_v1_pod_sandbox_status_response *r;
-    if (a->err) {
-        docker_fail(c, a->err);
-        return;
-    }
     if (!docker_json(c, a, &v) || !(r = docker_response(c))) {
         return;
     }
@@ -471,10 +459,6 @@ static void on_list(struct runtime_call *c, const struct docker_answer *a)
 {
     struct val v;
     struct cri_v1_list_pod_sandbox_response *r;
-    if (a->err) {
-        docker_fail(c, a->err);
-        return;
-    }
     if (!docker_json(c, a, &v) || !(r = docker_response(c))) {
         return;
     }

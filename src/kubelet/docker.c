@@ -74,6 +74,10 @@ void *docker_response(struct runtime_call *c)
 bool docker_json(struct runtime_call *c, const struct docker_answer *a, struct val *ret)
 {
     struct err err = { 0 };
+    if (a->err) {
+        docker_fail(c, a->err);
+        return false;
+    }
     struct str text = arena_str(&c->a, a->body);
     if (a->body.len && !text.ptr) {
         (void)err_set(&err, ERR_TOO_LARGE, "dockerd's answer is too large");
