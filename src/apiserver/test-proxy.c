@@ -2,13 +2,7 @@
  * The proxy verbs and the way to kubelets, against backends in Python (tests/lib/hostile-backend.py) that stand behind a CONNECT proxy
  * (tests/lib/http-connect-proxy.py): so pods and nodes have addresses of a cluster, and nothing of one is needed.
  */
-#include <fcntl.h>
-#include <libgen.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <sys/socket.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "apiserver/backend.h"
@@ -16,6 +10,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/test.h"
+#include "base/test-python.h"
 #include "pki/cert.h"
 
 #define POD "/api/v1/namespaces/default/pods/proxy/proxy"
@@ -30,61 +25,6 @@ struct fix {
     bool no_ca, must_be_verified;
     uint32_t proxy_response_ms;
 };
-
-static void source_path(char dst[4096], const char *file)
-{
-    char exe[2000], here[1000];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-    CHECK(n > 0);
-    exe[n] = 0;
-    (void)snprintf(here, sizeof(here), "%s", __FILE__);
-    (void)snprintf(dst, 4096, here[0] == '/' ? "%.0s%s/../../%s" : "%s/../../%s/../../%s", dirname(exe), dirname(here), file);
-}
-
-/* Runs a script of tests/lib until it says "ready X"; X is written to 'word'. The arguments end with NULL. */
-static pid_t run_python(const char *script, char word[64], ...)
-{
-    char path[4096], line[200], python[] = "python3";
-    char *argv[24] = { python, path };
-    int fds[2];
-    size_t n = 2;
-    va_list ap;
-    va_start(ap, word);
-    while (n < ARRAY_SIZE(argv) - 1 && (argv[n] = va_arg(ap, char *)) != NULL) {
-        n++;
-    }
-    va_end(ap);
-    source_path(path, script);
-    if (access(path, R_OK) < 0 || access("/usr/bin/python3", X_OK) < 0) {
-        test_skip("python3 or %s is missing", path);
-    }
-    CHECK(pipe2(fds, O_CLOEXEC) == 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when a failed check ends the test early */
-        (void)dup2(fds[1], 1);
-        (void)dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), 2);
-        (void)unsetenv("LD_PRELOAD");
-        (void)execv("/usr/bin/python3", argv);
-        _exit(127);
-    }
-    (void)close(fds[1]);
-    ssize_t got = read(fds[0], line, sizeof(line) - 1);
-    (void)close(fds[0]);
-    CHECK(got > 6);
-    line[got] = 0;
-    (void)snprintf(word, 64, "%.*s", (int)strcspn(line + 6, "\n"), line + 6);
-    return pid;
-}
-
-static void stop(pid_t *pid)
-{
-    if (*pid > 0) {
-        (void)kill(*pid, SIGKILL);
-        (void)waitpid(*pid, NULL, 0);
-        *pid = 0;
-    }
-}
 
 static void adjust(struct apiserver_config *cfg, void *arg)
 {
@@ -134,10 +74,11 @@ static void fix_start_as(struct fix *f, const char *cert, const char *key)
     (void)snprintf(f->socket, sizeof(f->socket), "%s/sock", f->dir);
     (void)snprintf(f->proxy_log, sizeof(f->proxy_log), "%s/proxy.log", f->dir);
     (void)snprintf(f->backend_log, sizeof(f->backend_log), "%s/backend.log", f->dir);
-    f->backend = cert ? run_python("tests/lib/hostile-backend.py", word, "--log", f->backend_log, "--cert", cert, "--key", key, NULL)
-                      : run_python("tests/lib/hostile-backend.py", word, "--log", f->backend_log, NULL);
+    f->backend = cert ? test_python_start("tests/lib/hostile-backend.py", word, "--log", f->backend_log, "--cert", cert, "--key", key,
+                                          NULL)
+                      : test_python_start("tests/lib/hostile-backend.py", word, "--log", f->backend_log, NULL);
     (void)snprintf(to, sizeof(to), "127.0.0.1:%s", word);
-    f->proxy = run_python("tests/lib/http-connect-proxy.py", word, "--uds", f->socket, "--log", f->proxy_log, "--to", to, NULL);
+    f->proxy = test_python_start("tests/lib/http-connect-proxy.py", word, "--uds", f->socket, "--log", f->proxy_log, "--to", to, NULL);
     test_server_start_with(&f->t, adjust, f);
     (void)post(f, "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}");
     (void)post(f, "/api/v1/namespaces/default/pods",
@@ -173,8 +114,8 @@ static void fix_stop(struct fix *f)
 {
     struct err err;
     test_server_stop(&f->t);
-    stop(&f->proxy);
-    stop(&f->backend);
+    test_python_stop(&f->proxy);
+    test_python_stop(&f->backend);
     arena_deinit(&f->a);
     CHECK_OK(fs_remove_tree(f->dir, &err), &err);
 }
@@ -376,9 +317,9 @@ TEST(proxy_names_take_ports_by_number_and_by_name)
     CHECK_STR_C(test_header(&moved, "location"), POD "/in");
     /* Ready endpoints alone, and all of them in turn. */
     (void)unlink(f.proxy_log);
-    stop(&f.proxy);
+    test_python_stop(&f.proxy);
     char word[64];
-    f.proxy = run_python("tests/lib/http-connect-proxy.py", word, "--uds", f.socket, "--log", f.proxy_log, "--mode", "refuse", NULL);
+    f.proxy = test_python_start("tests/lib/http-connect-proxy.py", word, "--uds", f.socket, "--log", f.proxy_log, "--mode", "refuse", NULL);
     for (int i = 0; i < 40; i++) {
         CHECK_INT(get(&f, "/api/v1/namespaces/default/services/web:http/proxy/x").status, 503);
     }
@@ -430,7 +371,7 @@ TEST(proxy_without_its_tunnel_answers_503_and_goes_no_other_way)
 {
     struct fix f;
     fix_start(&f);
-    stop(&f.proxy);
+    test_python_stop(&f.proxy);
     (void)unlink(f.socket);
     static const char *const targets[] = { POD "/x", "/api/v1/nodes/node-1/proxy/pods", "/api/v1/namespaces/default/services/web:http/proxy/",
                                            "/api/v1/namespaces/default/pods/proxy/log" };

@@ -7,6 +7,23 @@
 
 struct client_conn;
 
+struct http_client {
+    struct loop *loop;
+    char *host, *authority;
+    uint16_t port;
+    struct net_tls_client *tls;
+    enum http_client_protocol protocol;
+    struct net_dialer *dialer;
+    unsigned max_conns;
+    uint32_t connect_ms, idle_ms;
+    struct net_path *path;
+    struct list conns, waiting, calls;
+    unsigned n_conns, n_opening;
+    bool seen_h1; /* the server chose HTTP/1.1: one connection for each call */
+    struct loop_task task;
+    struct buf scratch;
+};
+
 /* What a protocol does on a connection. */
 struct client_conn_ops {
     /* How many more calls it takes now. */
@@ -107,6 +124,14 @@ void http_call_leave(struct http_call *call);
 struct http_call *http_call_hold(struct http_call *call);
 void http_call_drop(struct http_call *call);
 
+/* ---- http-client-call.c ---- */
+/* Puts it among those that wait for a connection. */
+void http_call_wait(struct http_call *call);
+
+/* ---- http-client-conn.c ---- */
+struct client_conn *client_conn_open(struct http_client *client, bool for_upgrade);
+/* Takes the connection out of the client and closes its socket; calls must have left. */
+void client_conn_stop(struct client_conn *c);
 struct client_conn *client_conn_hold(struct client_conn *c);
 void client_conn_drop(struct client_conn *c);
 /* Ends the connection; calls on it fail with the reason. */

@@ -1,220 +1,17 @@
-#include "net/stream.h"
+#include "net/stream-private.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <pthread.h>
 #include <unistd.h>
 
-#include "net/limits.h"
 #include "net/path.h"
 #include "net/tls-private.h"
 
-/* Reads of one stream in one turn, before others get theirs. */
-enum { READ_BURST = 16, IOV_MAX_USED = 64, LINGER_MS = 1000, PENDING_MAX = 1024 * 1024 };
-
-/* What all streams of a loop share: the buffers, so that idle streams hold none, and the registry. */
-struct shared {
-    struct list conns;
-    size_t n_conns;
-    char read[NET_READ_SIZE];
-    char write[NET_RECORD_SIZE];
-};
-
-enum state {
-    HANDSHAKE, /* TLS is being negotiated */
-    OPEN,
-    LINGERING, /* our FIN is sent after net_stream_close(); what still arrives is dropped so that it causes no reset */
-    CLOSED     /* the socket is gone */
-};
-
-struct net_stream {
-    struct loop *loop;
-    struct shared *shared;
-    const struct net_stream_ops *ops;
-    void *arg;
-    struct net_conn conn;
-    struct loop_io io;
-    struct loop_task task;   /* opens, reads what the engine holds, writes what is queued */
-    struct loop_timer timer; /* handshake; flush of a closed stream */
-    SSL *ssl;                /* NULL: plain */
-    struct net_queue queue;  /* plain text to send */
-    struct buf pending;      /* bytes (records, with TLS) that the socket did not take */
-    struct buf unread;       /* bytes for the next owner */
-    net_stream_pull_fn *pull;
-    size_t high, low;
-    uint64_t last_ms;
-    int io_errno;            /* why the socket failed inside a TLS call */
-    unsigned holds;          /* callbacks on the stack */
-    uint8_t state;
-    bool freed : 1;          /* net_stream_free() was called inside a callback */
-    bool opened : 1;
-    bool paused : 1;
-    bool eof : 1;            /* the peer has ended its direction */
-    bool eof_told : 1;
-    bool shutting : 1;       /* we want to end ours */
-    bool fin_sent : 1;
-    bool closing : 1;        /* net_stream_close() */
-    bool above : 1;          /* the queue has been at the high watermark */
-    bool pull_wanted : 1;
-    bool socket_empty : 1;   /* the last read of this turn took all there was */
-    bool want_read : 1;      /* look for bytes that the TLS engine has buffered */
-};
-
-static const char shared_key;
-
-static void finish(struct net_stream *s, enum net_close why, const char *reason);
 static void on_io(struct loop_io *io, unsigned events, void *arg);
 static void on_task(void *arg);
 static void on_timer(void *arg);
-
-static void shared_free(void *arg)
-{
-    free(arg);
-}
-
-static struct shared *shared_of(struct loop *l)
-{
-    struct shared *sh = loop_slot(l, &shared_key);
-    if (!sh) {
-        sh = malloc(sizeof(*sh));
-        if (!sh) {
-            abort();
-        }
-        list_init(&sh->conns);
-        sh->n_conns = 0;
-        loop_set_slot(l, &shared_key, sh, shared_free);
-    }
-    return sh;
-}
-
-/* ---- registry ---- */
-
-void net_registry_each(struct loop *l, void (*fn)(const struct net_conn *c, void *arg), void *arg)
-{
-    struct shared *sh = shared_of(l);
-    LIST_FOREACH(&sh->conns, struct net_conn, link, c)
-    {
-        fn(c, arg);
-    }
-}
-
-size_t net_registry_count(struct loop *l)
-{
-    return shared_of(l)->n_conns;
-}
-
-/* ---- the socket ---- */
-
-/* Sends at once what the socket takes; the rest becomes 'pending'. 0 or -errno. */
-static int raw_write(struct net_stream *s, const char *p, size_t n)
-{
-    s->conn.bytes_out += n;
-    if (s->pending.len == 0) {
-        ssize_t r = send(s->io.fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (r < 0) {
-            if (errno != EAGAIN && errno != EINTR) {
-                return -errno;
-            }
-            r = 0;
-        }
-        if (r > 0) {
-            s->last_ms = loop_now_ms(s->loop);
-        }
-        p += r;
-        n -= (size_t)r;
-    }
-    if (n > 0) {
-        buf_append_bytes(&s->pending, p, n);
-        if (buf_failed(&s->pending)) {
-            return -ENOBUFS;
-        }
-    }
-    return 0;
-}
-
-/* Sends what is pending. 0, -EAGAIN, or -errno. */
-static int flush_pending(struct net_stream *s)
-{
-    while (s->pending.len > 0) {
-        ssize_t r = send(s->io.fd, s->pending.ptr, s->pending.len, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (r < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            return -errno;
-        }
-        s->last_ms = loop_now_ms(s->loop);
-        buf_consume(&s->pending, (size_t)r);
-    }
-    buf_deinit(&s->pending);
-    buf_init(&s->pending, PENDING_MAX);
-    return 0;
-}
-
-/* ---- the BIO: OpenSSL's records go straight to the socket, and a write never blocks ---- */
-
-static int bio_write(BIO *b, const char *p, int n)
-{
-    struct net_stream *s = BIO_get_data(b);
-    int r = raw_write(s, p, (size_t)n);
-    BIO_clear_retry_flags(b);
-    if (r < 0) {
-        s->io_errno = -r;
-        return -1;
-    }
-    return n;
-}
-
-static int bio_read(BIO *b, char *p, int n)
-{
-    struct net_stream *s = BIO_get_data(b);
-    BIO_clear_retry_flags(b);
-    if (s->socket_empty) {
-        BIO_set_retry_read(b);
-        return -1;
-    }
-    ssize_t r = recv(s->io.fd, p, (size_t)n, MSG_DONTWAIT);
-    s->socket_empty = r > 0 && r < n; /* what comes later is told by the loop */
-    if (r < 0) {
-        if (errno == EAGAIN || errno == EINTR) {
-            BIO_set_retry_read(b);
-        } else {
-            s->io_errno = errno;
-        }
-        return -1;
-    }
-    if (r == 0) {
-        s->eof = true;
-    } else {
-        s->conn.bytes_in += (size_t)r;
-        s->last_ms = loop_now_ms(s->loop);
-    }
-    return (int)r;
-}
-
-static long bio_ctrl(BIO *b, int cmd, long num UNUSED, void *ptr UNUSED)
-{
-    const struct net_stream *s = BIO_get_data(b);
-    if (cmd == BIO_CTRL_EOF) {
-        return s->eof;
-    }
-    return cmd == BIO_CTRL_FLUSH || cmd == BIO_CTRL_DUP;
-}
-
-static BIO_METHOD *bio_method;
-static pthread_once_t bio_once = PTHREAD_ONCE_INIT;
-
-static void make_bio_method(void)
-{
-    bio_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "net_stream");
-    if (!bio_method || !BIO_meth_set_write(bio_method, bio_write) || !BIO_meth_set_read(bio_method, bio_read) ||
-        !BIO_meth_set_ctrl(bio_method, bio_ctrl)) {
-        abort();
-    }
-}
 
 /* ---- lifetime ---- */
 
@@ -227,12 +24,12 @@ static struct net_stream *stream_new(struct loop *l, int fd, const struct net_st
     int flags = fcntl(fd, F_GETFL), one = 1, lowat = NET_NOTSENT_LOWAT;
     (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
     s->loop = l;
-    s->shared = shared_of(l);
+    s->shared = stream_shared(l);
     s->ops = ops;
     s->arg = arg;
     s->high = NET_HIGH_WATER;
     s->low = NET_LOW_WATER;
-    s->state = OPEN;
+    s->state = STREAM_OPEN;
     s->last_ms = s->conn.opened_ms = loop_now_ms(l);
     s->conn.local.len = s->conn.remote.len = sizeof(struct sockaddr_un);
     if (getsockname(fd, &s->conn.local.sa, &s->conn.local.len) < 0) {
@@ -251,8 +48,8 @@ static struct net_stream *stream_new(struct loop *l, int fd, const struct net_st
         (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
     }
     net_queue_init(&s->queue);
-    buf_init(&s->pending, PENDING_MAX);
-    buf_init(&s->unread, PENDING_MAX);
+    buf_init(&s->pending, STREAM_PENDING_MAX);
+    buf_init(&s->unread, STREAM_PENDING_MAX);
     loop_io_init(&s->io, l, fd, on_io, s);
     loop_task_init(&s->task, l, on_task, s);
     loop_timer_init(&s->timer, l, on_timer, s);
@@ -270,15 +67,9 @@ struct net_stream *net_stream_new(struct loop *l, int fd, const struct net_strea
 static struct net_stream *tls_new(struct loop *l, int fd, SSL *ssl, const struct net_stream_ops *ops, void *arg)
 {
     struct net_stream *s = stream_new(l, fd, ops, arg);
-    s->state = HANDSHAKE;
+    s->state = STREAM_HANDSHAKE;
     s->ssl = s->conn.session = ssl;
-    (void)pthread_once(&bio_once, make_bio_method);
-    BIO *bio = ssl ? BIO_new(bio_method) : NULL;
-    if (bio) {
-        BIO_set_data(bio, s);
-        BIO_set_init(bio, 1);
-        SSL_set_bio(ssl, bio, bio);
-    }
+    stream_attach_bio(s);
     loop_timer_start(&s->timer, NET_HANDSHAKE_MS);
     return s;
 }
@@ -299,7 +90,7 @@ struct net_stream *net_stream_new_tls_client(struct loop *l, int fd, struct net_
 
 void net_stream_restrict_alpn(struct net_stream *s, unsigned alpn)
 {
-    if (s->ssl && s->state == HANDSHAKE) {
+    if (s->ssl && s->state == STREAM_HANDSHAKE) {
         net_tls_offer_alpn(s->ssl, alpn);
     }
 }
@@ -322,10 +113,10 @@ int net_stream_pair(struct loop *l, struct net_stream *ret_pair[2])
 /* Closes the socket and drops what waits. */
 static void close_socket(struct net_stream *s)
 {
-    if (s->state == CLOSED) {
+    if (s->state == STREAM_CLOSED) {
         return;
     }
-    s->state = CLOSED;
+    s->state = STREAM_CLOSED;
     loop_io_stop(&s->io);
     loop_task_cancel(&s->task);
     loop_timer_stop(&s->timer);
@@ -360,13 +151,13 @@ struct net_stream *net_stream_free(struct net_stream *s)
     return NULL;
 }
 
-/* Between hold() and drop() callbacks may free the stream; drop() is false when they did. */
-static void hold(struct net_stream *s)
+/* Between stream_hold() and stream_drop() callbacks may free the stream; stream_drop() is false when they did. */
+void stream_hold(struct net_stream *s)
 {
     s->holds++;
 }
 
-static bool drop(struct net_stream *s)
+bool stream_drop(struct net_stream *s)
 {
     s->holds--;
     if (s->freed) {
@@ -378,9 +169,9 @@ static bool drop(struct net_stream *s)
     return true;
 }
 
-static void finish(struct net_stream *s, enum net_close why, const char *reason)
+void stream_finish(struct net_stream *s, enum net_close why, const char *reason)
 {
-    if (s->state == CLOSED) {
+    if (s->state == STREAM_CLOSED) {
         return;
     }
     close_socket(s);
@@ -389,49 +180,48 @@ static void finish(struct net_stream *s, enum net_close why, const char *reason)
     }
 }
 
-static void finish_errno(struct net_stream *s, int errnum)
+void stream_finish_errno(struct net_stream *s, int errnum)
 {
     char text[128], reason[192];
     (void)snprintf(reason, sizeof(reason), "the connection broke: %s", strerror_r(errnum, text, sizeof(text)));
-    finish(s, NET_CLOSE_RESET, reason);
+    stream_finish(s, NET_CLOSE_RESET, reason);
 }
 
 /* ---- events ---- */
 
-static bool reading(const struct net_stream *s)
+bool stream_reads(const struct net_stream *s)
 {
-    return s->state == HANDSHAKE || s->state == LINGERING ||
-           (s->state == OPEN && !s->paused && !s->eof && !s->closing && s->unread.len == 0);
+    return s->state == STREAM_HANDSHAKE || s->state == STREAM_LINGERING ||
+           (s->state == STREAM_OPEN && !s->paused && !s->eof && !s->closing && s->unread.len == 0);
 }
 
 static void update_events(struct net_stream *s)
 {
-    if (s->state == CLOSED) {
+    if (s->state == STREAM_CLOSED) {
         return;
     }
-    unsigned events = (reading(s) && !s->eof ? LOOP_READ : 0U) | (s->pending.len > 0 ? LOOP_WRITE : 0U);
+    unsigned events = (stream_reads(s) && !s->eof ? LOOP_READ : 0U) | (s->pending.len > 0 ? LOOP_WRITE : 0U);
     int r = loop_io_set(&s->io, events);
     if (r < 0) {
-        finish_errno(s, -r);
+        stream_finish_errno(s, -r);
     }
 }
 
-/* After a failed TLS call. 'n' is its result. */
-static void tls_failed(struct net_stream *s, int n)
+void stream_tls_failed(struct net_stream *s, int n)
 {
     char reason[256];
     int e = SSL_get_error(s->ssl, n);
     if (s->io_errno) {
         ERR_clear_error();
-        finish_errno(s, s->io_errno);
+        stream_finish_errno(s, s->io_errno);
     } else if (s->eof && e == SSL_ERROR_SYSCALL) {
         ERR_clear_error();
-        finish(s, NET_CLOSE_RESET, "the connection ended without a TLS close");
+        stream_finish(s, NET_CLOSE_RESET, "the connection ended without a TLS close");
     } else {
         bool cut = s->eof;
         net_tls_reason(s->ssl, reason, sizeof(reason));
         /* The alert, if there is one, has been handed to the socket by bio_write() already. */
-        finish(s, cut && s->opened ? NET_CLOSE_RESET : NET_CLOSE_TLS,
+        stream_finish(s, cut && s->opened ? NET_CLOSE_RESET : NET_CLOSE_TLS,
                cut ? (s->opened ? "the connection ended without a TLS close" : "the connection ended in the TLS handshake")
                    : reason);
     }
@@ -457,294 +247,45 @@ static void tell_open(struct net_stream *s)
 /* Is the stream open (the handshake may be completed by this call)? */
 static bool handshake(struct net_stream *s)
 {
-    if (s->state != HANDSHAKE) {
-        return s->state == OPEN;
+    if (s->state != STREAM_HANDSHAKE) {
+        return s->state == STREAM_OPEN;
     }
     if (!s->ssl || !SSL_get_rbio(s->ssl)) {
-        finish(s, NET_CLOSE_TLS, "TLS: cannot make a session for this server name");
+        stream_finish(s, NET_CLOSE_TLS, "TLS: cannot make a session for this server name");
         return false;
     }
     ERR_clear_error();
     int r = SSL_do_handshake(s->ssl);
     if (r == 1) {
-        s->state = OPEN;
+        s->state = STREAM_OPEN;
         s->want_read = true; /* the first request may have come with the handshake's last record */
         tell_open(s);
-        return s->state == OPEN;
+        return s->state == STREAM_OPEN;
     }
     if (SSL_get_error(s->ssl, r) != SSL_ERROR_WANT_READ) {
-        tls_failed(s, r);
+        stream_tls_failed(s, r);
     }
     return false;
 }
 
-static void tell_eof(struct net_stream *s)
+void stream_check_both_ended(struct net_stream *s)
 {
-    if (s->eof_told) {
-        return;
-    }
-    s->eof_told = true;
-    if (s->ops->on_eof) {
-        s->ops->on_eof(s, s->arg);
-    } else {
-        net_stream_shutdown(s);
-    }
-}
-
-static void check_both_ended(struct net_stream *s)
-{
-    if (s->state == OPEN && s->eof_told && s->fin_sent && !s->closing) {
-        finish(s, NET_CLOSE_EOF, "the connection ended");
-    }
-}
-
-/* One read. Returns bytes, 0 at the end of the direction, -EAGAIN, or -1 when the stream was finished. */
-static ssize_t read_some(struct net_stream *s)
-{
-    if (!s->ssl) {
-        ssize_t r = recv(s->io.fd, s->shared->read, sizeof(s->shared->read), MSG_DONTWAIT);
-        if (r < 0) {
-            if (errno == EAGAIN || errno == EINTR) {
-                return -EAGAIN;
-            }
-            finish_errno(s, errno);
-            return -1;
-        }
-        s->conn.bytes_in += (size_t)r;
-        s->last_ms = loop_now_ms(s->loop);
-        return r;
-    }
-    ERR_clear_error();
-    int r = SSL_read(s->ssl, s->shared->read, sizeof(s->shared->read));
-    if (r > 0) {
-        return r;
-    }
-    switch (SSL_get_error(s->ssl, r)) {
-    case SSL_ERROR_ZERO_RETURN:
-        return 0;
-    case SSL_ERROR_WANT_READ:
-    case SSL_ERROR_WANT_WRITE:
-        return -EAGAIN;
-    default:
-        tls_failed(s, r);
-        return -1;
-    }
-}
-
-static void read_all(struct net_stream *s)
-{
-    for (int i = 0; i < READ_BURST && s->state == OPEN && reading(s); i++) {
-        ssize_t n = read_some(s);
-        if (n == -1) {
-            return;
-        }
-        if (n == -EAGAIN) {
-            s->want_read = false;
-            return;
-        }
-        if (n == 0) {
-            s->eof = true;
-            s->want_read = false;
-            tell_eof(s);
-            return;
-        }
-        if (s->ops->on_data) {
-            s->ops->on_data(s, str_n(s->shared->read, (size_t)n), s->arg);
-        }
-        if (!s->ssl && (size_t)n < sizeof(s->shared->read)) {
-            return; /* most likely empty now; if not, the loop says so */
-        }
-    }
-    if (s->state == OPEN && s->ssl && SSL_has_pending(s->ssl)) {
-        /* The socket will not tell about bytes that the TLS engine has taken already. */
-        s->want_read = true;
-        if (reading(s)) {
-            loop_task_defer(&s->task);
-        }
-    }
-}
-
-static void deliver_unread(struct net_stream *s)
-{
-    if (s->unread.len == 0 || s->paused || s->closing || s->state != OPEN) {
-        return;
-    }
-    struct buf b = s->unread;
-    buf_init(&s->unread, PENDING_MAX);
-    if (s->ops->on_data) {
-        s->ops->on_data(s, buf_str(&b), s->arg);
-    }
-    buf_deinit(&b);
-    s->want_read = true;
-}
-
-/* Plain sockets: straight from the chunks. Returns bytes, 0 for none, -1 when finished, -EAGAIN when the socket is full. */
-static ssize_t write_chunks(struct net_stream *s)
-{
-    struct iovec iov[IOV_MAX_USED];
-    struct msghdr msg = { .msg_iov = iov };
-    msg.msg_iovlen = net_queue_iov(&s->queue, iov, IOV_MAX_USED);
-    ssize_t r = sendmsg(s->io.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (r < 0) {
-        if (errno == EINTR || errno == EAGAIN) {
-            /* Makes the loop watch for room: one byte moves over to 'pending'. */
-            struct str first = net_queue_peek(&s->queue);
-            buf_append(&s->pending, str_sub(first, 0, 1));
-            net_queue_consume(&s->queue, 1);
-            s->conn.bytes_out++;
-            return -EAGAIN;
-        }
-        finish_errno(s, errno);
-        return -1;
-    }
-    s->last_ms = loop_now_ms(s->loop);
-    s->conn.bytes_out += (size_t)r;
-    net_queue_consume(&s->queue, (size_t)r);
-    return r;
-}
-
-/* Fills one record from the queue and the engine, and sends it. Same results as write_chunks(). */
-static ssize_t write_record(struct net_stream *s)
-{
-    char *stage = s->shared->write;
-    size_t n = net_queue_copy(&s->queue, stage, NET_RECORD_SIZE);
-    net_queue_consume(&s->queue, n);
-    if (s->pull_wanted && s->queue.bytes == 0) {
-        /* Cleared before, because the engine may ask for another turn while it fills. */
-        s->pull_wanted = false;
-        size_t pulled = n < NET_RECORD_SIZE ? s->pull(s, stage + n, NET_RECORD_SIZE - n, s->arg) : 1;
-        if (s->state != OPEN) {
-            return -1;
-        }
-        if (pulled > 0) {
-            s->pull_wanted = true;
-            n += n < NET_RECORD_SIZE ? pulled : 0;
-        }
-    }
-    if (n == 0) {
-        return 0;
-    }
-    if (!s->ssl) {
-        int r = raw_write(s, stage, n);
-        if (r < 0) {
-            finish_errno(s, -r);
-            return -1;
-        }
-        return (ssize_t)n;
-    }
-    ERR_clear_error();
-    int r = SSL_write(s->ssl, stage, (int)n);
-    if (r <= 0) {
-        tls_failed(s, r);
-        return -1;
-    }
-    return (ssize_t)n;
-}
-
-/* Sends what there is. False when the stream was finished. */
-static bool write_all(struct net_stream *s)
-{
-    size_t sent = 0;
-    for (;;) {
-        int r = flush_pending(s);
-        if (r == -EAGAIN) {
-            return true;
-        }
-        if (r < 0) {
-            finish_errno(s, -r);
-            return false;
-        }
-        if (sent >= NET_WRITE_BURST) {
-            loop_task_defer(&s->task);
-            return true;
-        }
-        bool plain = !s->ssl && s->queue.bytes > 0;
-        ssize_t n = plain ? write_chunks(s) : write_record(s);
-        if (n == -1) {
-            return false;
-        }
-        if (n == 0) {
-            return true;
-        }
-        sent += n > 0 ? (size_t)n : 0;
-    }
-}
-
-static bool all_sent(const struct net_stream *s)
-{
-    return s->pending.len == 0 && s->queue.bytes == 0 && !s->pull_wanted;
-}
-
-static void send_fin(struct net_stream *s)
-{
-    s->fin_sent = true;
-    if (s->ssl) {
-        ERR_clear_error();
-        (void)SSL_shutdown(s->ssl);
-        ERR_clear_error();
-        if (s->pending.len > 0) {
-            /* The close alert goes out with the next room; the FIN then follows at close. */
-            return;
-        }
-    }
-    (void)shutdown(s->io.fd, SHUT_WR);
-}
-
-/* What follows once everything is sent: end our direction, or close. */
-static void after_write(struct net_stream *s)
-{
-    if (s->state != OPEN) {
-        return;
-    }
-    if (s->above && net_stream_queued(s) <= s->low) {
-        s->above = false;
-        if (s->ops->on_drain && !s->closing) {
-            s->ops->on_drain(s, s->arg);
-            if (s->state != OPEN) {
-                return;
-            }
-        }
-    }
-    if ((s->shutting || s->closing) && !s->fin_sent && all_sent(s)) {
-        send_fin(s);
-    }
-    if (s->closing && s->fin_sent && s->pending.len == 0) {
-        if (s->eof) {
-            finish(s, NET_CLOSE_LOCAL, "closed");
-            return;
-        }
-        s->state = LINGERING;
-        loop_timer_start(&s->timer, LINGER_MS);
-        return;
-    }
-    check_both_ended(s);
-}
-
-static void linger(struct net_stream *s)
-{
-    for (int i = 0; i < READ_BURST; i++) {
-        ssize_t r = recv(s->io.fd, s->shared->read, sizeof(s->shared->read), MSG_DONTWAIT);
-        if (r < 0 && (errno == EAGAIN || errno == EINTR)) {
-            return;
-        }
-        if (r <= 0) {
-            finish(s, NET_CLOSE_LOCAL, "closed");
-            return;
-        }
+    if (s->state == STREAM_OPEN && s->eof_told && s->fin_sent && !s->closing) {
+        stream_finish(s, NET_CLOSE_EOF, "the connection ended");
     }
 }
 
 static void work(struct net_stream *s)
 {
-    if (s->state == LINGERING) {
-        linger(s);
+    if (s->state == STREAM_LINGERING) {
+        stream_linger(s);
         return;
     }
     if (!handshake(s)) {
-        if (s->state == HANDSHAKE) {
-            int r = flush_pending(s);
+        if (s->state == STREAM_HANDSHAKE) {
+            int r = stream_flush_pending(s);
             if (r < 0 && r != -EAGAIN) {
-                finish_errno(s, -r);
+                stream_finish_errno(s, -r);
             }
         }
         return;
@@ -752,47 +293,47 @@ static void work(struct net_stream *s)
     if (!s->opened) {
         tell_open(s);
     }
-    deliver_unread(s);
-    if (s->state == OPEN && reading(s)) {
-        read_all(s);
+    stream_deliver_unread(s);
+    if (s->state == STREAM_OPEN && stream_reads(s)) {
+        stream_read_all(s);
     }
-    if (s->state == OPEN && write_all(s)) {
-        after_write(s);
+    if (s->state == STREAM_OPEN && stream_write_all(s)) {
+        stream_after_write(s);
     }
 }
 
 static void run(struct net_stream *s)
 {
-    hold(s);
+    stream_hold(s);
     s->socket_empty = false;
     work(s);
-    if (drop(s)) {
-        hold(s);
+    if (stream_drop(s)) {
+        stream_hold(s);
         update_events(s);
-        (void)drop(s);
+        (void)stream_drop(s);
     }
 }
 
 static void on_io(struct loop_io *io UNUSED, unsigned events, void *arg)
 {
     struct net_stream *s = arg;
-    if ((events & LOOP_HUP) && !(events & LOOP_READ) && s->state == OPEN) {
+    if ((events & LOOP_HUP) && !(events & LOOP_READ) && s->state == STREAM_OPEN) {
         int errnum = 0;
         socklen_t len = sizeof(errnum);
         (void)getsockopt(s->io.fd, SOL_SOCKET, SO_ERROR, &errnum, &len);
         if (errnum != 0) {
-            hold(s);
-            finish_errno(s, errnum);
-            (void)drop(s);
+            stream_hold(s);
+            stream_finish_errno(s, errnum);
+            (void)stream_drop(s);
             return;
         }
-        if (!reading(s)) {
+        if (!stream_reads(s)) {
             /* Both directions have ended at the kernel, and somebody may still resume to read the rest. */
             loop_io_stop(&s->io);
             if (s->queue.bytes > 0 || s->pending.len > 0 || s->eof) {
-                hold(s);
-                finish(s, NET_CLOSE_RESET, "the other side closed the connection");
-                (void)drop(s);
+                stream_hold(s);
+                stream_finish(s, NET_CLOSE_RESET, "the other side closed the connection");
+                (void)stream_drop(s);
             }
             return;
         }
@@ -808,28 +349,28 @@ static void on_task(void *arg)
 static void on_timer(void *arg)
 {
     struct net_stream *s = arg;
-    hold(s);
-    if (s->state == LINGERING) {
-        finish(s, NET_CLOSE_LOCAL, "closed");
-    } else if (s->state == HANDSHAKE) {
-        finish(s, NET_CLOSE_TIMEOUT, "the TLS handshake took too long");
+    stream_hold(s);
+    if (s->state == STREAM_LINGERING) {
+        stream_finish(s, NET_CLOSE_LOCAL, "closed");
+    } else if (s->state == STREAM_HANDSHAKE) {
+        stream_finish(s, NET_CLOSE_TIMEOUT, "the TLS handshake took too long");
     } else if (loop_now_ms(s->loop) - s->last_ms < NET_CLOSE_FLUSH_MS) {
         loop_timer_start_at(&s->timer, s->last_ms + NET_CLOSE_FLUSH_MS); /* slow, but it takes bytes */
     } else {
-        finish(s, NET_CLOSE_TIMEOUT, "the other side did not take the last bytes in time");
+        stream_finish(s, NET_CLOSE_TIMEOUT, "the other side did not take the last bytes in time");
     }
-    (void)drop(s);
+    (void)stream_drop(s);
 }
 
 /* ---- verbs ---- */
 
 void net_stream_close(struct net_stream *s)
 {
-    if (s->state == CLOSED || s->state == LINGERING || s->closing) {
+    if (s->state == STREAM_CLOSED || s->state == STREAM_LINGERING || s->closing) {
         return;
     }
     s->closing = true;
-    if (s->state == OPEN) {
+    if (s->state == STREAM_OPEN) {
         loop_timer_start(&s->timer, NET_CLOSE_FLUSH_MS);
     }
     loop_task_defer(&s->task);
@@ -845,7 +386,7 @@ void net_stream_set_ops(struct net_stream *s, const struct net_stream_ops *ops, 
 
 void net_stream_unread(struct net_stream *s, struct str data)
 {
-    if (s->state != CLOSED && data.len > 0) {
+    if (s->state != STREAM_CLOSED && data.len > 0) {
         buf_append(&s->unread, data);
         loop_task_defer(&s->task);
     }
@@ -855,7 +396,7 @@ void net_stream_pause(struct net_stream *s)
 {
     if (!s->paused) {
         s->paused = true;
-        if (s->state == OPEN && s->opened && s->holds == 0) {
+        if (s->state == STREAM_OPEN && s->opened && s->holds == 0) {
             loop_task_defer(&s->task);
         }
     }
@@ -865,7 +406,7 @@ void net_stream_resume(struct net_stream *s)
 {
     if (s->paused) {
         s->paused = false;
-        if (s->state == OPEN) {
+        if (s->state == STREAM_OPEN) {
             loop_task_defer(&s->task);
         }
     }
@@ -873,7 +414,7 @@ void net_stream_resume(struct net_stream *s)
 
 void net_stream_write(struct net_stream *s, const struct net_chunk *chunks, size_t n)
 {
-    bool dead = s->state == CLOSED || s->state == LINGERING || s->closing || s->shutting;
+    bool dead = s->state == STREAM_CLOSED || s->state == STREAM_LINGERING || s->closing || s->shutting;
     for (size_t i = 0; i < n; i++) {
         if (dead) {
             net_chunk_unref(chunks[i]);
@@ -895,7 +436,7 @@ void net_stream_write_str(struct net_stream *s, struct str bytes)
 
 void net_stream_shutdown(struct net_stream *s)
 {
-    if (s->state != CLOSED && !s->shutting) {
+    if (s->state != STREAM_CLOSED && !s->shutting) {
         s->shutting = true;
         loop_task_defer(&s->task);
     }
@@ -920,7 +461,7 @@ void net_stream_set_pull(struct net_stream *s, net_stream_pull_fn *pull)
 
 void net_stream_want_write(struct net_stream *s)
 {
-    if (s->state != CLOSED && s->pull) {
+    if (s->state != STREAM_CLOSED && s->pull) {
         s->pull_wanted = true;
         loop_task_defer(&s->task);
     }
@@ -934,19 +475,6 @@ struct loop *net_stream_loop(const struct net_stream *s)
 const struct net_conn *net_stream_conn(const struct net_stream *s)
 {
     return &s->conn;
-}
-
-void net_stream_set_path(struct net_stream *s, struct net_path *path)
-{
-    if (s->state == CLOSED || s->conn.path == path) {
-        return;
-    }
-    if (s->conn.path) {
-        net_path_closed(s->conn.path, &s->conn);
-    }
-    if (path) {
-        net_path_opened(path, &s->conn);
-    }
 }
 
 enum net_alpn net_stream_alpn(const struct net_stream *s)

@@ -3,14 +3,11 @@
 #include "net/dial-connect.h"
 
 #include <fcntl.h>
-#include <libgen.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fs.h"
 #include "base/test.h"
+#include "base/test-python.h"
 #include "net/http-client.h"
 #include "net/test-certs.h"
 #include "net/test-server.h"
@@ -21,17 +18,6 @@ struct proxy {
     uint16_t port;
 };
 
-/* The repository's folder: the program lies in BUILD/src/net, and __FILE__ is relative to BUILD. */
-static void source_path(char dst[4096], const char *file)
-{
-    char exe[2000], here[1000];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-    CHECK(n > 0);
-    exe[n] = 0;
-    (void)snprintf(here, sizeof(here), "%s", __FILE__);
-    (void)snprintf(dst, 4096, here[0] == '/' ? "%.0s%s/../../%s" : "%s/../../%s/../../%s", dirname(exe), dirname(here), file);
-}
-
 static void write_pem(const struct proxy *p, const char *name, const char *text, char path[128])
 {
     (void)snprintf(path, 128, "%s/%s", p->dir, name);
@@ -41,13 +27,9 @@ static void write_pem(const struct proxy *p, const char *name, const char *text,
 
 static void proxy_start(struct proxy *p, const char *mode, bool tls)
 {
-    char script[4096], cert[128], key[128], ca[128], line[200];
-    int fds[2];
+    char cert[128], key[128], ca[128], word[64];
+    const char script[] = "tests/lib/http-connect-proxy.py";
     *p = (struct proxy){ .dir = "/tmp/coracle-test-dial-XXXXXX" };
-    source_path(script, "tests/lib/http-connect-proxy.py");
-    if (access(script, R_OK) < 0 || access("/usr/bin/python3", X_OK) < 0) {
-        test_skip("python3 or %s is missing", script);
-    }
     CHECK(mkdtemp(p->dir));
     (void)snprintf(p->path, sizeof(p->path), "%s/sock", p->dir);
     (void)snprintf(p->log, sizeof(p->log), "%s/log", p->dir);
@@ -55,35 +37,19 @@ static void proxy_start(struct proxy *p, const char *mode, bool tls)
     write_pem(p, "cert", pki->server.cert_pem, cert);
     write_pem(p, "key", pki->server.key_pem, key);
     write_pem(p, "ca", pki->ca.cert_pem, ca);
-    CHECK(pipe2(fds, O_CLOEXEC) == 0);
-    p->pid = fork();
-    if (p->pid == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when a failed check ends the test early */
-        (void)dup2(fds[1], 1);
-        (void)unsetenv("LD_PRELOAD");
-        if (tls) {
-            (void)execl("/usr/bin/python3", "python3", script, "--port", "0", "--cert", cert, "--key", key, "--ca", ca, "--mode", mode,
-                        "--log", p->log, (char *)NULL);
-        } else {
-            (void)execl("/usr/bin/python3", "python3", script, "--uds", p->path, "--mode", mode, "--log", p->log, (char *)NULL);
-        }
-        _exit(127);
+    if (tls) {
+        p->pid = test_python_start(script, word, "--port", "0", "--cert", cert, "--key", key, "--ca", ca, "--mode", mode, "--log", p->log,
+                                   NULL);
+        p->port = (uint16_t)strtoul(word, NULL, 10);
+    } else {
+        p->pid = test_python_start(script, word, "--uds", p->path, "--mode", mode, "--log", p->log, NULL);
     }
-    (void)close(fds[1]);
-    ssize_t n = read(fds[0], line, sizeof(line) - 1);
-    (void)close(fds[0]);
-    CHECK(n > 6);
-    line[n] = 0;
-    p->port = tls ? (uint16_t)strtoul(line + 6, NULL, 10) : 0;
 }
 
 static void proxy_stop(struct proxy *p)
 {
     struct err err;
-    if (p->pid > 0) {
-        (void)kill(p->pid, SIGKILL);
-        (void)waitpid(p->pid, NULL, 0);
-    }
+    test_python_stop(&p->pid);
     CHECK_OK(fs_remove_tree(p->dir, &err), &err);
 }
 
