@@ -51,6 +51,8 @@ struct bench_subject {
     bool (*run)(struct bench *b, struct err *err);
 };
 
+/* Says that the server does not offer what the subject measures; the subject then returns true. */
+PRINTF_LIKE(2, 3) void bench_absent(struct bench *b, const char *fmt, ...);
 /* Adds a figure to the report. */
 PRINTF_LIKE(4, 5) void bench_figure(struct bench *b, double value, const char *unit, const char *name, ...);
 
@@ -66,6 +68,17 @@ struct bench_request {
 
 /* Sends the request; the ops are called as those of net/http-client.h. */
 struct http_call *bench_send(struct bench *b, const struct bench_request *r, const struct http_call_ops *ops, void *arg);
+/* A whole answer in memory. The owner initialises 'body' and gives it back. */
+struct bench_answer {
+    int status;
+    struct buf body;
+    unsigned left; /* 1 while it is under way */
+    struct err err;
+};
+/* Sends one request and waits for the whole answer, of any status. False when there is none. */
+MUST_CHECK bool bench_fetch(struct bench *b, const struct bench_request *r, struct bench_answer *a, struct err *err);
+/* False, with the server's words, when the answer is no 2xx. */
+MUST_CHECK bool bench_is_2xx(const struct bench_request *r, const struct bench_answer *a, struct err *err);
 /* Sends one request and waits for its answer. False when the status is neither 2xx nor 'also' (0: none). */
 MUST_CHECK bool bench_do(struct bench *b, const struct bench_request *r, int also, struct err *err);
 

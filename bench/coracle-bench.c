@@ -13,6 +13,7 @@
 #include "base/flags.h"
 #include "base/fs.h"
 #include "bench/bench.h"
+#include "bench/namespace.h"
 #include "bench/report.h"
 #include "bench/target.h"
 #include "net/loop.h"
@@ -75,6 +76,18 @@ void bench_figure(struct bench *b, double value, const char *unit, const char *n
     report_line(f);
 }
 
+void bench_absent(struct bench *b, const char *fmt, ...)
+{
+    va_list ap;
+    (void)b;
+    va_start(ap, fmt);
+    printf("    not offered: ");
+    vprintf(fmt, ap);
+    va_end(ap);
+    printf("\n");
+    fflush(stdout);
+}
+
 static bool parse_processes(struct bench *b, const struct flag_strings *list, struct err *err)
 {
     for (size_t i = 0; i < list->n; i++) {
@@ -91,26 +104,19 @@ static bool parse_processes(struct bench *b, const struct flag_strings *list, st
     return true;
 }
 
-/* The namespace, and in it the service account that pods need where no controller makes it. */
-static bool make_namespace(struct bench *b, struct err *err)
+/* False when a word on the command line is no subject. */
+static bool check_words(const struct flag_result *f, struct err *err)
 {
-    struct bench_request r = { .method = "POST", .target = "/api/v1/namespaces", .content_type = "application/json" };
-    buf_init(&r.body, BUF_NO_MAX);
-    buf_printf(&r.body, "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"%s\"}}", b->ns);
-    bool ok = bench_do(b, &r, 409, err);
-    snprintf(r.target, sizeof(r.target), "/api/v1/namespaces/%s/serviceaccounts", b->ns);
-    buf_clear(&r.body);
-    buf_printf(&r.body, "{\"apiVersion\":\"v1\",\"kind\":\"ServiceAccount\",\"metadata\":{\"name\":\"default\"}}");
-    ok = ok && bench_do(b, &r, 409, err);
-    buf_deinit(&r.body);
-    return ok;
-}
-
-static bool delete_namespace(struct bench *b, struct err *err)
-{
-    struct bench_request r = { .method = "DELETE" };
-    snprintf(r.target, sizeof(r.target), "/api/v1/namespaces/%s", b->ns);
-    return bench_do(b, &r, 409, err);
+    for (size_t i = 0; i < f->n_args; i++) {
+        bool known = false;
+        for (size_t j = 0; j < ARRAY_SIZE(subjects); j++) {
+            known = known || str_eq_c(str_c(subjects[j]->name), f->args[i]);
+        }
+        if (!known) {
+            return err_set(err, ERR_INVALID, "\"%s\" is no subject; --help names them", f->args[i]);
+        }
+    }
+    return true;
 }
 
 static bool wanted(const struct bench_subject *s, const struct flag_result *f)
@@ -128,20 +134,24 @@ static bool run(struct bench *b, const struct options *o, const struct flag_resu
     if (!str_empty(o->counts) && !usage_open_counts(o->counts.ptr, err)) {
         return false;
     }
-    if (!parse_processes(b, &o->processes, err) || !target_connect(b, &o->target, err) || !make_namespace(b, err)) {
+    if (!check_words(f, err) || !parse_processes(b, &o->processes, err) || !target_connect(b, &o->target, err) || !namespace_make(b, err)) {
         return false;
     }
     bool ok = true;
-    for (size_t i = 0; ok && i < ARRAY_SIZE(subjects); i++) {
+    struct err ignored;
+    for (size_t i = 0; i < ARRAY_SIZE(subjects); i++) {
         if (wanted(subjects[i], f)) {
+            struct err *why = ok ? err : &ignored; /* the first reason is told at the end; the other subjects are measured all the same */
             b->subject = subjects[i]->name;
             report_subject(subjects[i]);
-            ok = subjects[i]->run(b, err) || err_wrap(err, "%s", subjects[i]->name);
+            if (!subjects[i]->run(b, why)) {
+                printf("    failed: %s\n", why->msg);
+                ok = ok ? err_wrap(err, "%s", subjects[i]->name) : false;
+            }
         }
     }
-    struct err ignored;
     if (!o->keep && str_empty(o->namespace)) {
-        (void)!delete_namespace(b, &ignored);
+        (void)!namespace_delete(b, &ignored);
     }
     return ok;
 }

@@ -5,103 +5,6 @@
 #include "bench/bench.h"
 #include "net/loop.h"
 
-/* ---- one request at a time ---- */
-
-struct http_call *bench_send(struct bench *b, const struct bench_request *r, const struct http_call_ops *ops, void *arg)
-{
-    char target[512];
-    snprintf(target, sizeof(target), "%.*s%s", STR_ARG(b->endpoint.prefix), r->target);
-    struct http_header headers[4];
-    size_t n = 0;
-    headers[n++] = (struct http_header){ STR("user-agent"), STR("coracle-bench") };
-    headers[n++] = (struct http_header){ STR("accept"), r->accept ? str_c(r->accept) : STR("application/json") };
-    if (!str_empty(b->endpoint.authorization)) {
-        headers[n++] = (struct http_header){ STR("authorization"), b->endpoint.authorization };
-    }
-    struct net_chunk body;
-    struct http_call_config config = { .method = str_c(r->method), .target = str_c(target), .headers = headers };
-    if (r->content_type) {
-        headers[n++] = (struct http_header){ STR("content-type"), str_c(r->content_type) };
-        body = net_chunk_copy(buf_str(&r->body));
-        config.body = &body;
-        config.n_body = 1;
-    }
-    config.n_headers = n;
-    return http_client_start(r->http ? r->http : b->http, &config, ops, arg);
-}
-
-struct single {
-    int status;
-    unsigned left;
-    struct buf text; /* the beginning of the answer, for the error */
-    struct err err;
-};
-
-static void single_response(struct http_call *c, const struct http_response *r, void *arg)
-{
-    (void)c;
-    struct single *s = arg;
-    s->status = r->status;
-}
-
-static void single_body(struct http_call *c, struct str data, void *arg)
-{
-    (void)c;
-    struct single *s = arg;
-    if (s->text.len < 600) {
-        buf_append(&s->text, str_sub(data, 0, 600));
-    }
-}
-
-static void single_end(struct http_call *c, const struct http_headers *trailers, void *arg)
-{
-    (void)c, (void)trailers;
-    struct single *s = arg;
-    s->left = 0;
-}
-
-static void single_error(struct http_call *c, const struct http_call_error *e, void *arg)
-{
-    (void)c;
-    struct single *s = arg;
-    s->err = e->err;
-    s->left = 0;
-}
-
-static const struct http_call_ops single_ops = {
-    .on_response = single_response, .on_body = single_body, .on_end = single_end, .on_error = single_error
-};
-
-bool bench_do(struct bench *b, const struct bench_request *r, int also, struct err *err)
-{
-    struct single s = { .left = 1 };
-    buf_init(&s.text, 4096);
-    struct http_call *call = bench_send(b, r, &single_ops, &s);
-    bool ok = bench_wait(b, &s.left, 60000, err);
-    if (!ok) {
-        http_call_cancel(call);
-    } else if (s.err.code != ERR_NONE) {
-        *err = s.err;
-        ok = false;
-    } else if ((s.status < 200 || s.status > 299) && s.status != also) {
-        ok = err_set(err, ERR_INTERNAL, "%s %s: HTTP %d: %.*s", r->method, r->target, s.status, STR_ARG(buf_str(&s.text)));
-    }
-    buf_deinit(&s.text);
-    return ok;
-}
-
-bool bench_wait(struct bench *b, const unsigned *left, uint64_t timeout_ms, struct err *err)
-{
-    uint64_t end = clock_mono_ms() + timeout_ms;
-    while (*left > 0) {
-        loop_turn(b->loop, 100);
-        if (clock_mono_ms() > end) {
-            return err_set(err, ERR_TIMEOUT, "%u were still missing after %u s", *left, (unsigned)(timeout_ms / 1000));
-        }
-    }
-    return true;
-}
-
 /* ---- the closed loop ---- */
 
 struct running;
@@ -165,7 +68,7 @@ static void load_end(struct http_call *c, const struct http_headers *trailers, v
     }
     if (s->status < 200 || s->status > 299) {
         (void)err_set(&run->err, ERR_INTERNAL, "%s %s: HTTP %d: %.*s", s->request.method, s->request.target, s->status,
-                      STR_ARG(buf_str(&s->refused)));
+                      STR_ARG(str_trim(buf_str(&s->refused))));
         slot_fail(s);
         return;
     }

@@ -1,4 +1,4 @@
-/* Loads as clients make them: connections that come all at once, discovery as kubectl asks for it, the mixture that kubelets send. */
+/* Loads as clients make them: connections that come all at once, and the mixture that kubelets send. */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -142,38 +142,6 @@ static bool run_storm(struct bench *b, struct err *err)
 }
 
 const struct bench_subject bench_storm = { "storm", "TLS connections for one request each", run_storm };
-
-/* ---- discovery ---- */
-
-static void make_discovery(struct bench *b, unsigned i, struct bench_request *r, void *arg)
-{
-    (void)b, (void)arg;
-    static const struct {
-        const char *target, *accept;
-    } asked[] = {
-        { "/api", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json" },
-        { "/apis", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json" },
-        { "/openapi/v3", NULL },
-        { "/openapi/v3/api/v1", NULL },
-    };
-    r->method = "GET";
-    r->accept = asked[i % ARRAY_SIZE(asked)].accept;
-    snprintf(r->target, sizeof(r->target), "%s", asked[i % ARRAY_SIZE(asked)].target);
-}
-
-static bool run_discovery(struct bench *b, struct err *err)
-{
-    unsigned n = MAX(b->requests / 10 / 4 * 4, 8u);
-    struct load l = { .n = n, .warm = 4, .concurrency = MIN(b->concurrency, 4u), .rate = b->rate, .make = make_discovery };
-    if (!load_run(b, &l, err)) {
-        return false;
-    }
-    load_report(b, &l);
-    bench_figure(b, (double)l.bytes / load_measured(&l) * 4 / 1e3, "kB", "of discovery, for one kubectl");
-    return true;
-}
-
-const struct bench_subject bench_discovery = { "discovery", "the resources and the schema of core, as kubectl asks for them", run_discovery };
 
 /* ---- what kubelets send, in the proportions of a large cluster ---- */
 
