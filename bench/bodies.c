@@ -34,12 +34,12 @@ void body_pod_status(struct buf *b, unsigned turn)
         buf_printf(b, "%s{\"type\":\"%s\",\"status\":\"True\",\"lastTransitionTime\":\"2026-01-01T00:%02u:%02uZ\"}",
                    i ? "," : "", types[i], turn / 60 % 60, turn % 60);
     }
-    buf_printf(b, "],\"hostIP\":\"192.0.2.1\",\"podIP\":\"198.51.100.%u\",\"podIPs\":[{\"ip\":\"198.51.100.%u\"}],"
+    buf_printf(b, "],\"hostIP\":\"192.0.2.1\",\"podIP\":\"198.51.100.7\",\"podIPs\":[{\"ip\":\"198.51.100.7\"}],"
                   "\"startTime\":\"2026-01-01T00:00:00Z\",\"containerStatuses\":[{\"name\":\"web\",\"image\":"
                   "\"registry.example/shop/web:1.42.0\",\"imageID\":\"sha256:4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945\","
                   "\"containerID\":\"containerd://9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\",\"ready\":true,"
                   "\"started\":true,\"restartCount\":%u,\"state\":{\"running\":{\"startedAt\":\"2026-01-01T00:00:00Z\"}}}]}}",
-               1 + turn % 250, 1 + turn % 250, turn);
+               turn);
 }
 
 void body_node(struct buf *b, const char *name)

@@ -84,7 +84,7 @@ const struct bench_subject bench_paged = { "paged", "lists of all pods in pages 
 /* ---- streamed ---- */
 
 struct stream {
-    bool ignored; /* all came, and no word that they had: the server does not know sendInitialEvents */
+    bool unknown; /* the server does not know sendInitialEvents: it refused, or all came and no word that they had */
     unsigned left, events;
     int status;
     struct buf last;    /* the line of a bookmark, which may say that the list is over */
@@ -100,7 +100,10 @@ static void stream_response(struct http_call *c, const struct http_response *r, 
     struct stream *s = arg;
     s->status = r->status;
     if (r->status != 200) {
-        (void)err_set(&s->err, ERR_INTERNAL, "the watch was answered with HTTP %d", r->status);
+        s->unknown = r->status == 400 || r->status == 403 || r->status == 422;
+        if (!s->unknown) {
+            (void)err_set(&s->err, ERR_INTERNAL, "the watch was answered with HTTP %d", r->status);
+        }
         s->left = 0;
     }
 }
@@ -138,7 +141,7 @@ static void stream_end(struct http_call *c, const struct http_headers *trailers,
 {
     (void)c, (void)trailers;
     struct stream *s = arg;
-    if (s->left) {
+    if (s->left && !s->unknown) {
         (void)err_set(&s->err, ERR_UNAVAILABLE, "the watch ended before the list was over");
     }
     s->left = 0;
@@ -171,7 +174,7 @@ static bool wait_for_end(struct bench *b, struct stream *s, struct err *err)
             quiet_since = now;
         }
         if (s->left && s->events >= b->n_pods && now > quiet_since + 3000) {
-            s->ignored = true;
+            s->unknown = true;
             return true;
         }
         if (now > begin + 60000) {
@@ -199,10 +202,10 @@ static bool one_stream(struct bench *b, struct histogram *h, struct stream *s, s
         *err = s->err;
         ok = false;
     }
-    if (ok && s->events < b->n_pods) {
+    if (ok && !s->unknown && s->events < b->n_pods) {
         ok = err_set(err, ERR_INTERNAL, "%u events came of %u pods", s->events, b->n_pods);
     }
-    if (ok && !s->ignored) {
+    if (ok && !s->unknown) {
         histogram_add(h, s->over_ns - begin);
     }
     return ok;
@@ -221,7 +224,7 @@ static bool run_streamed(struct bench *b, struct err *err)
         if (!one_stream(b, &h, &s, err)) {
             return false;
         }
-        if (s.ignored) {
+        if (s.unknown) {
             bench_absent(b, "the server does not know sendInitialEvents (Kubernetes 1.32 and later do)");
             return true;
         }
