@@ -527,9 +527,11 @@ def write_source(p, with_defaults, gated):
         for f in t.fields:
             rows.append('    { .name = %s, .number = %d, .ftype = %s, .card = %s, .listmap = %s,\n'
                         '      .flags = %s,\n'
+                        '      .probe = API_PROBE(%s, %s, %s, %s),\n'
                         '      .offset = offsetof(%s, %s), .has_offset = %s,\n'
                         '      .message = %s, .facts = %s },'
-                        % (c_str(f.json), f.number, f.ftype, f.card, listmap(f), flags(f), S, f.member,
+                        % (c_str(f.json), f.number, f.ftype, f.card, listmap(f), flags(f),
+                           f.ftype, f.card, flags(f), 'true' if f.flagged else 'false', S, f.member,
                            'offsetof(%s, has_%s)' % (S, f.member) if f.flagged else '0',
                            '&%s_type' % f.message.c_name if f.message else 'NULL', facts.of(f)))
         c = t.c_name

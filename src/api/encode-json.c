@@ -1,5 +1,6 @@
 #include "api/encode-json.h"
 
+#include "api/bytes.h"
 #include "api/json-writer.h"
 #include "api/presence.h"
 #include "base/clock.h"
@@ -19,15 +20,12 @@ static void write_message(struct writer *w, const struct api_type *t, const char
 
 /* ---- bytes ---- */
 
-#define ONES 0x0101010101010101ULL
-#define HIGHS 0x8080808080808080ULL
-
 static inline void put(struct writer *w, const char *p, size_t n)
 {
     struct buf *b = w->b;
 
     if (b->capacity - b->len > n && !b->failed && n <= b->max - b->len) {
-        memcpy(b->ptr + b->len, p, n);
+        bytes_copy(b->ptr + b->len, p, n);
         b->len += n;
         b->ptr[b->len] = '\0';
     } else {
@@ -37,47 +35,33 @@ static inline void put(struct writer *w, const char *p, size_t n)
 
 #define PUT(w, lit) put((w), "" lit, sizeof(lit) - 1)
 
-static inline uint64_t zero_bytes(uint64_t x)
+/* 'before', 's' and 'behind' in one step: a key with its quotes and colon, a string with its quotes. */
+static inline void put_between(struct writer *w, struct str before, struct str s, struct str behind)
 {
-    return (x - ONES) & ~x & HIGHS;
-}
+    struct buf *b = w->b;
+    size_t n = before.len + s.len + behind.len;
 
-/* Nonzero when one of eight bytes cannot stand in a JSON string as it is (Go escapes <, > and & too), or is not ASCII. */
-static inline uint64_t unsafe_bytes(uint64_t v)
-{
-    return (v & HIGHS) | ((v - ONES * 0x20) & ~v & HIGHS) | zero_bytes((v | ONES * 0x04) ^ (ONES * 0x26)) | /* " & */
-           zero_bytes((v | ONES * 0x02) ^ (ONES * 0x3e)) |                                                  /* < > */
-           zero_bytes(v ^ (ONES * '\\'));
-}
-
-static bool all_bytes_safe(const char *p, size_t n)
-{
-    uint64_t v;
-
-    while (n >= 8) {
-        memcpy(&v, p, 8);
-        if (unsafe_bytes(v)) {
-            return false;
-        }
-        p += 8;
-        n -= 8;
+    if (b->capacity - b->len > n && !b->failed && n <= b->max - b->len) {
+        char *p = b->ptr + b->len;
+        bytes_copy(p, before.ptr, before.len);
+        bytes_copy(p + before.len, s.ptr, s.len);
+        bytes_copy(p + before.len + s.len, behind.ptr, behind.len);
+        p[n] = '\0';
+        b->len += n;
+    } else {
+        buf_append(b, before);
+        buf_append(b, s);
+        buf_append(b, behind);
     }
-    v = ONES * 'a';
-    memcpy(&v, p, n);
-    return unsafe_bytes(v) == 0;
 }
 
 static void write_string(struct writer *w, struct str s)
 {
-    if (s.len && !all_bytes_safe(s.ptr, s.len)) {
+    if (s.len && !bytes_all_safe(s.ptr, s.len)) {
         json_write_string(w->b, s);
         return;
     }
-    PUT(w, "\"");
-    if (s.len) {
-        put(w, s.ptr, s.len);
-    }
-    PUT(w, "\"");
+    put_between(w, STR("\""), s, STR("\""));
 }
 
 /* Raw JSON: compact nearly always, and then copied whole. */
@@ -92,11 +76,10 @@ static void write_raw(struct writer *w, struct str s)
         return;
     }
     for (; n >= 8 && clean; p += 8, n -= 8) {
-        uint64_t v;
+        uint64_t v = bytes_load(p, 8);
 
-        memcpy(&v, p, 8);
-        clean = ((v & HIGHS) | ((v - ONES * 0x21) & ~v & HIGHS) | zero_bytes(v ^ (ONES * '&')) |
-                 zero_bytes((v | ONES * 0x02) ^ (ONES * 0x3e))) == 0;
+        clean = ((v & BYTES_HIGHS) | ((v - BYTES_ONES * 0x21) & ~v & BYTES_HIGHS) | bytes_zero(v ^ (BYTES_ONES * '&')) |
+                 bytes_zero((v | BYTES_ONES * 0x02) ^ (BYTES_ONES * 0x3e))) == 0;
     }
     for (; n > 0 && clean; p++, n--) {
         clean = (unsigned char)*p > 0x20 && (unsigned char)*p < 0x80 && *p != '&' && *p != '<' && *p != '>';
@@ -282,14 +265,8 @@ static void write_fields(struct writer *w, const struct api_type *t, const char 
         if (how == API_LEFT_OUT && !gap_here) {
             continue;
         }
-        if (*first) {
-            PUT(w, "\"");
-            *first = false;
-        } else {
-            PUT(w, ",\"");
-        }
-        put(w, f->name.ptr, f->name.len);
-        PUT(w, "\":");
+        put_between(w, *first ? STR("\"") : STR(",\""), f->name, STR("\":"));
+        *first = false;
         if (gap_here) {
             PUT(w, "\"");
             w->at.rv_at = w->b->len - w->begin;

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/bytes.h"
+
 void json_reader_init(struct json_reader *r, struct str text, struct arena *arena, uint32_t max_depth,
                       struct err *err)
 {
@@ -71,32 +73,22 @@ static bool syntax_error(struct json_reader *r, const char *context)
 
 static inline void skip_space(struct json_reader *r)
 {
-    while (r->pos < r->end && (*r->pos == ' ' || *r->pos == '\n' || *r->pos == '\t' || *r->pos == '\r')) {
+    while (r->pos < r->end && *r->pos <= ' ' && (*r->pos == ' ' || *r->pos == '\n' || *r->pos == '\t' || *r->pos == '\r')) {
         r->pos++;
     }
 }
 
-static enum json_kind kind_of_byte(char c)
-{
-    switch (c) {
-    case '{': return JSON_OBJECT;
-    case '[': return JSON_ARRAY;
-    case '"': return JSON_STRING;
-    case 't':
-    case 'f': return JSON_BOOL;
-    case 'n': return JSON_NULL;
-    case '-': return JSON_NUMBER;
-    default: return c >= '0' && c <= '9' ? JSON_NUMBER : JSON_NONE;
-    }
-}
+const uint8_t json_kind_of_byte[256] = {
+    ['{'] = JSON_OBJECT, ['['] = JSON_ARRAY,  ['"'] = JSON_STRING, ['t'] = JSON_BOOL,   ['f'] = JSON_BOOL,
+    ['n'] = JSON_NULL,   ['-'] = JSON_NUMBER, ['0'] = JSON_NUMBER, ['1'] = JSON_NUMBER, ['2'] = JSON_NUMBER,
+    ['3'] = JSON_NUMBER, ['4'] = JSON_NUMBER, ['5'] = JSON_NUMBER, ['6'] = JSON_NUMBER, ['7'] = JSON_NUMBER,
+    ['8'] = JSON_NUMBER, ['9'] = JSON_NUMBER,
+};
 
-enum json_kind json_peek(struct json_reader *r)
+enum json_kind json_peek_behind_space(struct json_reader *r)
 {
-    if (r->failed) {
-        return JSON_NONE;
-    }
     skip_space(r);
-    return r->pos < r->end ? kind_of_byte(*r->pos) : JSON_NONE;
+    return r->pos < r->end ? (enum json_kind)json_kind_of_byte[(unsigned char)*r->pos] : JSON_NONE;
 }
 
 static bool expect(struct json_reader *r, enum json_kind want)
@@ -205,40 +197,6 @@ bool json_number(struct json_reader *r, struct str *ret)
 
 /* ---- strings ---- */
 
-#define ONES 0x0101010101010101ULL
-#define HIGHS 0x8080808080808080ULL
-
-/* A high bit set in each byte of 'w' that needs a look: a quote, a backslash, a control character or not ASCII. May flag a
- * byte above a flagged one wrongly, never the lowest; so the first flagged byte is right on little-endian machines, and the
- * caller looks at the bytes one by one in any case. */
-static inline uint64_t special_bytes(uint64_t w)
-{
-    uint64_t quote = w ^ (ONES * '"'), slash = w ^ (ONES * '\\');
-    return ((quote - ONES) | (slash - ONES) | (w - ONES * 0x20) | w) & HIGHS;
-}
-
-/* Moves over plain bytes; stops at a byte that needs a look, or at the end. */
-static inline const char *plain_run(const char *p, const char *end)
-{
-    while (end - p >= 8) {
-        uint64_t w;
-        memcpy(&w, p, 8);
-        w = special_bytes(w);
-        if (w) {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-            return p + (__builtin_ctzll(w) >> 3);
-#else
-            break;
-#endif
-        }
-        p += 8;
-    }
-    while (p < end && (unsigned char)*p >= 0x20 && (unsigned char)*p < 0x80 && *p != '"' && *p != '\\') {
-        p++;
-    }
-    return p;
-}
-
 /* Length of the UTF-8 sequence at 'p' (whose first byte is not ASCII), or 0 when it is not one (RFC 3629). */
 static unsigned utf8_length(const char *ptr, const char *end)
 {
@@ -263,6 +221,9 @@ static unsigned utf8_length(const char *ptr, const char *end)
     return 0;
 }
 
+static const bool is_escape[256] = { ['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true, ['f'] = true,
+                                     ['n'] = true, ['r'] = true,  ['t'] = true, ['u'] = true };
+
 /* Checks the string at 'pos' (a quote) and moves behind it. '*ret_body' is what stands between the quotes; '*ret_copy' tells
  * whether it has to be decoded. */
 static bool scan_string(struct json_reader *r, struct str *ret_body, bool *ret_copy)
@@ -270,7 +231,7 @@ static bool scan_string(struct json_reader *r, struct str *ret_body, bool *ret_c
     bool copy = false;
     const char *start = ++r->pos;
     for (;;) {
-        r->pos = plain_run(r->pos, r->end);
+        r->pos = bytes_plain_run(r->pos, r->end);
         if (r->pos >= r->end) {
             return syntax_error(r, "in string literal");
         }
@@ -285,7 +246,7 @@ static bool scan_string(struct json_reader *r, struct str *ret_body, bool *ret_c
         } else if (c == '\\') {
             copy = true;
             r->pos++;
-            if (r->pos >= r->end || *r->pos == '\0' || !strchr("\"\\/bfnrtu", *r->pos)) {
+            if (r->pos >= r->end || !is_escape[(unsigned char)*r->pos]) {
                 return syntax_error(r, "in string escape code");
             }
             if (*r->pos == 'u') {
@@ -367,7 +328,7 @@ static bool decode_string(struct json_reader *r, struct str body, struct str *re
     char *dst = out;
     const char *p = body.ptr, *end = body.ptr + body.len;
     while (p < end) {
-        const char *run = plain_run(p, end);
+        const char *run = bytes_plain_run(p, end);
         memcpy(dst, p, (size_t)(run - p));
         dst += run - p;
         p = run;
@@ -416,8 +377,25 @@ static bool read_string(struct json_reader *r, struct str *ret)
     return true;
 }
 
+/* A string of plain bytes, which nearly all are; false when it is none, and nothing was read. */
+static inline bool plain_string(const char *quote, const char *end, struct str *ret)
+{
+    if (quote >= end || *quote != '"') {
+        return false;
+    }
+    const char *stop = bytes_plain_run(quote + 1, end);
+    *ret = str_n(quote + 1, (size_t)(stop - quote - 1));
+    return stop < end && *stop == '"';
+}
+
 bool json_string(struct json_reader *r, struct str *ret)
 {
+    struct str s;
+    if (!r->failed && plain_string(r->pos, r->end, &s)) {
+        r->pos = s.ptr + s.len + 1;
+        *ret = s;
+        return true;
+    }
     return expect(r, JSON_STRING) && read_string(r, ret);
 }
 
@@ -456,6 +434,15 @@ int json_object_next(struct json_reader *r, struct str *ret_key)
 {
     if (r->failed) {
         return -1;
+    }
+    /* Without white space and escapes, as nearly all text is. */
+    struct str plain;
+    const char *quote = r->fresh ? r->pos : r->pos < r->end && *r->pos == ',' ? r->pos + 1 : r->end;
+    if (plain_string(quote, r->end, &plain) && r->end - plain.ptr > (ptrdiff_t)plain.len + 1 && plain.ptr[plain.len + 1] == ':') {
+        r->fresh = false;
+        r->pos = plain.ptr + plain.len + 2;
+        *ret_key = plain;
+        return 1;
     }
     skip_space(r);
     char c = r->pos < r->end ? *r->pos : '\0';
@@ -523,12 +510,17 @@ static bool skip_scalar(struct json_reader *r)
     struct str body;
     bool copy;
     switch (*r->pos) {
-    case '"': return scan_string(r, &body, &copy);
+    case '"':
+        if (plain_string(r->pos, r->end, &body)) {
+            r->pos = body.ptr + body.len + 1;
+            return true;
+        }
+        return scan_string(r, &body, &copy);
     case 't': return read_literal(r, "true");
     case 'f': return read_literal(r, "false");
     case 'n': return read_literal(r, "null");
     default:
-        if (kind_of_byte(*r->pos) == JSON_NUMBER) {
+        if (json_kind_of_byte[(unsigned char)*r->pos] == JSON_NUMBER) {
             return read_number(r);
         }
         return syntax_error(r, "looking for beginning of value");
@@ -540,6 +532,10 @@ static bool skip_key(struct json_reader *r)
 {
     struct str body;
     bool copy;
+    if (plain_string(r->pos, r->end, &body) && r->end - body.ptr > (ptrdiff_t)body.len + 1 && body.ptr[body.len + 1] == ':') {
+        r->pos = body.ptr + body.len + 2;
+        return true;
+    }
     if (r->pos >= r->end || *r->pos != '"') {
         return syntax_error(r, "looking for beginning of object key string");
     }

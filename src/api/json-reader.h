@@ -52,7 +52,18 @@ void json_reader_init(struct json_reader *r, struct str text, struct arena *aren
                       struct err *err);
 
 /* What the next value is, by its first byte; moves behind white space only. */
-enum json_kind json_peek(struct json_reader *r);
+enum json_kind json_peek_behind_space(struct json_reader *r);
+extern const uint8_t json_kind_of_byte[256]; /* enum json_kind */
+static inline enum json_kind json_peek(struct json_reader *r)
+{
+    if (r->failed) {
+        return JSON_NONE;
+    }
+    if (r->pos < r->end && *r->pos > ' ') {
+        return (enum json_kind)json_kind_of_byte[(unsigned char)*r->pos];
+    }
+    return json_peek_behind_space(r);
+}
 
 /* Each reads one value of its kind. When the next value is another kind, they fail with the syntax error if it begins no value
  * and with "unexpected <kind>" otherwise; callers that answer with a better message use json_peek() first. */

@@ -2,56 +2,31 @@
 
 const struct api_facts api_no_facts;
 
-static size_t value_size(const struct api_field *f)
-{
-    switch ((enum api_ftype)f->ftype) {
-    case API_BOOL:
-        return sizeof(bool);
-    case API_INT32:
-    case API_UINT32:
-    case API_ENUM:
-        return sizeof(int32_t);
-    case API_INT64:
-    case API_UINT64:
-    case API_DOUBLE:
-        return sizeof(int64_t);
-    case API_STRING:
-    case API_BYTES:
-    case API_DURATION:
-    case API_QUANTITY:
-    case API_RAW:
-        return sizeof(struct str);
-    case API_TIME:
-    case API_MICROTIME:
-        return sizeof(struct api_time);
-    case API_INT_OR_STRING:
-        return sizeof(struct api_int_or_string);
-    case API_MESSAGE:
-        return f->message->size;
-    case API_STRLIST:
-        return sizeof(struct api_str_list);
-    case API_FTYPE_MAX:
-        break;
-    }
-    return 0;
-}
-
-size_t api_item_size(const struct api_field *f)
-{
-    return value_size(f);
-}
+const uint8_t api_value_sizes[API_FTYPE_MAX] = {
+    [API_BOOL] = sizeof(bool),
+    [API_INT32] = sizeof(int32_t),
+    [API_UINT32] = sizeof(int32_t),
+    [API_ENUM] = sizeof(int32_t),
+    [API_INT64] = sizeof(int64_t),
+    [API_UINT64] = sizeof(int64_t),
+    [API_DOUBLE] = sizeof(int64_t),
+    [API_STRING] = sizeof(struct str),
+    [API_BYTES] = sizeof(struct str),
+    [API_DURATION] = sizeof(struct str),
+    [API_QUANTITY] = sizeof(struct str),
+    [API_RAW] = sizeof(struct str),
+    [API_TIME] = sizeof(struct api_time),
+    [API_MICROTIME] = sizeof(struct api_time),
+    [API_INT_OR_STRING] = sizeof(struct api_int_or_string),
+    [API_STRLIST] = sizeof(struct api_str_list),
+};
 
 size_t api_member_size(const struct api_field *f)
 {
     if (f->card != API_SINGLE) {
         return sizeof(void *) + sizeof(size_t);
     }
-    return f->ftype == API_MESSAGE && (f->flags & API_F_POINTER) ? sizeof(void *) : value_size(f);
-}
-
-size_t api_entry_size(const struct api_field *f)
-{
-    return (API_ENTRY_VALUE + value_size(f) + 7) & ~(size_t)7;
+    return f->ftype == API_MESSAGE && (f->flags & API_F_POINTER) ? sizeof(void *) : api_item_size(f);
 }
 
 void api_set_item_type_meta(const struct api_field *f, void *items, size_t n)

@@ -92,6 +92,36 @@ enum api_flag {
     API_F_MILLI = 1 << 14,     /* quantities of the map are rounded up to milli units */
 };
 
+/* Where the bytes lie that tell whether a field is set, so that verbs ask once and not by its type. */
+enum api_probe {
+    API_PROBE_NONE,   /* always shown */
+    API_PROBE_BYTE,   /* a byte of the member */
+    API_PROBE_HAS,    /* the has_ flag */
+    API_PROBE_WORD,   /* four bytes of the member */
+    API_PROBE_LONG,   /* eight: a number or a pointer */
+    API_PROBE_COUNT,  /* the count or length behind a pointer */
+    API_PROBE_TIME,   /* api_time's 'set' */
+    API_PROBE_DOUBLE, /* a number, where -0 is zero too */
+};
+
+/* The rule, as a constant for generated tables: see api_presence(). An omitempty list is shown when it has items; a pointer when
+ * it points; other fields without omitempty always, and raw values, quantities and structs whatever they hold. */
+#define API_PROBE(ftype, card, flags, has)                                                                            \
+    ((card) != API_SINGLE                 ? ((flags) & (API_F_OMITEMPTY | API_F_OMITZERO) ? API_PROBE_COUNT : API_PROBE_NONE) \
+     : ((flags) & API_F_POINTER) && (has) ? API_PROBE_HAS                                                              \
+     : ((flags) & API_F_POINTER)                                                                                       \
+         ? ((ftype) == API_TIME || (ftype) == API_MICROTIME ? API_PROBE_TIME                                          \
+            : (ftype) == API_INT_OR_STRING                  ? API_PROBE_WORD                                          \
+                                                            : API_PROBE_LONG)                                         \
+     : !((flags) & (API_F_OMITEMPTY | API_F_OMITZERO))                                    ? API_PROBE_NONE            \
+     : (ftype) == API_BOOL                                                                ? API_PROBE_BYTE            \
+     : (ftype) == API_INT32 || (ftype) == API_UINT32 || (ftype) == API_ENUM               ? API_PROBE_WORD            \
+     : (ftype) == API_INT64 || (ftype) == API_UINT64                                      ? API_PROBE_LONG            \
+     : (ftype) == API_STRING || (ftype) == API_BYTES || (ftype) == API_DURATION           ? API_PROBE_COUNT           \
+     : (ftype) == API_TIME || (ftype) == API_MICROTIME                                    ? API_PROBE_TIME            \
+     : (ftype) == API_DOUBLE                                                              ? API_PROBE_DOUBLE          \
+                                                                                          : API_PROBE_NONE)
+
 /* List and map semantics of server-side apply (KEP-555, x-kubernetes-list-type, x-kubernetes-map-type). */
 enum api_listmap { API_LM_NONE, API_LM_ATOMIC, API_LM_SET, API_LM_MAP, API_LM_GRANULAR };
 
@@ -118,6 +148,7 @@ struct api_field {
     uint8_t card;    /* enum api_card */
     uint16_t flags;  /* enum api_flag */
     uint8_t listmap; /* enum api_listmap */
+    uint8_t probe;   /* enum api_probe */
     uint32_t offset;
     uint32_t has_offset;            /* of 'bool has_x'; 0: none */
     const struct api_type *message; /* of API_MESSAGE; of list items and map values too */
@@ -173,9 +204,16 @@ static inline uint32_t api_name_hash(struct str name)
     return (uint32_t)name.len * 5 + p[0] * 3u + p[name.len - 1] * 7u + p[name.len / 2] * 31u + p[name.len / 4] * 17u;
 }
 
+extern const uint8_t api_value_sizes[API_FTYPE_MAX]; /* 0: a message, whose type tells */
 /* Bytes of one list item, of one map value, and of one map entry {struct str key; value} of 'f'. */
-size_t api_item_size(const struct api_field *f);
-size_t api_entry_size(const struct api_field *f);
+static inline size_t api_item_size(const struct api_field *f)
+{
+    return f->ftype == API_MESSAGE ? f->message->size : api_value_sizes[f->ftype];
+}
+static inline size_t api_entry_size(const struct api_field *f)
+{
+    return (sizeof(struct str) + api_item_size(f) + 7) & ~(size_t)7;
+}
 /* Bytes of the member of 'f' in its struct, its has_ flag apart. */
 size_t api_member_size(const struct api_field *f);
 #define API_ENTRY_VALUE sizeof(struct str) /* offset of the value in an entry */
