@@ -485,12 +485,20 @@ void controller_dry_run(struct controller *c, struct str key, int64_t now, struc
     pass_free(a);
 }
 
+static unsigned most_passes(const struct controller_ops *ops)
+{
+    if (ops->concurrency_flag && *ops->concurrency_flag > 0) {
+        return (unsigned)*ops->concurrency_flag;
+    }
+    return ops->concurrency ? ops->concurrency : 5;
+}
+
 /* Takes keys while there is room; otherwise sets the timer for the next that is due. */
 static void work(void *arg)
 {
     struct controller *c = arg;
     struct str key;
-    unsigned most = c->ops->concurrency ? c->ops->concurrency : 5;
+    unsigned most = most_passes(c->ops);
     if (!c->started || !informers_synced(c->informers)) {
         return;
     }

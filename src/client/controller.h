@@ -78,6 +78,7 @@ struct controller_ops {
     void (*reconcile)(void *state, struct str key, struct actions *a);
     void (*teardown)(void *state); /* may be NULL */
     unsigned concurrency;          /* 0: 5 */
+    const int32_t *concurrency_flag; /* where a flag says it; NULL: none does */
     const char *service_account;   /* in kube-system: whose rights it has with
                                       --use-service-account-credentials */
     bool off_by_default;

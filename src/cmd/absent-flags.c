@@ -116,7 +116,7 @@ static const struct {
     { "concurrent-replicaset-syncs", M, WHY_CTRL },
     { "concurrent-resource-quota-syncs", M, WHY_CTRL }, { "concurrent-resourceclaim-syncs", M, WHY_CTRL },
     { "concurrent-service-endpoint-syncs", M, WHY_CTRL }, { "concurrent-service-syncs", M, WHY_CTRL },
-    { "concurrent-serviceaccount-token-syncs", M, WHY_CTRL }, { "concurrent-statefulset-syncs", M, WHY_CTRL },
+    { "concurrent-serviceaccount-token-syncs", M, WHY_CTRL },
     { "concurrent-ttl-after-finished-syncs", M, WHY_CTRL },
     { "concurrent-validating-admission-policy-status-syncs", M, WHY_CTRL },
     { "concurrent_rc_syncs", M, WHY_CTRL }, { "config-dir", K, WHY_KUBELET },

@@ -23,7 +23,7 @@ struct options {
     struct str client_cert_file, client_key_file, kubelet_client_cert_file, kubelet_client_key_file;
     struct str kubelet_serving_cert_file, kubelet_serving_key_file, legacy_cert_file, legacy_key_file;
     bool allocate_node_cidrs, use_service_account_credentials;
-    int32_t node_cidr_mask, terminated_pod_gc_threshold;
+    int32_t node_cidr_mask, terminated_pod_gc_threshold, statefulset_syncs;
     int64_t node_monitor_grace_ms, node_startup_grace_ms, signing_duration_ms;
     int64_t legacy_token_cleanup_ms;
     double node_eviction_rate;
@@ -55,6 +55,8 @@ static const struct flag flags[] = {
                "Nodes a second whose pods are evicted when nodes fail"),
     FLAG_INT32(struct options, terminated_pod_gc_threshold, "terminated-pod-gc-threshold", "12500",
                "Ended pods that are kept; 0 keeps all"),
+    FLAG_INT32(struct options, statefulset_syncs, "concurrent-statefulset-syncs", "5",
+               "StatefulSets that are worked on at once"),
     FLAG_STRING(struct options, signing_cert_file, "cluster-signing-cert-file", "",
                 "CA certificate that signs certificate requests of all four kubernetes.io signers; "
                 "no other --cluster-signing-*-file may be given beside it"),
@@ -178,8 +180,12 @@ static bool configure(struct state *s, struct err *err)
     c->node_eviction_rate = o->node_eviction_rate;
     c->terminated_pod_gc_threshold = o->terminated_pod_gc_threshold;
     c->signing_duration_ms = o->signing_duration_ms;
+    c->statefulset_syncs = o->statefulset_syncs;
     c->service_cidrs = o->service_cluster_ip_range;
     c->legacy_token_cleanup_s = o->legacy_token_cleanup_ms / 1000;
+    if (o->statefulset_syncs < 1) {
+        return err_set(err, ERR_BAD_REQUEST, "--concurrent-statefulset-syncs: must be 1 or more");
+    }
     if (o->allocate_node_cidrs && !o->cluster_cidr.len) {
         return err_set(err, ERR_BAD_REQUEST, "--allocate-node-cidrs needs --cluster-cidr");
     }

@@ -2,66 +2,22 @@
  * history` and `undo`. */
 #include <stdlib.h>
 
-#include "api/decode-json.h"
-#include "api/encode-json.h"
 #include "api/equal.h"
 #include "controllers/daemonset-private.h"
 #include "controllers/template-hash.h"
-
-/* What the revision's data says is the template; false when it says nothing readable. */
-static bool template_of(struct arena *a, const struct apps_v1_controller_revision *r,
-                        struct core_v1_pod_template_spec *ret)
-{
-    struct apps_v1_daemon_set set = { 0 };
-    struct err err;
-    if (!api_decode_json(a, &apps_v1_daemon_set_type, r->data, NULL, &set, &err)) {
-        return false;
-    }
-    *ret = set.spec.template;
-    return true;
-}
-
-/* {"spec":{"template":{"$patch":"replace",…}}}: a patch that brings the template back. */
-static struct str data_of(struct arena *a, const struct core_v1_pod_template_spec *t)
-{
-    CLEANUP(buf_deinit) struct buf b;
-    buf_init(&b, 64u << 20);
-    buf_append_c(&b, "{\"spec\":{\"template\":{\"$patch\":\"replace\"");
-    size_t at = b.len;
-    if (!api_encode_json(&b, &core_v1_pod_template_spec_type, t, NULL, NULL)) {
-        abort();
-    }
-    b.ptr[at] = ','; /* the template's own brace */
-    buf_append_c(&b, "}}");
-    return arena_str(a, buf_str(&b));
-}
+#include "controllers/template-revision.h"
 
 static void create_revision(struct daemon_pass *p, int64_t number)
 {
     struct arena *arena = act_arena(p->a);
     const struct meta_v1_object_meta *m = &p->ds->metadata, *t = &p->ds->spec.template.metadata;
     struct apps_v1_controller_revision r = { .revision = number,
-                                             .data = data_of(arena, &p->ds->spec.template) };
+                                             .data = template_revision_data(arena, &p->ds->spec.template) };
     struct str hash = template_hash(arena, &p->ds->spec.template, p->ds->status.collision_count);
-    struct api_str_pair *labels = arena_new_n(arena, struct api_str_pair, t->n_labels + 1);
-    size_t n = 0;
-    if (!labels) {
-        abort();
-    }
-    for (size_t i = 0; i < t->n_labels; i++) {
-        if (n == i && str_cmp(t->labels[i].key, REVISION_LABEL) > 0) {
-            labels[n++] = (struct api_str_pair){ REVISION_LABEL, hash };
-        }
-        labels[n++] = t->labels[i];
-    }
-    if (n == t->n_labels) {
-        labels[n++] = (struct api_str_pair){ REVISION_LABEL, hash };
-    }
     r.metadata.namespace = m->namespace;
     r.metadata.name =
         arena_printf(arena, "%.*s-%.*s", STR_ARG(str_sub(m->name, 0, 223)), STR_ARG(hash));
-    r.metadata.labels = labels;
-    r.metadata.n_labels = n;
+    r.metadata.labels = labels_with(arena, t->labels, t->n_labels, REVISION_LABEL, hash, &r.metadata.n_labels);
     r.metadata.annotations = m->annotations;
     r.metadata.n_annotations = m->n_annotations;
     r.metadata.owner_references = &p->owner;
@@ -78,7 +34,7 @@ bool daemonset_find_revision(struct daemon_pass *p)
          (r = informer_index_next(p->s->revisions_by_owner, p->ds->metadata.uid, &pos));) {
         struct core_v1_pod_template_spec t;
         newest = MAX(newest, r->revision);
-        if (template_of(arena, r, &t) &&
+        if (template_of_revision(arena, r, &t) &&
             api_equal(&core_v1_pod_template_spec_type, &t, &p->ds->spec.template) &&
             (!current || r->revision > current->revision)) {
             current = r;

@@ -13,6 +13,7 @@ const struct controller_ops *const controllers_table[] = {
     &controller_replicationcontroller,
     &controller_deployment,
     &controller_daemonset,
+    &controller_statefulset,
     &controller_job,
     &controller_cronjob,
     &controller_disruption,
