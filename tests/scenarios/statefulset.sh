@@ -1,5 +1,5 @@
 # StatefulSets: pods with names that last, one after the other; a roll with a partition, its history and undoing; scaling; failed pods.
-# limit: 100 s
+# limit: 60 s
 . "$(dirname "$0")/../lib/scenario.sh"
 need_root
 need_program kubelet
@@ -31,7 +31,7 @@ step "pods come in order and know who they are"
 check kubectl apply -f - <<<"$(set_of web 1 OrderedReady)"
 check kubectl rollout status statefulset web --timeout=30s
 check_out 'web-0 web-1' names web
-check_out 'web   2/2' kubectl get statefulset web
+check_out 'web   2/2' kubectl get statefulset web --no-headers
 check_out 'web-1 web web-1 1' kubectl get pod web-1 -o 'jsonpath={.spec.hostname} {.spec.subdomain} {.metadata.labels.statefulset\.kubernetes\.io/pod-name} {.metadata.labels.apps\.kubernetes\.io/pod-index}'
 order() {
     kubectl get pods -l app=web -o json | python3 -c '
@@ -66,7 +66,7 @@ check kubectl rollout status statefulset web --timeout=30s
 
 step "scaling goes from the top"
 check kubectl scale statefulset web --replicas=3
-eventually 20 out_has 'web   3/3' kubectl get statefulset web
+eventually 20 out_has 'web   3/3' kubectl get statefulset web --no-headers
 check kubectl scale statefulset web --replicas=1
 eventually 20 names_are web web-0
 
@@ -74,7 +74,7 @@ step "its pods are left behind, and found again"
 check kubectl delete statefulset web --cascade=orphan
 check names_are web web-0
 check kubectl apply -f - <<<"$(set_of web 1 Parallel)"
-eventually 20 out_has 'web   2/2' kubectl get statefulset web
+eventually 20 out_has 'web   2/2' kubectl get statefulset web --no-headers
 check_out 'web' kubectl get pod web-0 -o 'jsonpath={.metadata.ownerReferences[0].name}'
 
 step "it goes with its pods and revisions"
