@@ -285,35 +285,58 @@ static void put_element(struct nft_batch *x, const struct nft_element *e, bool w
     nft_nest_end(x);
 }
 
-static void put_elements(struct nft_batch *x, uint16_t type, const char *set, uint32_t set_id,
-                         const struct nft_element *e, size_t n)
+void nft_elements_begin(struct nft_elements *l, struct nft_batch *x, const char *set, uint32_t set_id, bool adds)
 {
-    bool adds = type == NFT_MSG_NEWSETELEM;
-    for (size_t i = 0; i < n && !x->b.failed;) {
-        nft_message_begin(x, type, (uint16_t)(NLM_F_ACK | (adds ? NLM_F_CREATE : 0)));
+    *l = (struct nft_elements){ .x = x, .set = set, .set_id = set_id, .adds = adds };
+}
+
+void nft_elements_put(struct nft_elements *l, const struct nft_element *e)
+{
+    struct nft_batch *x = l->x;
+    if (l->open && x->b.len - l->from >= LIST_MOST) {
+        nft_elements_end(l);
+    }
+    if (!l->open) {
+        nft_message_begin(x, l->adds ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, (uint16_t)(NLM_F_ACK | (l->adds ? NLM_F_CREATE : 0)));
         nft_attr_str(x, NFTA_SET_ELEM_LIST_TABLE, x->table);
-        nft_attr_str(x, NFTA_SET_ELEM_LIST_SET, set);
-        if (set_id) {
-            nft_attr_be32(x, NFTA_SET_ELEM_LIST_SET_ID, set_id);
+        nft_attr_str(x, NFTA_SET_ELEM_LIST_SET, l->set);
+        if (l->set_id) {
+            nft_attr_be32(x, NFTA_SET_ELEM_LIST_SET_ID, l->set_id);
         }
         nft_nest_begin(x, NFTA_SET_ELEM_LIST_ELEMENTS);
-        size_t from = x->b.len;
-        while (i < n && x->b.len - from < LIST_MOST && !x->b.failed) {
-            put_element(x, &e[i++], adds);
-        }
-        nft_nest_end(x);
-        nft_message_end(x);
+        l->from = x->b.len;
+        l->open = true;
     }
+    put_element(x, e, l->adds);
+}
+
+void nft_elements_end(struct nft_elements *l)
+{
+    if (l->open) {
+        nft_nest_end(l->x);
+        nft_message_end(l->x);
+        l->open = false;
+    }
+}
+
+static void put_elements(struct nft_batch *x, bool adds, const char *set, uint32_t set_id, const struct nft_element *e, size_t n)
+{
+    struct nft_elements l;
+    nft_elements_begin(&l, x, set, set_id, adds);
+    for (size_t i = 0; i < n && !x->b.failed; i++) {
+        nft_elements_put(&l, &e[i]);
+    }
+    nft_elements_end(&l);
 }
 
 void nft_add_elements(struct nft_batch *x, const char *set, uint32_t set_id,
                       const struct nft_element *e, size_t n)
 {
-    put_elements(x, NFT_MSG_NEWSETELEM, set, set_id, e, n);
+    put_elements(x, true, set, set_id, e, n);
 }
 
 void nft_delete_elements(struct nft_batch *x, const char *set, const struct nft_element *e,
                          size_t n)
 {
-    put_elements(x, NFT_MSG_DELSETELEM, set, 0, e, n);
+    put_elements(x, false, set, 0, e, n);
 }

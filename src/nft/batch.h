@@ -77,6 +77,17 @@ struct nft_element {
     bool has_verdict;
     bool end_of_range; /* of an interval set: the first value behind the range */
 };
+/* Elements of one set, one by one, between begin and end; split over as many messages as needed. Deleting counts only keys. */
+struct nft_elements {
+    struct nft_batch *x;
+    const char *set;
+    uint32_t set_id;
+    bool adds, open;
+    size_t from;
+};
+void nft_elements_begin(struct nft_elements *l, struct nft_batch *x, const char *set, uint32_t set_id, bool adds);
+void nft_elements_put(struct nft_elements *l, const struct nft_element *e);
+void nft_elements_end(struct nft_elements *l);
 /* Adds (or deletes: then only the keys count) the elements, split over as many messages as needed.
  * 'set' is in this table; 'set_id' as when it was made in this batch, or 0. */
 void nft_add_elements(struct nft_batch *x, const char *set, uint32_t set_id,

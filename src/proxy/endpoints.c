@@ -10,8 +10,9 @@ struct candidate {
     bool has_node_hint, for_node, has_zone_hint, for_zone;
 };
 
-static int compare(const struct proxy_endpoint *x, const struct proxy_endpoint *y)
+int endpoints_compare(const void *a, const void *b)
 {
+    const struct proxy_endpoint *x = a, *y = b;
     int c = memcmp(&x->addr, &y->addr, sizeof(x->addr));
     uint16_t p = ntohs(x->port), q = ntohs(y->port);
     return c ? c : p < q ? -1 : p > q;
@@ -19,7 +20,7 @@ static int compare(const struct proxy_endpoint *x, const struct proxy_endpoint *
 
 static int compare_candidates(const void *x, const void *y)
 {
-    return compare(&((const struct candidate *)x)->e, &((const struct candidate *)y)->e);
+    return endpoints_compare(&((const struct candidate *)x)->e, &((const struct candidate *)y)->e);
 }
 
 /* The port of the slice that the service port means: by name and protocol. NULL: it has none. */
@@ -108,7 +109,7 @@ bool endpoints_choose(struct arena *a, const struct endpoints_in *in, struct end
 {
     size_t most = 0, n = 0, kept = 0;
     struct str type = in->family == NFPROTO_IPV6 ? STR("IPv6") : STR("IPv4");
-    *ret = (struct endpoints){ .local_is_part = true };
+    *ret = (struct endpoints){ 0 };
     for (size_t i = 0; i < in->n_slices; i++) {
         most += in->slices[i]->n_endpoints;
     }
@@ -131,7 +132,7 @@ bool endpoints_choose(struct arena *a, const struct endpoints_in *in, struct end
     /* An endpoint in two slices (it is moving from one to the other): ready if it is in one of
      * them. */
     for (size_t i = 0; i < n; i++) {
-        if (kept && compare(&c[kept - 1].e, &c[i].e) == 0) {
+        if (kept && endpoints_compare(&c[kept - 1].e, &c[i].e) == 0) {
             c[kept - 1] = c[i].ready ? c[i] : c[kept - 1];
         } else {
             c[kept++] = c[i];
@@ -153,7 +154,6 @@ bool endpoints_choose(struct arena *a, const struct endpoints_in *in, struct end
         }
         if (in_local) {
             ret->local[ret->n_local++] = c[i].e;
-            ret->local_is_part = ret->local_is_part && in_all;
         }
         if (c[i].local && (in_all || in_local)) {
             ret->here[ret->n_here++] = c[i].e;

@@ -24,12 +24,13 @@ struct endpoints {
     size_t n_all;
     struct proxy_endpoint *local; /* for traffic policy Local: those on this node */
     size_t n_local;
-    bool local_is_part;          /* every local one is in 'all' too */
     size_t n_local_ready;        /* terminating ones do not count */
     struct proxy_endpoint *here; /* those of both lists on this node */
     size_t n_here;
     size_t n_refused; /* loopback, link-local and such: a slice may not lead to what only the node can reach */
 };
+/* The order of those lists, of two struct proxy_endpoint; for qsort and bsearch. */
+int endpoints_compare(const void *a, const void *b);
 /* False when the arena is exhausted. */
 MUST_CHECK bool endpoints_choose(struct arena *a, const struct endpoints_in *in,
                                  struct endpoints *ret);

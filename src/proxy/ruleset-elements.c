@@ -40,34 +40,80 @@ void rules_unref_chain(struct ruleset *rs, struct chain *c)
     }
 }
 
-struct str rules_element_key(uint8_t set, const uint8_t *key, uint8_t len, char dst[KEY_MAX + 1])
+struct str rules_element_key(uint8_t place, const uint8_t *key, uint8_t len, char dst[KEY_MAX + 1])
 {
-    dst[0] = (char)set;
+    dst[0] = (char)place;
     memcpy(dst + 1, key, len);
     return str_n(dst, (size_t)len + 1);
 }
 
-static int compare_keys(uint8_t set_a, const uint8_t *a, uint8_t set_b, const uint8_t *b, uint8_t len)
+static int compare_keys(uint8_t place_a, const uint8_t *a, uint8_t place_b, const uint8_t *b, uint8_t len)
 {
-    /* Keys of one set are equally long. */
-    return set_a != set_b ? (set_a < set_b ? -1 : 1) : memcmp(a, b, len);
+    /* Keys of one place are equally long. */
+    return place_a != place_b ? (place_a < place_b ? -1 : 1) : memcmp(a, b, len);
 }
 
 int rules_compare_wishes(const void *x, const void *y)
 {
     const struct wish *a = x, *b = y;
-    return compare_keys(a->set, a->key, b->set, b->key, a->key_len);
+    return compare_keys(a->place, a->key, b->place, b->key, a->key_len);
 }
 
-static void set_value(struct ruleset *rs, struct element *e, const union value *v)
+/* Numbers the wanted endpoints (in the order of endpoints_compare()): those that have a number keep it, as far as it is below 'n', so
+ * that one that comes or goes moves one other at most. */
+static void number_endpoints(struct proxy_endpoint *dst, const struct proxy_endpoint *want, size_t n, const struct proxy_endpoint *old,
+                             size_t n_old)
+{
+    bool *placed = rules_alloc(2 * n * sizeof(*placed)), *kept = placed + n;
+    for (size_t i = 0; i < MIN(n, n_old); i++) {
+        const struct proxy_endpoint *e = bsearch(&old[i], want, n, sizeof(*want), endpoints_compare);
+        if (e) {
+            dst[i] = *e;
+            kept[i] = placed[e - want] = true;
+        }
+    }
+    for (size_t i = 0, next = 0; i < n; i++) {
+        if (!kept[i]) {
+            while (placed[next]) {
+                next++;
+            }
+            dst[i] = want[next++];
+        }
+    }
+    free(placed);
+}
+
+static size_t way_size(const struct way *w)
+{
+    return sizeof(*w) + ((size_t)w->n_all + w->n_local) * sizeof(w->endpoints[0]);
+}
+
+static struct way *make_way(const struct way *w, const struct way *old)
+{
+    struct way *ret = rules_alloc(way_size(w));
+    ret->chain = w->chain;
+    ret->n_all = w->n_all;
+    ret->n_local = w->n_local;
+    number_endpoints(ret->endpoints, w->endpoints, w->n_all, old ? old->endpoints : NULL, old ? old->n_all : 0);
+    number_endpoints(ret->endpoints + w->n_all, w->endpoints + w->n_all, w->n_local, old ? old->endpoints + old->n_all : NULL,
+                     old ? old->n_local : 0);
+    return ret;
+}
+
+static void set_way(struct ruleset *rs, struct element *e, const struct wish *w)
 {
     struct chain *old = e->chain;
-    if (e->s.wanted && memcmp(&e->want, v, sizeof(*v)) == 0) {
+    struct way *way = w->way ? make_way(w->way, e->want) : NULL;
+    if (e->s.wanted && (!way || (e->want && way_size(way) == way_size(e->want) && memcmp(way, e->want, way_size(way)) == 0))) {
+        free(way);
         return;
     }
-    e->chain = proxy_set_is_verdict(e->set) ? rules_ref_chain(rs, &v->chain) : NULL;
+    e->chain = way ? rules_ref_chain(rs, &way->chain) : NULL;
     rules_unref_chain(rs, old);
-    e->want = *v;
+    if (e->want != e->has) {
+        free(e->want);
+    }
+    e->want = way;
     e->s.wanted = true;
     rules_enqueue(&rs->element_queue, &e->s);
 }
@@ -76,21 +122,21 @@ static void set_value(struct ruleset *rs, struct element *e, const union value *
 static struct element *acquire(struct ruleset *rs, const struct wish *w)
 {
     char buf[KEY_MAX + 1];
-    struct str key = rules_element_key(w->set, w->key, w->key_len, buf);
+    struct str key = rules_element_key(w->place, w->key, w->key_len, buf);
     struct element *e = map_get(&rs->elements, key);
     if (e && e->s.wanted) {
-        e->refs += w->set == SET_HAIRPIN;
-        return w->set == SET_HAIRPIN ? e : NULL;
+        e->refs += w->place == PLACE_HAIRPIN;
+        return w->place == PLACE_HAIRPIN ? e : NULL;
     }
     if (!e) {
         e = rules_alloc(sizeof(*e) + w->key_len);
-        e->set = w->set;
+        e->place = w->place;
         e->key_len = w->key_len;
         memcpy(e->key, w->key, w->key_len);
         map_put(&rs->elements, key, e);
     }
     e->refs = 1;
-    set_value(rs, e, &w->value);
+    set_way(rs, e, w);
     return e;
 }
 
@@ -106,11 +152,9 @@ static void release(struct ruleset *rs, struct element *e)
 }
 
 /* Is it about UDP, whose connections live on in the kernel when endpoints change? */
-static bool is_udp(uint8_t family, uint8_t set, const uint8_t *key)
+static bool is_udp(uint8_t family, uint8_t place, const uint8_t *key)
 {
-    bool by_port =
-        set == SET_NODEPORTS || set == SET_PORT_ENDPOINTS || set == SET_NO_ENDPOINT_PORTS;
-    return set != SET_CLUSTER_IPS && set != SET_HAIRPIN && key[by_port ? 0 : proxy_addr_len(family)] == IPPROTO_UDP;
+    return (place == PLACE_IP && key[proxy_addr_len(family)] == IPPROTO_UDP) || (place == PLACE_PORT && key[0] == IPPROTO_UDP);
 }
 
 void rules_change_elements(struct ruleset *rs, struct service *s, const struct wish *w, size_t n)
@@ -120,20 +164,22 @@ void rules_change_elements(struct ruleset *rs, struct service *s, const struct w
     bool waiting = false;
     for (size_t i = 0; i < n || old < s->n_elements;) {
         struct element *e = old < s->n_elements ? s->elements[old] : NULL;
-        int c = !e ? 1 : i == n ? -1 : compare_keys(e->set, e->key, w[i].set, w[i].key, e->key_len);
+        int c = !e ? 1 : i == n ? -1 : compare_keys(e->place, e->key, w[i].place, w[i].key, e->key_len);
         if (i > 0 && i < n && c >= 0 && rules_compare_wishes(&w[i - 1], &w[i]) == 0) {
             i++; /* asked for twice (one address in two roles): the first counts */
             continue;
         }
         if (c == 0) {
-            set_value(rs, e, &w[i].value);
+            const struct way *before = e->want;
+            set_way(rs, e, &w[i]);
+            rs->udp_changed = rs->udp_changed || (e->want != before && is_udp(rs->config.table.family, e->place, e->key));
             now[n_now++] = e;
         } else if (c < 0) {
-            rs->udp_changed = rs->udp_changed || is_udp(rs->config.table.family, e->set, e->key);
+            rs->udp_changed = rs->udp_changed || is_udp(rs->config.table.family, e->place, e->key);
             release(rs, e);
         } else {
             struct element *got = acquire(rs, &w[i]);
-            rs->udp_changed = rs->udp_changed || is_udp(rs->config.table.family, w[i].set, w[i].key);
+            rs->udp_changed = rs->udp_changed || is_udp(rs->config.table.family, w[i].place, w[i].key);
             waiting = waiting || !got;
             if (got) {
                 now[n_now++] = got;
@@ -176,13 +222,9 @@ bool rules_contains(const struct proxy_endpoint *list, size_t n, const struct pr
     return false;
 }
 
-/* Those on this node first, then the others; where the local ones are not among all, then all. Sets
- * first and n of the chain. */
 const struct element *rules_find(const struct ruleset *rs, const struct wish *w)
 {
     char buf[KEY_MAX + 1];
-    const struct element *e = map_get(&rs->elements, rules_element_key(w->set, w->key, w->key_len, buf));
+    const struct element *e = map_get(&rs->elements, rules_element_key(w->place, w->key, w->key_len, buf));
     return e && e->s.wanted ? e : NULL;
 }
-
-/* Does the chain of this address (NULL: node port) lead to the endpoint? */

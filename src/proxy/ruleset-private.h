@@ -9,10 +9,19 @@
 
 #define KEY_MAX 32 /* two IPv6 addresses */
 
-union value {
+/* What a wish or an element is about. */
+enum place {
+    PLACE_IP,         /* address . protocol . port */
+    PLACE_PORT,       /* protocol . port: a node port */
+    PLACE_CLUSTER_IP, /* address */
+    PLACE_HAIRPIN     /* address . address */
+};
+
+/* What becomes of packets for a PLACE_IP or PLACE_PORT. With affinity the lists have the endpoints. */
+struct way {
     struct proxy_chain chain;
-    struct proxy_endpoint endpoint;
-    uint8_t bytes[20];
+    uint32_t n_all, n_local;
+    struct proxy_endpoint endpoints[]; /* all by number, then the local ones by number */
 };
 
 /* What is wanted and what the table has; in the queue from the first difference to
@@ -29,13 +38,14 @@ struct chain {
     char name[PROXY_NAME_SIZE];
 };
 
-/* An element of a set or map. Only SET_HAIRPIN's have more than one owner. */
+/* Only a PLACE_HAIRPIN has more than one owner. Endpoints are elements of nothing but their way: an element each in the kernel, a part of
+ * a record here. */
 struct element {
     struct state s; /* first */
-    uint8_t set, key_len;
+    uint8_t place, key_len;
     uint32_t refs;
-    union value want, has;
-    struct chain *chain; /* of 'want', where that is one of ours */
+    struct way *want, *has; /* the same one when nothing is to be written; NULL without a way */
+    struct chain *chain;    /* of 'want', where that is one of ours */
     uint8_t key[];
 };
 
@@ -54,7 +64,7 @@ struct firewall {
 
 struct service {
     char *key;
-    struct element **elements; /* sorted by set and key */
+    struct element **elements; /* sorted by place and key */
     size_t n_elements;
     struct list_state **lists;
     size_t n_lists;
@@ -69,7 +79,7 @@ struct ruleset {
     struct ruleset_config config;
     char *zone;
     struct map services;  /* by key: struct service */
-    struct map elements;  /* by set and key: struct element */
+    struct map elements;  /* by place and key: struct element */
     struct map chains;    /* by struct proxy_chain: struct chain */
     struct map lists;     /* by id: struct list_state */
     struct map firewalls; /* by id: struct firewall */
@@ -82,9 +92,9 @@ struct ruleset {
 
 /* An element that the Service under way asks for. */
 struct wish {
-    uint8_t set, key_len;
+    uint8_t place, key_len;
     uint8_t key[KEY_MAX];
-    union value value;
+    const struct way *way; /* NULL: none; endpoints in the order of endpoints_compare() */
 };
 
 /* ---- ruleset.c ---- */
@@ -94,12 +104,13 @@ struct str rules_bytes(const void *p, size_t n);
 void rules_free_list(struct list_state *l);
 void rules_free_firewall(struct firewall *f);
 void rules_free_service(struct service *s);
+void rules_free_element(struct element *e);
 
 /* ---- ruleset-elements.c ---- */
 /* The chain by number, made when first used; NULL for kinds that do not stand by themselves. */
 struct chain *rules_ref_chain(struct ruleset *rs, const struct proxy_chain *c);
 void rules_unref_chain(struct ruleset *rs, struct chain *c);
-struct str rules_element_key(uint8_t set, const uint8_t *key, uint8_t len, char dst[KEY_MAX + 1]);
+struct str rules_element_key(uint8_t place, const uint8_t *key, uint8_t len, char dst[KEY_MAX + 1]);
 void rules_key_add(struct wish *w, const void *bytes, uint8_t n);
 /* The key of an address and port ('addr' NULL: of a node port). */
 void rules_key_port(struct wish *w, uint8_t family, const struct proxy_addr *addr, uint8_t protocol, uint16_t port);

@@ -38,7 +38,7 @@ static uint8_t family_of(const struct port *t)
     return t->p->rs->config.table.family;
 }
 
-static struct wish *wish(struct pass *p, enum proxy_set set)
+static struct wish *wish(struct pass *p, enum place place)
 {
     if (p->n == p->capacity) {
         p->capacity = p->capacity ? p->capacity * 2 : 64;
@@ -48,36 +48,29 @@ static struct wish *wish(struct pass *p, enum proxy_set set)
         }
     }
     struct wish *w = &p->wishes[p->n++];
-    *w = (struct wish){ .set = (uint8_t)set };
+    *w = (struct wish){ .place = (uint8_t)place };
     return w;
 }
 
-static void want_endpoints(const struct port *t, const struct proxy_addr *addr, uint16_t port,
-                           const struct proxy_endpoint *e, size_t n, uint32_t first)
+/* What becomes of packets for this address (NULL: node port): the chain, which draws from these endpoints. */
+static void want_way(const struct port *t, const struct proxy_addr *addr, uint16_t port, const struct proxy_chain *c,
+                     const struct proxy_endpoint *all, size_t n_all, const struct proxy_endpoint *local, size_t n_local)
 {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t number = first + (uint32_t)i;
-        struct wish *w = wish(t->p, addr ? SET_ENDPOINTS : SET_PORT_ENDPOINTS);
-        rules_key_port(w, family_of(t), addr, t->protocol, port);
-        rules_key_add(w, &number, 4);
-        w->value.endpoint = e[i];
+    struct wish *w = wish(t->p, addr ? PLACE_IP : PLACE_PORT);
+    size_t size = sizeof(struct way) + (n_all + n_local) * sizeof(*all);
+    struct way *way = arena_alloc(t->p->a, size);
+    if (!way) {
+        abort(); /* SCRATCH_MAX holds any number of endpoints that the API server can say */
     }
-}
-
-static void want_both(const struct port *t, const struct proxy_addr *addr, uint16_t port,
-                      struct proxy_chain *c)
-{
-    const struct endpoints *e = &t->e;
-    uint32_t number = (uint32_t)e->n_local;
-    want_endpoints(t, addr, port, e->local, e->n_local, 0);
-    for (size_t i = 0; i < e->n_all; i++) {
-        if (!e->local_is_part || !rules_contains(e->local, e->n_local, &e->all[i])) {
-            want_endpoints(t, addr, port, &e->all[i], 1, number++);
-        }
+    *way = (struct way){ .chain = *c, .n_all = (uint32_t)n_all, .n_local = (uint32_t)n_local };
+    if (n_all) {
+        memcpy(way->endpoints, all, n_all * sizeof(*all));
     }
-    c->n = (uint32_t)e->n_all;
-    c->first = e->local_is_part ? 0 : (uint32_t)e->n_local;
-    c->n_local = (uint32_t)e->n_local;
+    if (n_local) {
+        memcpy(way->endpoints + n_all, local, n_local * sizeof(*local));
+    }
+    rules_key_port(w, family_of(t), addr, t->protocol, port);
+    w->way = way;
 }
 
 /* The list with affinity, by the port's name and protocol; its id. */
@@ -125,47 +118,20 @@ static uint32_t local_list(struct port *t)
     return t->local_list ? t->local_list : (t->local_list = want_list(t, true));
 }
 
-/* What happens to packets for this address (NULL: node port): external ones, by
- * externalTrafficPolicy. */
-static struct proxy_chain external_chain(struct port *t, const struct proxy_addr *addr, uint16_t port,
-                                         bool policy_local)
+/* The chain of external packets, by externalTrafficPolicy. */
+static struct proxy_chain external_chain(struct port *t, bool by_port, bool policy_local)
 {
-    struct proxy_chain c = { 0 };
     if (t->affinity) {
-        c.kind = policy_local ? CHAIN_LIST_LOCAL : CHAIN_LIST_MASQ;
-        c.n = all_list(t);
-        c.n_local = policy_local && t->e.n_local ? local_list(t) : 0;
-    } else if (policy_local) {
-        c.kind = addr ? CHAIN_IP_LOCAL : CHAIN_PORT_LOCAL;
-        want_both(t, addr, port, &c);
-    } else {
-        c.kind = addr ? CHAIN_IP_MASQ : CHAIN_PORT_MASQ;
-        c.n = (uint32_t)t->e.n_all;
-        want_endpoints(t, addr, port, t->e.all, t->e.n_all, 0);
+        return (struct proxy_chain){ .kind = policy_local ? CHAIN_LIST_LOCAL : CHAIN_LIST_MASQ,
+                                     .n = all_list(t),
+                                     .n_local = policy_local && t->e.n_local ? local_list(t) : 0 };
     }
-    return c;
-}
-
-static struct proxy_chain internal_chain(struct port *t, const struct proxy_addr *addr, uint16_t port,
-                                         bool policy_local)
-{
-    size_t n = policy_local ? t->e.n_local : t->e.n_all;
-    struct proxy_chain c = { .kind = CHAIN_IP, .n = (uint32_t)n };
-    if (t->affinity) {
-        c = (struct proxy_chain){ .kind = CHAIN_LIST,
-                                  .n = policy_local ? local_list(t) : all_list(t) };
-    } else {
-        want_endpoints(t, addr, port, policy_local ? t->e.local : t->e.all, n, 0);
+    if (policy_local) {
+        return (struct proxy_chain){ .kind = by_port ? CHAIN_PORT_LOCAL : CHAIN_IP_LOCAL,
+                                     .n = proxy_class(t->e.n_all),
+                                     .n_local = proxy_class(t->e.n_local) };
     }
-    return c;
-}
-
-static void want_verdict(const struct port *t, enum proxy_set set, const struct proxy_addr *addr,
-                         uint16_t port, const struct proxy_chain *c)
-{
-    struct wish *w = wish(t->p, set);
-    rules_key_port(w, family_of(t), addr, t->protocol, port);
-    w->value.chain = *c;
+    return (struct proxy_chain){ .kind = by_port ? CHAIN_PORT_MASQ : CHAIN_IP_MASQ, .n = proxy_class(t->e.n_all) };
 }
 
 /* No endpoints anywhere: refused. Some, but none that the policy allows: dropped, as others will
@@ -173,7 +139,7 @@ static void want_verdict(const struct port *t, enum proxy_set set, const struct 
 static void want_nothing(const struct port *t, const struct proxy_addr *addr, uint16_t port)
 {
     struct proxy_chain c = { .kind = t->e.n_all || t->e.n_local ? CHAIN_DROP : CHAIN_REJECT };
-    want_verdict(t, addr ? SET_NO_ENDPOINTS : SET_NO_ENDPOINT_PORTS, addr, port, &c);
+    want_way(t, addr, port, &c, NULL, 0, NULL, 0);
 }
 
 static void want_cluster_ip(struct port *t, struct str ip)
@@ -184,14 +150,21 @@ static void want_cluster_ip(struct port *t, struct str ip)
     if (!proxy_addr_parse(family_of(t), ip, &addr) || !proxy_addr_is_routable(family_of(t), &addr)) {
         return;
     }
-    struct wish *w = wish(t->p, SET_CLUSTER_IPS);
+    struct wish *w = wish(t->p, PLACE_CLUSTER_IP);
     rules_key_add(w, addr.b, proxy_addr_len(family_of(t)));
     if (local ? !t->e.n_local : !t->e.n_all) {
         want_nothing(t, &addr, port);
         return;
     }
-    struct proxy_chain c = internal_chain(t, &addr, port, local);
-    want_verdict(t, SET_SERVICE_IPS, &addr, port, &c);
+    if (t->affinity) {
+        struct proxy_chain list = { .kind = CHAIN_LIST, .n = local ? local_list(t) : all_list(t) };
+        want_way(t, &addr, port, &list, NULL, 0, NULL, 0);
+        return;
+    }
+    const struct proxy_endpoint *e = local ? t->e.local : t->e.all;
+    size_t n = local ? t->e.n_local : t->e.n_all;
+    struct proxy_chain c = { .kind = CHAIN_IP, .n = proxy_class(n) };
+    want_way(t, &addr, port, &c, e, n, NULL, 0);
 }
 
 /* Only these sources, if any are named. */
@@ -249,11 +222,15 @@ static void want_external(struct port *t, struct str ip, bool load_balancer)
             return;
         }
     }
-    struct proxy_chain c = external_chain(t, addr, port, local);
+    struct proxy_chain c = external_chain(t, !addr, local);
     if (load_balancer) {
         c = behind_firewall(t, &c);
     }
-    want_verdict(t, addr ? SET_SERVICE_IPS : SET_NODEPORTS, addr, port, &c);
+    if (t->affinity) {
+        want_way(t, addr, port, &c, NULL, 0, NULL, 0);
+    } else {
+        want_way(t, addr, port, &c, t->e.all, t->e.n_all, t->e.local, local ? t->e.n_local : 0);
+    }
 }
 
 static uint32_t affinity_seconds(const struct core_v1_service_spec *spec)
@@ -297,7 +274,7 @@ static void want_port(struct pass *p, const struct core_v1_service_port *port,
         want_external(&t, STR_NULL, false);
     }
     for (size_t i = 0; i < e->n_here; i++) {
-        struct wish *w = wish(p, SET_HAIRPIN);
+        struct wish *w = wish(p, PLACE_HAIRPIN);
         rules_key_add(w, e->here[i].addr.b, proxy_addr_len(p->rs->config.table.family));
         rules_key_add(w, e->here[i].addr.b, proxy_addr_len(p->rs->config.table.family));
     }
@@ -421,4 +398,3 @@ size_t ruleset_set_service(struct ruleset *rs, struct str key, const struct core
     }
     return refused;
 }
-

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define DATA_MAX 20 /* an IPv6 address and a port */
+#define SHARED_MAX 100 /* three kinds, of 32 classes at most */
 
 static bool list_differs(const struct list_state *l)
 {
@@ -46,9 +47,34 @@ static void delete_unwanted_lists(struct ruleset *rs, struct nft_batch *x)
     rs->list_queue = NULL;
 }
 
-static void add_wanted_chains(struct ruleset *rs, struct nft_batch *x)
+static int compare_shared(const void *x, const void *y)
+{
+    const struct proxy_chain *a = *(const struct proxy_chain *const *)x, *b = *(const struct proxy_chain *const *)y;
+    return a->kind != b->kind ? (a->kind < b->kind ? -1 : 1) : a->n < b->n ? -1 : a->n > b->n;
+}
+
+/* The rules that find the shared chains. */
+static void write_services(struct ruleset *rs, struct nft_batch *x)
+{
+    const struct proxy_chain *shared[SHARED_MAX];
+    size_t n = 0;
+    struct str key;
+    void *value;
+    for (size_t pos = 0; n < SHARED_MAX && map_next(&rs->chains, &pos, &key, &value);) {
+        const struct chain *c = value;
+        if (c->s.wanted && proxy_chain_is_shared(&c->c)) {
+            shared[n++] = &c->c;
+        }
+    }
+    qsort(shared, n, sizeof(shared[0]), compare_shared);
+    proxy_table_write_services(x, &rs->config.table, shared, n);
+}
+
+/* With 'services' the rules that find them too, though none of them comes or goes. */
+static void add_wanted_chains(struct ruleset *rs, struct nft_batch *x, bool services)
 {
     for (struct state *q = rs->chain_queue; q; q = q->next) {
+        services = services || (q->wanted != q->applied && proxy_chain_is_shared(&((struct chain *)q)->c));
         if (q->wanted && !q->applied) {
             proxy_table_add_chain(x, &rs->config.table, &((struct chain *)q)->c);
             q->applied = true;
@@ -59,6 +85,9 @@ static void add_wanted_chains(struct ruleset *rs, struct nft_batch *x)
             proxy_table_add_firewall(x, &((struct firewall *)q)->f);
             q->applied = true;
         }
+    }
+    if (services) {
+        write_services(rs, x);
     }
 }
 
@@ -92,91 +121,178 @@ static void delete_unwanted_chains(struct ruleset *rs, struct nft_batch *x)
     rs->chain_queue = NULL;
 }
 
-/* Padded keys and values as they stand in the element; verdicts by the chain's name. */
-static void put_element(uint8_t family, struct nft_element *n, const struct element *e, bool add, char data[DATA_MAX])
+/* ---- elements ---- */
+
+/* Which set or map has the element: an enum proxy_set, or SET_MAX and more for those of shared chains. */
+static uint32_t set_of(const struct element *e, const struct way *w)
 {
-    uint8_t len = proxy_addr_len(family);
-    *n = (struct nft_element){ .key = rules_bytes(e->key, e->key_len) };
-    if (!add) {
-        return;
+    bool by_port = e->place == PLACE_PORT;
+    if (e->place == PLACE_CLUSTER_IP || e->place == PLACE_HAIRPIN) {
+        return e->place == PLACE_HAIRPIN ? SET_HAIRPIN : SET_CLUSTER_IPS;
     }
-    if (proxy_set_is_verdict(e->set)) {
-        n->has_verdict = true;
-        n->verdict = e->want.chain.kind == CHAIN_DROP ? NF_DROP : NFT_GOTO;
-    } else if (e->set == SET_ENDPOINTS || e->set == SET_PORT_ENDPOINTS) {
-        memcpy(data, e->want.endpoint.addr.b, len);
-        memcpy(data + len, &e->want.endpoint.port, 4);
-        n->data = rules_bytes(data, len + 4u);
+    if (w->chain.kind == CHAIN_REJECT) {
+        return by_port ? SET_REJECTED_PORTS : SET_REJECTED_IPS;
+    }
+    if (w->chain.kind == CHAIN_DROP) {
+        return by_port ? SET_DROPPED_PORTS : SET_DROPPED_IPS;
+    }
+    if (proxy_chain_is_shared(&w->chain)) {
+        return SET_MAX + 32 * w->chain.kind + (uint32_t)__builtin_ctz(w->chain.n);
+    }
+    return by_port ? SET_NODEPORTS : SET_SERVICE_IPS;
+}
+
+/* Does its place in a set or verdict map change (its endpoints may all the same)? */
+static bool moves(const struct element *e)
+{
+    return e->s.wanted != e->s.applied ||
+           (e->want && memcmp(&e->want->chain, &e->has->chain, sizeof(e->want->chain)) != 0);
+}
+
+struct move {
+    struct element *e;
+    uint32_t set;
+};
+
+static int compare_moves(const void *x, const void *y)
+{
+    const struct move *a = x, *b = y;
+    return a->set < b->set ? -1 : a->set > b->set;
+}
+
+/* Takes elements out of their sets or puts them in, one set after the other. */
+static void write_moves(struct nft_batch *x, struct move *m, size_t n, bool adds)
+{
+    char name[PROXY_NAME_SIZE];
+    struct nft_elements l = { 0 };
+    qsort(m, n, sizeof(*m), compare_moves);
+    for (size_t i = 0; i < n; i++) {
+        const struct element *e = m[i].e;
+        const struct way *w = adds ? e->want : e->has;
+        struct nft_element out = { .key = rules_bytes(e->key, e->key_len) };
+        char chain[PROXY_NAME_SIZE];
+        if (i == 0 || m[i].set != m[i - 1].set) {
+            nft_elements_end(&l);
+            if (m[i].set >= SET_MAX) {
+                proxy_chain_name(&w->chain, name);
+            }
+            nft_elements_begin(&l, x, m[i].set < SET_MAX ? proxy_set_name(m[i].set) : name, 0, adds);
+        }
+        if (adds && (m[i].set == SET_SERVICE_IPS || m[i].set == SET_NODEPORTS)) {
+            proxy_chain_name(&w->chain, chain);
+            out.has_verdict = true;
+            out.verdict = NFT_GOTO;
+            out.chain = chain;
+        }
+        nft_elements_put(&l, &out);
+    }
+    nft_elements_end(&l);
+}
+
+static void write_moved(struct ruleset *rs, struct nft_batch *x, struct move *m, bool adds)
+{
+    size_t n = 0;
+    for (struct state *q = rs->element_queue; q; q = q->next) {
+        struct element *e = (struct element *)q;
+        if (moves(e) && (adds ? q->wanted : q->applied)) {
+            m[n++] = (struct move){ .e = e, .set = set_of(e, adds ? e->want : e->has) };
+        }
+    }
+    write_moves(x, m, n, adds);
+}
+
+/* Those of 'to' whose number has another endpoint, or none, in 'from'. */
+static void put_numbers(uint8_t family, struct nft_elements *l, const struct element *e, const struct proxy_endpoint *to, size_t n_to,
+                        const struct proxy_endpoint *from, size_t n_from, uint32_t first)
+{
+    uint8_t key[KEY_MAX], len = proxy_addr_len(family);
+    char data[DATA_MAX];
+    memcpy(key, e->key, e->key_len);
+    for (size_t i = 0; i < n_to; i++) {
+        uint32_t number = first + (uint32_t)i;
+        if (i < n_from && memcmp(&to[i], &from[i], sizeof(to[i])) == 0) {
+            continue;
+        }
+        struct nft_element out = { .key = rules_bytes(key, e->key_len + 4u) };
+        memcpy(key + e->key_len, &number, 4);
+        if (l->adds) {
+            memcpy(data, to[i].addr.b, len);
+            memcpy(data + len, &to[i].port, 4);
+            out.data = rules_bytes(data, len + 4u);
+        }
+        nft_elements_put(l, &out);
     }
 }
 
-static void write_elements(struct ruleset *rs, struct nft_batch *x)
+static void write_endpoints(struct ruleset *rs, struct nft_batch *x, uint8_t place, bool adds)
 {
-    size_t n_queued[SET_MAX] = { 0 };
+    static const struct way none;
+    struct nft_elements l;
+    uint8_t family = rs->config.table.family;
+    nft_elements_begin(&l, x, proxy_set_name(place == PLACE_IP ? SET_ENDPOINTS : SET_PORT_ENDPOINTS), 0, adds);
     for (struct state *q = rs->element_queue; q; q = q->next) {
-        n_queued[((struct element *)q)->set]++;
-    }
-    /* One set after the other; all deletions before all additions, since an element may move from
-     * one map to another. */
-    for (int adds = 0; adds < 2; adds++) {
-        for (int set = 0; set < SET_MAX; set++) {
-            struct nft_element *out = rules_alloc(n_queued[set] * sizeof(*out));
-            char(*names)[PROXY_NAME_SIZE] = NULL, (*data)[DATA_MAX] = NULL;
-            size_t n = 0;
-            if (adds && proxy_set_is_verdict(set)) {
-                names = rules_alloc(n_queued[set] * sizeof(*names));
-            }
-            if (adds && (set == SET_ENDPOINTS || set == SET_PORT_ENDPOINTS)) {
-                data = rules_alloc(n_queued[set] * sizeof(*data));
-            }
-            for (struct state *q = n_queued[set] ? rs->element_queue : NULL; q; q = q->next) {
-                struct element *e = (struct element *)q;
-                bool differs =
-                    !q->wanted || !q->applied || memcmp(&e->want, &e->has, sizeof(e->want)) != 0;
-                if (e->set != set || !differs || (adds ? !q->wanted : !q->applied)) {
-                    continue;
-                }
-                put_element(rs->config.table.family, &out[n], e, adds, data ? data[n] : NULL);
-                if (names && e->want.chain.kind != CHAIN_DROP) {
-                    proxy_chain_name(&e->want.chain, names[n]);
-                    out[n].chain = names[n];
-                }
-                n++;
-            }
-            if (adds) {
-                nft_add_elements(x, proxy_set_name(set), 0, out, n);
-            } else {
-                nft_delete_elements(x, proxy_set_name(set), out, n);
-            }
-            free(names);
-            free(data);
-            free(out);
+        const struct element *e = (struct element *)q;
+        if (e->place == place) {
+            const struct way *want = q->wanted ? e->want : &none, *has = q->applied ? e->has : &none;
+            const struct way *to = adds ? want : has, *from = adds ? has : want;
+            put_numbers(family, &l, e, to->endpoints, to->n_all, from->endpoints, from->n_all, 0);
+            put_numbers(family, &l, e, to->endpoints + to->n_all, to->n_local, from->endpoints + from->n_all, from->n_local,
+                        PROXY_LOCAL_FIRST);
         }
     }
+    nft_elements_end(&l);
+}
+
+static void count_as_applied(struct ruleset *rs)
+{
     for (struct state *q = rs->element_queue, *next; q; q = next) {
         struct element *e = (struct element *)q;
         next = q->next;
         q->queued = false;
         q->applied = q->wanted;
-        e->has = e->want;
         if (!q->wanted) {
             char buf[KEY_MAX + 1];
-            map_remove(&rs->elements, rules_element_key(e->set, e->key, e->key_len, buf));
-            free(e);
+            map_remove(&rs->elements, rules_element_key(e->place, e->key, e->key_len, buf));
+            rules_free_element(e);
+        } else if (e->has != e->want) {
+            free(e->has);
+            e->has = e->want;
         }
     }
     rs->element_queue = NULL;
 }
 
-bool ruleset_write_changes(struct ruleset *rs, struct nft_batch *x)
+/* All deletions before all additions, since an element may move from one set to another. */
+static void write_elements(struct ruleset *rs, struct nft_batch *x)
+{
+    size_t n = 0;
+    for (struct state *q = rs->element_queue; q; q = q->next) {
+        n++;
+    }
+    struct move *m = rules_alloc(n * sizeof(*m));
+    for (int adds = 0; adds < 2; adds++) {
+        write_moved(rs, x, m, adds);
+        write_endpoints(rs, x, PLACE_IP, adds);
+        write_endpoints(rs, x, PLACE_PORT, adds);
+    }
+    free(m);
+    count_as_applied(rs);
+}
+
+static bool write_changes(struct ruleset *rs, struct nft_batch *x, bool services)
 {
     unsigned before = x->n_messages;
     write_wanted_lists(rs, x);
-    add_wanted_chains(rs, x);
+    add_wanted_chains(rs, x, services);
     write_elements(rs, x);
     delete_unwanted_chains(rs, x);
     delete_unwanted_lists(rs, x);
     return x->n_messages != before;
+}
+
+bool ruleset_write_changes(struct ruleset *rs, struct nft_batch *x)
+{
+    return write_changes(rs, x, false);
 }
 
 static void forget_applied(const struct map *m, struct state **queue)
@@ -197,7 +313,6 @@ void ruleset_write_all(struct ruleset *rs, struct nft_batch *x)
     forget_applied(&rs->chains, &rs->chain_queue);
     forget_applied(&rs->lists, &rs->list_queue);
     forget_applied(&rs->firewalls, &rs->firewall_queue);
-    ruleset_write_changes(rs, x);
+    write_changes(rs, x, true);
     rs->udp_changed = true;
 }
-

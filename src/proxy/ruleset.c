@@ -63,6 +63,15 @@ void rules_free_service(struct service *s)
     free(s);
 }
 
+void rules_free_element(struct element *e)
+{
+    if (e->has != e->want) {
+        free(e->has);
+    }
+    free(e->want);
+    free(e);
+}
+
 struct ruleset *ruleset_free(struct ruleset *rs)
 {
     struct str key;
@@ -74,7 +83,7 @@ struct ruleset *ruleset_free(struct ruleset *rs)
         rules_free_service(value);
     }
     for (size_t pos = 0; map_next(&rs->elements, &pos, &key, &value);) {
-        free(value);
+        rules_free_element(value);
     }
     for (size_t pos = 0; map_next(&rs->chains, &pos, &key, &value);) {
         free(value);

@@ -127,9 +127,69 @@ TEST(a_second_service_with_as_many_endpoints_makes_no_rules)
     write(&f);
     f.service.spec.cluster_ip = STR("10.96.0.11");
     set(&f, STR("ns/b"), true);
-    CHECK_INT(write(&f), 3); /* elements of service-ips, service-endpoints, cluster-ips */
+    CHECK_INT(write(&f), 3); /* elements of the shared chain's set, service-endpoints, cluster-ips */
     set(&f, STR("ns/b"), false);
     CHECK_INT(write(&f), 3);
+    teardown(&f);
+}
+
+/* Writes, and returns how many bytes that took without the batch's frame. */
+static size_t write_bytes(struct fixture *f)
+{
+    struct nft_batch x;
+    nft_batch_init(&x, NFPROTO_IPV4, PROXY_TABLE, 0, 1);
+    size_t before = x.b.len;
+    ruleset_write_changes(f->rs, &x);
+    size_t n = x.b.len - before;
+    nft_batch_deinit(&x);
+    return n;
+}
+
+TEST(an_endpoint_that_goes_moves_one_other_at_most)
+{
+    struct fixture f;
+    setup(&f);
+    f.slice.n_endpoints = MAX_ENDPOINTS;
+    set(&f, STR("ns/a"), true);
+    write(&f);
+    f.slice.n_endpoints = MAX_ENDPOINTS - 1;
+    set(&f, STR("ns/a"), true);
+    size_t last = write_bytes(&f);
+    f.endpoints[1] = f.endpoints[MAX_ENDPOINTS - 2]; /* the second goes, the last one takes its number */
+    f.slice.n_endpoints = MAX_ENDPOINTS - 2;
+    set(&f, STR("ns/a"), true);
+    CHECK(write_bytes(&f) < 3 * last);
+    CHECK(!good(&f, "10.1.0.2"));
+    CHECK(good(&f, "10.1.0.7"));
+    CHECK(good(&f, "10.1.0.3"));
+    teardown(&f);
+}
+
+TEST(a_number_of_endpoints_belongs_to_the_next_power_of_two)
+{
+    static const uint32_t classes[][2] = { { 0, 0 }, { 1, 1 }, { 2, 2 }, { 3, 4 }, { 4, 4 }, { 5, 8 }, { 1000, 1024 } };
+    for (size_t i = 0; i < ARRAY_SIZE(classes); i++) {
+        CHECK_INT(proxy_class(classes[i][0]), classes[i][1]);
+    }
+}
+
+TEST(a_change_of_class_takes_along_the_chain_that_nobody_uses)
+{
+    struct fixture f;
+    setup(&f);
+    set(&f, STR("ns/a"), true);
+    write(&f);
+    f.service.spec.cluster_ip = STR("10.96.0.11");
+    f.slice.n_endpoints = 5;
+    set(&f, STR("ns/b"), true);
+    CHECK(write(&f) > 4); /* the first of its class: chain, set, rules */
+    f.slice.n_endpoints = 4;
+    set(&f, STR("ns/b"), true);
+    unsigned gone = write(&f);
+    CHECK(gone > 4);
+    f.slice.n_endpoints = 3;
+    set(&f, STR("ns/b"), true);
+    CHECK_INT(write(&f), 1); /* the same class: one element */
     teardown(&f);
 }
 
@@ -228,7 +288,6 @@ TEST(a_terminating_endpoint_of_this_node_serves_local_traffic_beside_ready_ones_
     struct endpoints e = choose(&f, STR_NULL);
     CHECK_INT(e.n_all, 2);
     CHECK_INT(e.n_local, 1);
-    CHECK(!e.local_is_part);
     CHECK_INT(e.n_local_ready, 0);
     teardown(&f);
 }

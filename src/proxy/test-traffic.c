@@ -171,13 +171,14 @@ TEST(a_cluster_ip_spreads_over_its_endpoints)
     int count[N_ENDPOINTS] = { 0 };
     setup(&f);
     apply(&f);
-    for (int i = 0; i < 90; i++) {
+    /* Three endpoints are of class four: what is drawn in vain is drawn again, and nobody gets more for it. */
+    for (int i = 0; i < 300; i++) {
         int e = reach(&f, "10.96.0.10", 80);
         CHECK(e >= 0);
         count[e]++;
     }
     for (int i = 0; i < N_ENDPOINTS; i++) {
-        CHECK(count[i] > 10);
+        CHECK(count[i] > 60 && count[i] < 140); /* five standard deviations */
     }
     teardown(&f);
 }
