@@ -20,3 +20,12 @@ void informer_by_controller_uid(const struct api_type *type, const void *obj,
         emit(ctx, owner->uid);
     }
 }
+
+void informer_orphans_by_namespace(const struct api_type *type, const void *obj,
+                                   void (*emit)(void *ctx, struct str key), void *ctx)
+{
+    const struct meta_v1_object_meta *m = meta_of(type, obj);
+    if (!meta_controller_of(m)) {
+        emit(ctx, m->namespace);
+    }
+}

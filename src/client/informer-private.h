@@ -6,12 +6,11 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "client/informer.h"
+#include "client/object-set.h"
 #include "client/reflector.h"
 #include "net/loop.h"
 #include "net/trim.h"
 
-struct vec;
-struct cached;
 struct founders;
 
 struct informer_listener {
@@ -33,7 +32,7 @@ struct informer {
     size_t n_dropped;
     bool everything; /* somebody wants all fields */
 
-    struct vec *objects; /* sorted by namespace and name */
+    struct object_set objects;
     struct founders *founders; /* what objects that look alike share; NULL while there are few */
     struct list indexes, listeners;
     uint32_t list_round; /* counts lists: objects that the newest one did not name are gone */

@@ -3,146 +3,13 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "api/copy.h"
 #include "base/log.h"
+#include "client/informer-index.h"
 #include "client/meta.h"
 #include "net/loop.h"
 
-/*
- * A cached object: this header, the root struct right behind it, then what it points at, all in one
- * arena. What it has in common with 'like', an object that came before it, it points at there.
- */
-struct cached {
-    struct arena arena;
-    unsigned refs;
-    uint32_t seen; /* the last list that named it */
-    uint64_t rv;
-    struct cached *next_garbage;
-    struct cached *like; /* has no 'like' itself */
-};
-
-#define CACHED_ROOT ((sizeof(struct cached) + 15) & ~(size_t)15)
-
-static const void *object_of(const struct cached *c)
-{
-    return (const char *)c + CACHED_ROOT;
-}
-
-static struct cached *cached_of(const void *obj)
-{
-    return (struct cached *)(void *)(uintptr_t)((const char *)obj - CACHED_ROOT);
-}
-
-static void cached_unref(struct cached *c)
-{
-    if (c && --c->refs == 0) {
-        cached_unref(c->like);
-        struct arena a = c->arena; /* the header is inside */
-        arena_deinit(&a);
-    }
-}
-
-static struct cached *cached_copy(struct arena *a, const struct api_type *type, const void *obj,
-                                  struct cached *like)
-{
-    struct cached *c = arena_alloc(a, CACHED_ROOT + type->size);
-    if (!c || !api_copy_like(a, type, obj, (char *)c + CACHED_ROOT,
-                             like ? object_of(like) : NULL)) {
-        abort();
-    }
-    return c;
-}
-
-/* The bytes that a copy takes, found by making one that goes at once. */
-static size_t cached_size(const struct api_type *type, const void *obj, struct cached *like)
-{
-    struct arena probe;
-    arena_init_chunk(&probe, ARENA_NO_BUDGET, 8192);
-    (void)cached_copy(&probe, type, obj, like);
-    size_t size = arena_exact_chunk(&probe);
-    arena_deinit(&probe);
-    return size;
-}
-
-/* ---- objects that look alike ---- */
-
-/* An informer of fewer objects than this gains nothing. */
+/* An informer of fewer objects than this gains nothing from sharing. */
 #define LIKE_FROM 32
-/* Objects that are remembered: two of each key, as pods that run differ from those that wait. */
-#define LIKE_SETS 32
-#define LIKE_WAYS 2
-
-struct founders {
-    struct cached *sets[LIKE_SETS][LIKE_WAYS]; /* the one that fitted last is first */
-};
-
-/* A number that objects with much in common share. */
-static size_t likeness(const struct meta_v1_object_meta *m)
-{
-    uint64_t h = m->n_owner_references ? str_hash(m->owner_references[0].uid)
-                                       : str_hash(m->namespace);
-    for (size_t i = 0; !m->n_owner_references && i < m->n_labels; i++) {
-        h = h * 31 + str_hash(m->labels[i].value);
-    }
-    return (h * UINT64_C(0x9e3779b97f4a7c15)) >> 59;
-}
-
-/* Looks for an object that has more than half of what 'obj' points at. The bytes a copy takes. */
-static size_t find_like(struct cached **set, const struct api_type *type, const void *obj,
-                        struct cached **ret_like)
-{
-    const size_t root = CACHED_ROOT + type->size;
-    for (size_t k = 0; k < LIKE_WAYS && set[k]; k++) {
-        struct cached *like = set[k];
-        size_t size = cached_size(type, obj, like);
-        if (size - root <= (like->arena.used - root) / 2) {
-            memmove(set + 1, set, k * sizeof(struct cached *));
-            set[0] = like;
-            *ret_like = like;
-            return size;
-        }
-    }
-    *ret_like = NULL;
-    return cached_size(type, obj, NULL);
-}
-
-static void found(struct cached **set, struct cached *c)
-{
-    cached_unref(set[LIKE_WAYS - 1]);
-    memmove(set + 1, set, (LIKE_WAYS - 1) * sizeof(struct cached *));
-    set[0] = c;
-    c->refs++;
-}
-
-static void founders_free(struct founders *f)
-{
-    for (size_t k = 0; f && k < LIKE_SETS * LIKE_WAYS; k++) {
-        cached_unref(f->sets[k / LIKE_WAYS][k % LIKE_WAYS]);
-    }
-    free(f);
-}
-
-static struct cached *cached_new(struct founders *founders, const struct api_type *type,
-                                 const void *obj)
-{
-    const struct meta_v1_object_meta *m = meta_of(type, obj);
-    struct cached *like = NULL;
-    struct cached **set = founders ? founders->sets[likeness(m)] : NULL;
-    size_t size = set ? find_like(set, type, obj, &like) : cached_size(type, obj, NULL);
-    struct arena a;
-    arena_init_chunk(&a, ARENA_NO_BUDGET, size);
-    struct cached *c = cached_copy(&a, type, obj, like);
-    c->refs = 1;
-    c->rv = meta_rv(m);
-    c->arena = a;
-    c->like = like;
-    if (like) {
-        like->refs++;
-    } else if (set) {
-        found(set, c);
-    }
-    return c;
-}
 
 const void *informer_ref(const void *obj)
 {
@@ -159,162 +26,12 @@ void informer_unref(const void *obj)
     }
 }
 
-/* ---- a sorted vector of cached objects ---- */
-
-struct vec {
-    struct cached **items;
-    size_t n, capacity;
-};
-
-static int compare_key(const struct meta_v1_object_meta *m, struct str ns, struct str name)
-{
-    int c = str_cmp(m->namespace, ns);
-    return c ? c : str_cmp(m->name, name);
-}
-
-/* The place of the key, or where it would stand. */
-static size_t vec_place(const struct vec *v, const struct api_type *type, struct str ns,
-                        struct str name, bool *ret_found)
-{
-    size_t lo = 0, hi = v->n;
-    *ret_found = false;
-    /* Lists come in key order: look at the end first. */
-    if (hi && compare_key(meta_of(type, object_of(v->items[hi - 1])), ns, name) < 0) {
-        return hi;
-    }
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        int c = compare_key(meta_of(type, object_of(v->items[mid])), ns, name);
-        if (c == 0) {
-            *ret_found = true;
-            return mid;
-        }
-        if (c < 0) {
-            lo = mid + 1;
-        } else {
-            hi = mid;
-        }
-    }
-    return lo;
-}
-
-static void vec_insert(struct vec *v, size_t at, struct cached *c)
-{
-    if (v->n == v->capacity) {
-        v->capacity = v->capacity ? v->capacity * 2 : 4;
-        v->items = reallocarray(v->items, v->capacity, sizeof(struct cached *));
-        if (!v->items) {
-            abort();
-        }
-    }
-    memmove(v->items + at + 1, v->items + at, (v->n - at) * sizeof(struct cached *));
-    v->items[at] = c;
-    v->n++;
-}
-
-static void vec_remove(struct vec *v, size_t at)
-{
-    v->n--;
-    memmove(v->items + at, v->items + at + 1, (v->n - at) * sizeof(struct cached *));
-}
-
 /* ---- indexes ---- */
-
-struct informer_index {
-    struct list link; /* in informer.indexes */
-    const char *name;
-    informer_index_fn *keys;
-    const struct api_type *type;
-    struct map by_key; /* value -> struct vec */
-};
-
-struct index_change {
-    struct informer_index *x;
-    struct cached *c;
-};
-
-static void index_emit_add(void *ctx, struct str key)
-{
-    struct index_change *ch = ctx;
-    struct vec *v = map_get(&ch->x->by_key, key);
-    if (!v) {
-        v = calloc(1, sizeof(*v));
-        if (!v) {
-            abort();
-        }
-        map_put(&ch->x->by_key, key, v);
-    }
-    const struct meta_v1_object_meta *m = meta_of(ch->x->type, object_of(ch->c));
-    bool found;
-    size_t at = vec_place(v, ch->x->type, m->namespace, m->name, &found);
-    if (!found) {
-        vec_insert(v, at, ch->c);
-    }
-}
-
-static void index_emit_remove(void *ctx, struct str key)
-{
-    struct index_change *ch = ctx;
-    struct vec *v = map_get(&ch->x->by_key, key);
-    const struct meta_v1_object_meta *m = meta_of(ch->x->type, object_of(ch->c));
-    bool found = false;
-    size_t at = v ? vec_place(v, ch->x->type, m->namespace, m->name, &found) : 0;
-    if (found) {
-        vec_remove(v, at);
-        if (!v->n) {
-            map_remove(&ch->x->by_key, key);
-            free(v->items);
-            free(v);
-        }
-    }
-}
-
-static void indexes_change(struct informer *i, struct cached *c, bool add)
-{
-    LIST_FOREACH(&i->indexes, struct informer_index, link, x) {
-        struct index_change ch = { .x = x, .c = c };
-        x->keys(x->type, object_of(c), add ? index_emit_add : index_emit_remove, &ch);
-    }
-}
 
 struct informer_index *informer_index(struct informer *i, const char *name, informer_index_fn *keys)
 {
-    LIST_FOREACH(&i->indexes, struct informer_index, link, known) {
-        if (strcmp(known->name, name) == 0) {
-            return known;
-        }
-    }
-    assert(!i->objects->n);
-    struct informer_index *x = calloc(1, sizeof(*x));
-    if (!x) {
-        abort();
-    }
-    x->name = name;
-    x->keys = keys;
-    x->type = i->resource->type;
-    map_init(&x->by_key);
-    list_push_back(&i->indexes, &x->link);
-    return x;
-}
-
-static void index_free(struct informer_index *x)
-{
-    struct str key;
-    void *value;
-    for (size_t pos = 0; map_next(&x->by_key, &pos, &key, &value);) {
-        struct vec *v = value;
-        free(v->items);
-        free(v);
-    }
-    map_deinit(&x->by_key);
-    list_remove(&x->link);
-    free(x);
-}
-
-const void *informer_index_next(const struct informer_index *x, struct str key, size_t *pos)
-{
-    const struct vec *v = map_get(&x->by_key, key);
-    return v && *pos < v->n ? object_of(v->items[(*pos)++]) : NULL;
+    assert(!i->objects.n);
+    return index_get(&i->indexes, i->resource->type, name, keys);
 }
 
 /* ---- changes ---- */
@@ -348,29 +65,32 @@ void informer_store(struct informer *i, const void *obj, bool from_list)
 {
     const struct api_type *type = i->resource->type;
     const struct meta_v1_object_meta *m = meta_of(type, obj);
-    bool found;
-    size_t at = vec_place(i->objects, type, m->namespace, m->name, &found);
-    struct cached *old = found ? i->objects->items[at] : NULL;
-    if (old && old->rv >= meta_rv(m) && str_eq(meta_of(type, object_of(old))->uid, m->uid)) {
-        old->seen = from_list ? i->list_round : old->seen;
+    struct object_entry *e = object_set_find(&i->objects, m->namespace, m->name);
+    struct cached *old = e ? e->object : NULL;
+    bool same = old && str_eq(meta_of(type, object_of(old))->uid, m->uid);
+    if (same && old->rv >= meta_rv(m)) {
+        e->seen = from_list ? i->list_round : e->seen;
         return; /* nothing newer: our own write, or a relist */
     }
     /* Nothing of a Secret is kept for others when it is gone. */
-    if (!i->founders && i->objects->n >= LIKE_FROM &&
-        !str_eq_c(i->resource->resource, "secrets")) {
-        i->founders = calloc(1, sizeof(*i->founders));
+    if (!i->founders && i->objects.n >= LIKE_FROM && !str_eq_c(i->resource->resource, "secrets")) {
+        i->founders = founders_new();
     }
     struct cached *c = cached_new(i->founders, type, obj);
-    c->seen = i->list_round;
     net_trim_count(&i->set->trim);
-    if (old) {
-        indexes_change(i, old, false);
-        i->objects->items[at] = c;
+    if (e) {
+        e->object = c;
     } else {
-        vec_insert(i->objects, at, c);
+        e = calloc(1, sizeof(*e));
+        if (!e) {
+            abort();
+        }
+        e->object = c;
+        object_set_add(&i->objects, e);
     }
-    indexes_change(i, c, true);
-    if (old && !str_eq(meta_of(type, object_of(old))->uid, m->uid)) {
+    e->seen = i->list_round;
+    indexes_change(&i->indexes, e, old ? object_of(old) : NULL, object_of(c));
+    if (old && !same) {
         /* Removed and made again in between: two events, so that nobody mixes the two up. */
         tell(i, object_of(old), NULL);
         tell(i, NULL, object_of(c));
@@ -382,34 +102,46 @@ void informer_store(struct informer *i, const void *obj, bool from_list)
     }
 }
 
-static void remove_at(struct informer *i, size_t at)
+static void remove_entry(struct informer *i, struct object_entry *e)
 {
-    struct cached *old = i->objects->items[at];
-    indexes_change(i, old, false);
-    vec_remove(i->objects, at);
+    struct cached *old = e->object;
+    indexes_change(&i->indexes, e, object_of(old), NULL);
+    object_set_remove(&i->objects, e);
+    free(e);
     tell(i, object_of(old), NULL);
     discard(i->set, old);
 }
 
 void informer_drop(struct informer *i, struct str ns, struct str name, uint64_t rv)
 {
-    bool found;
-    size_t at = vec_place(i->objects, i->resource->type, ns, name, &found);
-    if (found && i->objects->items[at]->rv <= rv) {
-        remove_at(i, at);
+    struct object_entry *e = object_set_find(&i->objects, ns, name);
+    if (e && e->object->rv <= rv) {
+        remove_entry(i, e);
     }
 }
 
 void informer_list_ends(struct informer *i, uint64_t rv)
 {
-    /* Backwards, as removal moves what is behind. Listeners may look, but nobody changes the vector
-     * meanwhile. */
-    for (size_t at = i->objects->n; at-- > 0;) {
-        const struct cached *c = i->objects->items[at];
-        if (c->seen != i->list_round && c->rv <= rv) {
-            remove_at(i, at);
+    struct object_entry *e, **gone = NULL;
+    size_t n = 0, capacity = 0;
+    for (size_t pos = 0; (e = object_set_next(&i->objects, &pos));) {
+        if (e->seen == i->list_round || e->object->rv > rv) {
+            continue;
         }
+        if (n == capacity) {
+            capacity = capacity ? 2 * capacity : 64;
+            gone = reallocarray(gone, capacity, sizeof(struct object_entry *));
+            if (!gone) {
+                abort();
+            }
+        }
+        gone[n++] = e;
     }
+    /* Listeners may look, but nobody changes the set meanwhile. */
+    for (size_t k = 0; k < n; k++) {
+        remove_entry(i, gone[k]);
+    }
+    free(gone);
 }
 
 void informer_put(struct informer *i, const void *obj)
@@ -425,12 +157,10 @@ void informer_put(struct informer *i, const void *obj)
 
 void informer_forget(struct informer *i, struct str ns, struct str name, struct str uid)
 {
-    bool found;
-    const struct api_type *type = i->resource->type;
-    size_t at = vec_place(i->objects, type, ns, name, &found);
-    if (found &&
-        (str_empty(uid) || str_eq(meta_of(type, object_of(i->objects->items[at]))->uid, uid))) {
-        remove_at(i, at);
+    struct object_entry *e = object_set_find(&i->objects, ns, name);
+    if (e && (str_empty(uid) ||
+              str_eq(meta_of(i->resource->type, object_of(e->object))->uid, uid))) {
+        remove_entry(i, e);
     }
 }
 
@@ -438,36 +168,28 @@ void informer_forget(struct informer *i, struct str ns, struct str name, struct 
 
 const void *informer_get(const struct informer *i, struct str ns, struct str name)
 {
-    bool found;
-    size_t at = vec_place(i->objects, i->resource->type, ns, name, &found);
-    return found ? object_of(i->objects->items[at]) : NULL;
+    const struct object_entry *e = object_set_find(&i->objects, ns, name);
+    return e ? object_of(e->object) : NULL;
 }
 
 size_t informer_count(const struct informer *i)
 {
-    return i->objects->n;
+    return i->objects.n;
 }
 
 const void *informer_next(const struct informer *i, size_t *pos)
 {
-    return *pos < i->objects->n ? object_of(i->objects->items[(*pos)++]) : NULL;
+    const struct object_entry *e = object_set_next(&i->objects, pos);
+    return e ? object_of(e->object) : NULL;
 }
 
 const void *informer_next_in(const struct informer *i, struct str ns, size_t *pos)
 {
     if (*pos == 0) {
-        bool found;
-        *pos = vec_place(i->objects, i->resource->type, ns, STR_EMPTY, &found);
+        *pos = object_set_seek(&i->objects, ns, STR_EMPTY);
     }
-    if (*pos >= i->objects->n) {
-        return NULL;
-    }
-    const void *obj = object_of(i->objects->items[*pos]);
-    if (!str_eq(meta_of(i->resource->type, obj)->namespace, ns)) {
-        return NULL;
-    }
-    (*pos)++;
-    return obj;
+    const void *obj = informer_next(i, pos);
+    return obj && str_eq(meta_of(i->resource->type, obj)->namespace, ns) ? obj : NULL;
 }
 
 const struct api_type *informer_type(const struct informer *i)
@@ -539,9 +261,10 @@ static struct informer *informer_new(struct informers *s, const struct informer_
     static const char *const always[] = { "metadata.namespace", "metadata.name", "metadata.uid",
                                           "metadata.resourceVersion", NULL };
     struct informer *i = calloc(1, sizeof(*i));
-    if (!i || !(i->objects = calloc(1, sizeof(*i->objects)))) {
+    if (!i) {
         abort();
     }
+    object_set_init(&i->objects, spec->resource->type);
     i->set = s;
     i->resource = spec->resource;
     i->ns = copy_or_null(spec->ns);
@@ -654,18 +377,19 @@ void informers_absorb_delete(struct informers *s, const struct api_resource *res
 static void informer_free(struct informer *i)
 {
     reflector_deinit(&i->reflector);
-    LIST_FOREACH(&i->indexes, struct informer_index, link, x) {
-        index_free(x);
-    }
+    struct object_entry *e;
+    indexes_free(&i->indexes);
     LIST_FOREACH(&i->listeners, struct informer_listener, link, l) {
         if (l->owned) {
             free(l->data);
         }
         free(l);
     }
-    for (size_t at = 0; at < i->objects->n; at++) {
-        cached_unref(i->objects->items[at]);
+    for (size_t pos = 0; (e = object_set_next(&i->objects, &pos));) {
+        cached_unref(e->object);
+        free(e);
     }
+    object_set_deinit(&i->objects);
     founders_free(i->founders);
     for (size_t k = 0; k < i->n_fields; k++) {
         free(i->fields[k]);
@@ -675,8 +399,6 @@ static void informer_free(struct informer *i)
         free(i->dropped[k]);
     }
     free(i->dropped);
-    free(i->objects->items);
-    free(i->objects);
     free(i->ns);
     free(i->label_selector);
     free(i->field_selector);

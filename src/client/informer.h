@@ -55,19 +55,24 @@ const void *informer_next(const struct informer *i, size_t *pos);
 /* The same for the objects of one namespace. */
 const void *informer_next_in(const struct informer *i, struct str ns, size_t *pos);
 
-/* An index: 'keys' names the values of one object (owner uid, node name, …). Ask before
- * informers_start(). 'name' is static; asking twice for one name gives the same index. */
+/*
+ * An index: 'keys' names the values of one object (owner uid, node name, …). Whoever needs it asks before informers_start();
+ * the informer keeps it with each change. 'name' is static; asking twice for one name gives the same index.
+ */
 typedef void informer_index_fn(const struct api_type *type, const void *obj,
                                void (*emit)(void *ctx, struct str key), void *ctx);
 struct informer_index;
 struct informer_index *informer_index(struct informer *i, const char *name,
                                       informer_index_fn *keys);
-/* Steps through the objects with this value: start with '*pos' = 0; NULL at the end. */
+/* Steps through the objects with this value in key order: start with '*pos' = 0; NULL at the end. */
 const void *informer_index_next(const struct informer_index *x, struct str key, size_t *pos);
-/* Index functions that many use: metadata.ownerReferences[controller=true].uid, and spec.nodeName
- * of pods. */
-informer_index_fn informer_by_controller_uid;
-informer_index_fn informer_by_node_name;
+size_t informer_index_count(const struct informer_index *x, struct str key);
+/* Steps through the values that objects have, in no order: start with '*pos' = 0; false at the end. Nothing may change
+ * meanwhile. */
+bool informer_index_next_value(const struct informer_index *x, size_t *pos, struct str *ret_value);
+/* Index functions that many use: metadata.ownerReferences[controller=true].uid; the namespace of objects without a controller;
+ * spec.nodeName of pods. */
+informer_index_fn informer_by_controller_uid, informer_orphans_by_namespace, informer_by_node_name;
 
 /* Puts in an object that a write of ours answered, if it is newer than what is there. Copies it. */
 void informer_put(struct informer *i, const void *obj);

@@ -2,12 +2,22 @@
 
 #include <assert.h>
 
-static size_t meta_offset(const struct api_type *type)
+size_t meta_offset(const struct api_type *type)
 {
-    size_t offset = 0;
-    const struct api_field *f = api_field_find(type, STR("metadata"), &offset);
-    assert(f && f->message == &meta_v1_object_meta_type);
-    return offset;
+    /* Asked for each comparison of keys: what was found is remembered. */
+    static _Thread_local struct {
+        const struct api_type *type;
+        size_t offset;
+    } known[64];
+    size_t at = ((uintptr_t)type / sizeof(struct api_type)) % ARRAY_SIZE(known);
+    if (known[at].type != type) {
+        size_t offset = 0;
+        const struct api_field *f = api_field_find(type, STR("metadata"), &offset);
+        assert(f && f->message == &meta_v1_object_meta_type);
+        known[at].type = type;
+        known[at].offset = offset;
+    }
+    return known[at].offset;
 }
 
 const struct meta_v1_object_meta *meta_of(const struct api_type *type, const void *obj)
@@ -45,6 +55,17 @@ static struct str pair_value(const struct api_str_pair *pairs, size_t n, struct 
         }
     }
     return STR_NULL;
+}
+
+bool meta_same_labels(const struct meta_v1_object_meta *a, const struct meta_v1_object_meta *b)
+{
+    bool same = a->n_labels == b->n_labels;
+    /* Versions of one object share their labels while these are the same (client/cached.h). */
+    for (size_t i = 0; same && a->labels != b->labels && i < a->n_labels; i++) {
+        same = str_eq(a->labels[i].key, b->labels[i].key) &&
+               str_eq(a->labels[i].value, b->labels[i].value);
+    }
+    return same;
 }
 
 struct str meta_label(const struct meta_v1_object_meta *m, struct str key)

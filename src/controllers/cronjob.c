@@ -9,6 +9,7 @@
 #include "controllers/cron-schedule.h"
 #include "controllers/job-private.h"
 #include "controllers/owner.h"
+#include "controllers/setup.h"
 
 #define SCHEDULED_ANNOTATION STR("batch.kubernetes.io/cronjob-scheduled-timestamp")
 /* More missed starts than this are told: a clock that was wrong, or a very long absence. */
@@ -27,29 +28,18 @@ static void on_job(void *data, const void *old, const void *obj)
 {
     struct state *s = data;
     const job_t *job = obj ? obj : old;
-    const struct meta_v1_owner_reference *o = meta_controller_of(&job->metadata);
-    if (o && str_eq_c(o->kind, "CronJob")) {
-        char key[600];
-        snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(job->metadata.namespace), STR_ARG(o->name));
-        controller_enqueue(s->controller, str_c(key));
-    }
+    owner_enqueue(s->controller, "CronJob", &job->metadata);
 }
 
 static void *setup(struct controller *c, struct informers *informers)
 {
-    static const char *const fields[] = { "-metadata.managedFields", NULL };
-    struct state *s = calloc(1, sizeof(*s));
-    if (!s) {
-        abort();
-    }
+    struct state *s = state_new(sizeof(*s));
     s->controller = c;
-    s->crons_resource = api_resource_find(STR("batch"), STR("v1"), STR("cronjobs"));
-    s->jobs_resource = api_resource_find(STR("batch"), STR("v1"), STR("jobs"));
-    struct informer_spec crons = { .resource = s->crons_resource, .fields = fields };
-    struct informer_spec jobs = { .resource = s->jobs_resource, .fields = fields };
-    s->crons = controller_watch(c, informers, &crons);
-    s->jobs = informers_get(informers, &jobs, on_job, s);
+    s->crons = informer_of_keys(c, informers, "batch", "cronjobs", whole_objects);
+    s->jobs = informer_of(informers, "batch", "jobs", whole_objects, on_job, s);
     s->jobs_by_owner = informer_index(s->jobs, "controller", informer_by_controller_uid);
+    s->crons_resource = informer_resource(s->crons);
+    s->jobs_resource = informer_resource(s->jobs);
     return s;
 }
 

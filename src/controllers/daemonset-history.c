@@ -31,7 +31,7 @@ bool daemonset_find_revision(struct daemon_pass *p)
     const struct apps_v1_controller_revision *r, *current = NULL;
     int64_t newest = 0;
     for (size_t pos = 0;
-         (r = informer_index_next(p->s->revisions_by_owner, p->ds->metadata.uid, &pos));) {
+         (r = claimable_next(&p->s->revisions, p->ds->metadata.uid, &pos));) {
         struct core_v1_pod_template_spec t;
         newest = MAX(newest, r->revision);
         if (template_of_revision(arena, r, &t) &&
@@ -63,7 +63,7 @@ static int by_revision(const void *va, const void *vb)
 
 void daemonset_clean_history(struct daemon_pass *p)
 {
-    size_t n = 0, capacity = informer_count(p->s->revisions) + 1;
+    size_t n = 0, capacity = informer_index_count(p->s->revisions.by_owner, p->ds->metadata.uid) + 1;
     size_t limit = p->ds->spec.has_revision_history_limit
                        ? (size_t)MAX(p->ds->spec.revision_history_limit, 0)
                        : 10;
@@ -74,7 +74,7 @@ void daemonset_clean_history(struct daemon_pass *p)
         abort();
     }
     for (size_t pos = 0;
-         (r = informer_index_next(p->s->revisions_by_owner, p->ds->metadata.uid, &pos));) {
+         (r = claimable_next(&p->s->revisions, p->ds->metadata.uid, &pos));) {
         struct str hash = meta_label(&r->metadata, REVISION_LABEL);
         bool live = str_eq(hash, p->hash);
         for (size_t i = 0; i < p->n_pods && !live; i++) {

@@ -17,8 +17,8 @@ typedef struct apps_v1_daemon_set daemon_set_t;
 struct daemonset_state {
     struct controller *controller;
     const struct api_resource *sets_resource, *pods_resource, *revisions_resource;
-    struct informer *sets, *pods, *nodes, *revisions;
-    struct informer_index *pods_by_owner, *revisions_by_owner;
+    struct informer *sets, *nodes;
+    struct claimable pods, revisions;
     struct map
         failures; /* "uid/node" -> struct failure: failed pods are replaced with growing pauses */
 };

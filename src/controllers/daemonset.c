@@ -12,6 +12,7 @@
 #include "base/rand.h"
 #include "controllers/daemonset-private.h"
 #include "controllers/pod-facts.h"
+#include "controllers/setup.h"
 
 /* Pods that one pass creates. */
 #define BURST 250
@@ -30,22 +31,20 @@ struct failure {
 static void on_pod(void *data, const void *old, const void *obj)
 {
     struct daemonset_state *s = data;
-    const struct core_v1_pod *pods[] = { old, obj };
-    for (size_t i = 0; i < 2; i++) {
-        const struct meta_v1_owner_reference *o =
-            pods[i] ? meta_controller_of(&pods[i]->metadata) : NULL;
-        if (o && str_eq_c(o->kind, "DaemonSet")) {
-            char key[600];
-            snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(pods[i]->metadata.namespace),
-                     STR_ARG(o->name));
-            controller_enqueue(s->controller, str_c(key));
-        }
+    const struct core_v1_pod *was = old, *pod = obj;
+    if (was && pod && !pod_counts_change(was, pod) &&
+        str_eq(was->spec.node_name, pod->spec.node_name)) {
+        return;
     }
-    if (obj && !meta_controller_of(&((const struct core_v1_pod *)obj)->metadata)) {
+    if (was) {
+        owner_enqueue(s->controller, "DaemonSet", &was->metadata);
+    }
+    if (pod) {
+        owner_enqueue(s->controller, "DaemonSet", &pod->metadata);
+    }
+    if (pod && owner_is_wanted_anew(was ? &was->metadata : NULL, &pod->metadata)) {
         const void *ds; /* somebody may adopt it */
-        for (size_t pos = 0;
-             (ds = informer_next_in(s->sets, ((const struct core_v1_pod *)obj)->metadata.namespace,
-                                    &pos));) {
+        for (size_t pos = 0; (ds = informer_next_in(s->sets, pod->metadata.namespace, &pos));) {
             controller_enqueue_obj(s->controller, &apps_v1_daemon_set_type, ds);
         }
     }
@@ -55,12 +54,7 @@ static void on_revision(void *data, const void *old, const void *obj)
 {
     struct daemonset_state *s = data;
     const struct apps_v1_controller_revision *r = obj ? obj : old;
-    const struct meta_v1_owner_reference *o = meta_controller_of(&r->metadata);
-    if (o && str_eq_c(o->kind, "DaemonSet")) {
-        char key[600];
-        snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(r->metadata.namespace), STR_ARG(o->name));
-        controller_enqueue(s->controller, str_c(key));
-    }
+    owner_enqueue(s->controller, "DaemonSet", &r->metadata);
 }
 
 /* Of a node only labels and taints matter; heartbeats do not. */
@@ -82,7 +76,6 @@ static void on_node(void *data, const void *old, const void *obj)
 
 static void *setup(struct controller *c, struct informers *informers)
 {
-    static const char *const all[] = { "-metadata.managedFields", NULL };
     static const char *const pod_fields[] = {
         POD_FACT_FIELDS,
         "metadata.labels",
@@ -93,26 +86,17 @@ static void *setup(struct controller *c, struct informers *informers)
         NULL,
     };
     static const char *const node_fields[] = { "metadata.labels", "spec.taints", NULL };
-    struct daemonset_state *s = calloc(1, sizeof(*s));
-    if (!s) {
-        abort();
-    }
+    struct daemonset_state *s = state_new(sizeof(*s));
     s->controller = c;
     map_init(&s->failures);
-    s->sets_resource = api_resource_find(STR("apps"), STR("v1"), STR("daemonsets"));
-    s->pods_resource = api_resource_find(STR(""), STR("v1"), STR("pods"));
-    s->revisions_resource = api_resource_find(STR("apps"), STR("v1"), STR("controllerrevisions"));
-    struct informer_spec sets = { .resource = s->sets_resource, .fields = all };
-    struct informer_spec pods = { .resource = s->pods_resource, .fields = pod_fields };
-    struct informer_spec nodes = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")),
-                                   .fields = node_fields };
-    struct informer_spec revisions = { .resource = s->revisions_resource, .fields = all };
-    s->sets = controller_watch(c, informers, &sets);
-    s->pods = informers_get(informers, &pods, on_pod, s);
-    s->nodes = informers_get(informers, &nodes, on_node, s);
-    s->revisions = informers_get(informers, &revisions, on_revision, s);
-    s->pods_by_owner = informer_index(s->pods, "controller", informer_by_controller_uid);
-    s->revisions_by_owner = informer_index(s->revisions, "controller", informer_by_controller_uid);
+    s->sets = informer_of_keys(c, informers, "apps", "daemonsets", whole_objects);
+    claimable_init(&s->pods, informer_of(informers, "", "pods", pod_fields, on_pod, s));
+    claimable_init(&s->revisions, informer_of(informers, "apps", "controllerrevisions",
+                                              whole_objects, on_revision, s));
+    s->nodes = informer_of(informers, "", "nodes", node_fields, on_node, s);
+    s->sets_resource = informer_resource(s->sets);
+    s->pods_resource = informer_resource(s->pods.informer);
+    s->revisions_resource = informer_resource(s->revisions.informer);
     return s;
 }
 
@@ -565,7 +549,7 @@ static void reconcile(void *state, struct str key, struct actions *a)
                              .ds = ds,
                              .owner =
                                  owner_reference(act_arena(a), s->sets_resource, &ds->metadata) };
-    struct owned pods = owner_claim(a, s->pods, s->pods_by_owner, &p.owner, ns, &selector, false);
+    struct owned pods = owner_claim(a, &s->pods, &p.owner, ns, &selector, false);
     p.n_pods = pods.n;
     p.pods = arena_new_n(act_arena(a), const struct core_v1_pod *, pods.n + 1);
     if (!p.pods) {

@@ -8,36 +8,30 @@
 #include "api/int-or-string.h"
 #include "controllers/controllers.h"
 #include "controllers/deployment-private.h"
+#include "controllers/owner.h"
 #include "controllers/pod-facts.h"
+#include "controllers/setup.h"
 
 struct state {
     struct controller *controller;
     const struct api_resource *deployments_resource, *replicasets_resource;
-    struct informer *deployments, *replicasets, *pods;
-    struct informer_index *sets_by_owner, *pods_by_owner;
+    struct informer *deployments;
+    struct claimable replicasets;
+    struct informer_index *pods_by_owner;
 };
-
-static void enqueue_owner(struct state *s, const struct meta_v1_object_meta *m)
-{
-    const struct meta_v1_owner_reference *o = meta_controller_of(m);
-    if (o && str_eq(o->kind, STR("Deployment"))) {
-        char key[600];
-        snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(m->namespace), STR_ARG(o->name));
-        controller_enqueue(s->controller, str_c(key));
-    }
-}
 
 static void on_set(void *data, const void *old, const void *obj)
 {
     struct state *s = data;
     const struct apps_v1_replica_set *a = old, *b = obj;
     if (a) {
-        enqueue_owner(s, &a->metadata);
+        owner_enqueue(s->controller, "Deployment", &a->metadata);
     }
-    if (b && meta_controller_of(&b->metadata)) {
-        enqueue_owner(s, &b->metadata);
-    } else if (b) {
-        /* An orphan: a Deployment of its namespace may adopt it. */
+    if (b) {
+        owner_enqueue(s->controller, "Deployment", &b->metadata);
+    }
+    if (b && owner_is_wanted_anew(a ? &a->metadata : NULL, &b->metadata)) {
+        /* A Deployment of its namespace may adopt it. */
         const void *d;
         for (size_t pos = 0; (d = informer_next_in(s->deployments, b->metadata.namespace, &pos));) {
             controller_enqueue_obj(s->controller, &apps_v1_deployment_type, d);
@@ -53,33 +47,26 @@ static void on_pod(void *data, const void *old, const void *obj)
     const struct meta_v1_owner_reference *o = p && !obj ? meta_controller_of(&p->metadata) : NULL;
     if (o && str_eq(o->kind, STR("ReplicaSet"))) {
         const struct apps_v1_replica_set *rs =
-            informer_get(s->replicasets, p->metadata.namespace, o->name);
+            informer_get(s->replicasets.informer, p->metadata.namespace, o->name);
         if (rs) {
-            enqueue_owner(s, &rs->metadata);
+            owner_enqueue(s->controller, "Deployment", &rs->metadata);
         }
     }
 }
 
 static void *setup(struct controller *c, struct informers *informers)
 {
-    static const char *const fields[] = { "-metadata.managedFields", NULL };
     static const char *const pod_fields[] = { POD_FACT_FIELDS, "metadata.ownerReferences", NULL };
-    struct state *s = calloc(1, sizeof(*s));
-    if (!s) {
-        abort();
-    }
+    struct state *s = state_new(sizeof(*s));
     s->controller = c;
-    s->deployments_resource = api_resource_find(STR("apps"), STR("v1"), STR("deployments"));
-    s->replicasets_resource = api_resource_find(STR("apps"), STR("v1"), STR("replicasets"));
-    struct informer_spec deployments = { .resource = s->deployments_resource, .fields = fields };
-    struct informer_spec sets = { .resource = s->replicasets_resource, .fields = fields };
-    struct informer_spec pods = { .resource = api_resource_find(STR(""), STR("v1"), STR("pods")),
-                                  .fields = pod_fields };
-    s->deployments = controller_watch(c, informers, &deployments);
-    s->replicasets = informers_get(informers, &sets, on_set, s);
-    s->pods = informers_get(informers, &pods, on_pod, s);
-    s->sets_by_owner = informer_index(s->replicasets, "controller", informer_by_controller_uid);
-    s->pods_by_owner = informer_index(s->pods, "controller", informer_by_controller_uid);
+    s->deployments = informer_of_keys(c, informers, "apps", "deployments", whole_objects);
+    claimable_init(&s->replicasets,
+                   informer_of(informers, "apps", "replicasets", whole_objects, on_set, s));
+    s->pods_by_owner =
+        informer_index(informer_of(informers, "", "pods", pod_fields, on_pod, s), "controller",
+                       informer_by_controller_uid);
+    s->deployments_resource = informer_resource(s->deployments);
+    s->replicasets_resource = informer_resource(s->replicasets.informer);
     return s;
 }
 
@@ -146,7 +133,7 @@ static void reconcile(void *state, struct str key, struct actions *a)
     }
     struct meta_v1_owner_reference owner =
         owner_reference(act_arena(a), s->deployments_resource, &d->metadata);
-    struct owned sets = owner_claim(a, s->replicasets, s->sets_by_owner, &owner, ns, &selector,
+    struct owned sets = owner_claim(a, &s->replicasets, &owner, ns, &selector,
                                     d->metadata.deletion_timestamp.set);
     struct rollout r = {
         .a = a,

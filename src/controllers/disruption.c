@@ -10,9 +10,10 @@
 #include "api/gen/apps_v1.h"
 #include "api/gen/policy_v1.h"
 #include "api/int-or-string.h"
-#include "api/selector.h"
+#include "client/label-index.h"
 #include "controllers/controllers.h"
 #include "controllers/pod-facts.h"
+#include "controllers/setup.h"
 
 /* So long an evicted pod has to be deleted. */
 #define DELETION_S 120
@@ -23,47 +24,52 @@ struct state {
     struct controller *controller;
     const struct api_resource *budgets_resource;
     struct informer *budgets, *pods, *sets, *controllers, *stateful, *deployments;
+    struct informer_index *pods_by_label;
 };
+
+static bool selects(const budget_t *b, const struct core_v1_pod *pod)
+{
+    struct arena a;
+    struct selector selector;
+    arena_init(&a, 1 << 20);
+    bool yes = selector_from_label_selector(&a, b->spec.selector, &selector, NULL) &&
+               selector_matches(&selector, pod->metadata.labels, pod->metadata.n_labels);
+    arena_deinit(&a);
+    return yes;
+}
 
 static void on_pod(void *data, const void *old, const void *obj)
 {
     struct state *s = data;
-    const struct core_v1_pod *pod = obj ? obj : old;
-    const void *b;
-    for (size_t pos = 0; (b = informer_next_in(s->budgets, pod->metadata.namespace, &pos));) {
-        controller_enqueue_obj(s->controller, &policy_v1_pod_disruption_budget_type, b);
+    const struct core_v1_pod *was = old, *pod = obj;
+    const budget_t *b;
+    struct str ns = pod ? pod->metadata.namespace : was->metadata.namespace;
+    if (!pod_counts_change(was, pod)) {
+        return;
     }
-}
-
-static struct informer *scaled(struct informers *informers, const char *group, const char *resource)
-{
-    static const char *const fields[] = { "spec.replicas", "metadata.ownerReferences", NULL };
-    struct informer_spec spec = { .resource =
-                                      api_resource_find(str_c(group), STR("v1"), str_c(resource)),
-                                  .fields = fields };
-    return informers_get(informers, &spec, NULL, NULL);
+    for (size_t pos = 0; (b = informer_next_in(s->budgets, ns, &pos));) {
+        if ((was && selects(b, was)) || (pod && selects(b, pod))) {
+            controller_enqueue_obj(s->controller, &policy_v1_pod_disruption_budget_type, b);
+        }
+    }
 }
 
 static void *setup(struct controller *c, struct informers *informers)
 {
-    static const char *const budget_fields[] = { "-metadata.managedFields", NULL };
     static const char *const pod_fields[] = { POD_FACT_FIELDS, "metadata.labels",
                                               "metadata.ownerReferences", NULL };
-    struct state *s = calloc(1, sizeof(*s));
-    if (!s) {
-        abort();
-    }
+    static const char *const scale_fields[] = { "spec.replicas", "metadata.ownerReferences", NULL };
+    struct state *s = state_new(sizeof(*s));
     s->controller = c;
-    s->budgets_resource = api_resource_find(STR("policy"), STR("v1"), STR("poddisruptionbudgets"));
-    struct informer_spec budgets = { .resource = s->budgets_resource, .fields = budget_fields };
-    struct informer_spec pods = { .resource = api_resource_find(STR(""), STR("v1"), STR("pods")),
-                                  .fields = pod_fields };
-    s->budgets = controller_watch(c, informers, &budgets);
-    s->pods = informers_get(informers, &pods, on_pod, s);
-    s->sets = scaled(informers, "apps", "replicasets");
-    s->controllers = scaled(informers, "", "replicationcontrollers");
-    s->stateful = scaled(informers, "apps", "statefulsets");
-    s->deployments = scaled(informers, "apps", "deployments");
+    s->budgets = informer_of_keys(c, informers, "policy", "poddisruptionbudgets", whole_objects);
+    s->budgets_resource = informer_resource(s->budgets);
+    s->pods = informer_of(informers, "", "pods", pod_fields, on_pod, s);
+    s->pods_by_label = label_index(s->pods);
+    s->sets = informer_of(informers, "apps", "replicasets", scale_fields, NULL, NULL);
+    s->controllers =
+        informer_of(informers, "", "replicationcontrollers", scale_fields, NULL, NULL);
+    s->stateful = informer_of(informers, "apps", "statefulsets", scale_fields, NULL, NULL);
+    s->deployments = informer_of(informers, "apps", "deployments", scale_fields, NULL, NULL);
     return s;
 }
 
@@ -278,18 +284,19 @@ static void reconcile(void *state, struct str key, struct actions *a)
         !selector_from_label_selector(act_arena(a), b->spec.selector, &selector, NULL)) {
         return;
     }
-    struct pass p = { .s = s,
-                      .a = a,
-                      .budget = b,
-                      .pods = arena_new_n(act_arena(a), const struct core_v1_pod *,
-                                          informer_count(s->pods) + 1) };
-    if (!p.pods) {
-        abort();
-    }
-    for (size_t pos = 0; (pod = informer_next_in(s->pods, ns, &pos));) {
-        if (selector_matches(&selector, pod->metadata.labels, pod->metadata.n_labels)) {
-            p.pods[p.n_pods++] = pod;
+    struct pass p = { .s = s, .a = a, .budget = b };
+    struct label_walk w;
+    size_t capacity = 0;
+    label_walk_begin(&w, s->pods, s->pods_by_label, ns, &selector);
+    while ((pod = label_walk_next(&w))) {
+        if (p.n_pods == capacity) {
+            capacity = 2 * capacity + 16;
+            p.pods = arena_grow_n(act_arena(a), p.pods, p.n_pods, capacity, sizeof(*p.pods));
+            if (!p.pods) {
+                abort();
+            }
         }
+        p.pods[p.n_pods++] = pod;
     }
     budget_t changed = *b;
     struct policy_v1_pod_disruption_budget_status *st = &changed.status;

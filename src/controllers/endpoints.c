@@ -7,35 +7,29 @@
 #include "client/meta.h"
 #include "controllers/controllers.h"
 #include "controllers/service-endpoints.h"
+#include "controllers/setup.h"
 
 /* More addresses do not fit the object; EndpointSlices have them all. */
 #define ADDRESSES_MOST 1000
 
 struct state {
-    struct controller *controller;
     const struct api_resource *endpoints_resource;
-    struct informer *services, *pods, *endpoints;
+    struct service_informers in;
+    struct informer *endpoints;
 };
 
 static void on_pod(void *data, const void *old, const void *obj)
 {
     struct state *s = data;
-    service_endpoints_enqueue(s->controller, s->services, old, obj);
+    service_endpoints_enqueue(&s->in, old, obj);
 }
 
 static void *setup(struct controller *c, struct informers *informers)
 {
-    static const char *const fields[] = { "-metadata.managedFields", NULL };
-    struct state *s = calloc(1, sizeof(*s));
-    if (!s) {
-        abort();
-    }
-    s->controller = c;
-    s->endpoints_resource = api_resource_find(STR(""), STR("v1"), STR("endpoints"));
-    struct informer_spec endpoints = { .resource = s->endpoints_resource, .fields = fields };
-    s->services = service_endpoints_services(c, informers);
-    s->pods = service_endpoints_pods(informers, on_pod, s);
-    s->endpoints = controller_watch(c, informers, &endpoints);
+    struct state *s = state_new(sizeof(*s));
+    service_informers_init(&s->in, c, informers, on_pod, s);
+    s->endpoints = informer_of_keys(c, informers, "", "endpoints", whole_objects);
+    s->endpoints_resource = informer_resource(s->endpoints);
     return s;
 }
 
@@ -141,7 +135,7 @@ static void reconcile(void *state, struct str key, struct actions *a)
     struct state *s = state;
     struct str ns, name;
     str_cut(key, '/', &ns, &name);
-    const struct core_v1_service *svc = informer_get(s->services, ns, name);
+    const struct core_v1_service *svc = informer_get(s->in.services, ns, name);
     const struct core_v1_endpoints *have = informer_get(s->endpoints, ns, name);
     if (!svc || svc->metadata.deletion_timestamp.set) {
         /* Leader-election records and hand-made Endpoints carry no mark of ours and stay. */
@@ -155,7 +149,7 @@ static void reconcile(void *state, struct str key, struct actions *a)
         return;
     }
     bool ipv6 = svc->spec.n_ip_families && str_eq(svc->spec.ip_families[0], STR("IPv6"));
-    struct service_endpoints es = service_endpoints_of(act_arena(a), svc, s->pods, ipv6);
+    struct service_endpoints es = service_endpoints_of(&s->in, act_arena(a), svc, ipv6);
     struct core_v1_endpoints want = { 0 };
     if (have && !api_copy_into(act_arena(a), &core_v1_endpoints_type, have, &want, false)) {
         abort();

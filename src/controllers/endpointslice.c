@@ -12,6 +12,7 @@
 #include "controllers/controllers.h"
 #include "controllers/owner.h"
 #include "controllers/service-endpoints.h"
+#include "controllers/setup.h"
 
 /* --max-endpoints-per-slice */
 #define SLICE_MOST 100
@@ -22,7 +23,8 @@
 struct state {
     struct controller *controller;
     const struct api_resource *services_resource, *slices_resource;
-    struct informer *services, *pods, *slices, *nodes;
+    struct service_informers in;
+    struct informer *slices, *nodes;
     struct informer_index *by_service;
 };
 
@@ -42,7 +44,7 @@ static void index_service(const struct api_type *type UNUSED, const void *obj,
 static void on_pod(void *data, const void *old, const void *obj)
 {
     struct state *s = data;
-    service_endpoints_enqueue(s->controller, s->services, old, obj);
+    service_endpoints_enqueue(&s->in, old, obj);
 }
 
 static void enqueue_service(void *ctx, struct str key)
@@ -57,24 +59,16 @@ static void on_slice(void *data, const void *old, const void *obj)
 
 static void *setup(struct controller *c, struct informers *informers)
 {
-    static const char *const slice_fields[] = { "-metadata.managedFields", NULL };
     static const char *const node_fields[] = { "metadata.labels", NULL };
-    struct state *s = calloc(1, sizeof(*s));
-    if (!s) {
-        abort();
-    }
+    struct state *s = state_new(sizeof(*s));
     s->controller = c;
-    s->services_resource = api_resource_find(STR(""), STR("v1"), STR("services"));
-    s->slices_resource =
-        api_resource_find(STR("discovery.k8s.io"), STR("v1"), STR("endpointslices"));
-    struct informer_spec slices = { .resource = s->slices_resource, .fields = slice_fields };
-    struct informer_spec nodes = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")),
-                                   .fields = node_fields };
-    s->services = service_endpoints_services(c, informers);
-    s->pods = service_endpoints_pods(informers, on_pod, s);
-    s->slices = informers_get(informers, &slices, on_slice, s);
-    s->nodes = informers_get(informers, &nodes, NULL, NULL);
+    service_informers_init(&s->in, c, informers, on_pod, s);
+    s->slices =
+        informer_of(informers, "discovery.k8s.io", "endpointslices", whole_objects, on_slice, s);
     s->by_service = informer_index(s->slices, "service", index_service);
+    s->nodes = informer_of(informers, "", "nodes", node_fields, NULL, NULL);
+    s->services_resource = informer_resource(s->in.services);
+    s->slices_resource = informer_resource(s->slices);
     return s;
 }
 
@@ -204,7 +198,7 @@ static struct plan *plan_of(struct pass *p, const struct service_endpoint *e,
 static void plan_family(struct pass *p, bool ipv6)
 {
     struct str address_type = ipv6 ? STR("IPv6") : STR("IPv4");
-    struct service_endpoints es = service_endpoints_of(act_arena(p->a), p->svc, p->s->pods, ipv6);
+    struct service_endpoints es = service_endpoints_of(&p->s->in, act_arena(p->a), p->svc, ipv6);
     bool *placed = arena_new_n(act_arena(p->a), bool, es.n + 1);
     if (!placed) {
         abort();
@@ -328,7 +322,7 @@ static void reconcile(void *state, struct str key, struct actions *a)
     struct str ns, name;
     const struct discovery_v1_endpoint_slice *slice;
     str_cut(key, '/', &ns, &name);
-    const struct core_v1_service *svc = informer_get(s->services, ns, name);
+    const struct core_v1_service *svc = informer_get(s->in.services, ns, name);
     bool gone = !svc || svc->metadata.deletion_timestamp.set;
     if (!gone && (!svc->spec.n_selector || str_eq(svc->spec.type, STR("ExternalName")))) {
         return; /* its slices are somebody else's */

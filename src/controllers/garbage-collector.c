@@ -83,6 +83,26 @@ static void enqueue_waiting_owners(struct state *s, const struct meta_v1_object_
     }
 }
 
+static bool same_owners(const struct meta_v1_object_meta *a, const struct meta_v1_object_meta *b)
+{
+    bool same = a->n_owner_references == b->n_owner_references;
+    for (size_t i = 0; same && i < a->n_owner_references; i++) {
+        same = str_eq(a->owner_references[i].uid, b->owner_references[i].uid) &&
+               a->owner_references[i].block_owner_deletion ==
+                   b->owner_references[i].block_owner_deletion;
+    }
+    return same;
+}
+
+static bool same_finalizers(const struct meta_v1_object_meta *a, const struct meta_v1_object_meta *b)
+{
+    bool same = a->n_finalizers == b->n_finalizers;
+    for (size_t i = 0; same && i < a->n_finalizers; i++) {
+        same = str_eq(a->finalizers[i], b->finalizers[i]);
+    }
+    return same;
+}
+
 static void on_event(void *data, const void *old, const void *obj)
 {
     struct listener *l = data;
@@ -94,8 +114,14 @@ static void on_event(void *data, const void *old, const void *obj)
         enqueue_waiting_owners(s, m);
         return;
     }
-    const struct meta_v1_object_meta *m = meta_of(type, obj);
-    if (m->n_owner_references || (m->deletion_timestamp.set && m->n_finalizers)) {
+    const struct meta_v1_object_meta *m = meta_of(type, obj), *was = old ? meta_of(type, old) : NULL;
+    if (was && !same_owners(was, m)) {
+        enqueue_waiting_owners(s, was);
+    }
+    /* Most changes are none of ours. */
+    if ((m->n_owner_references || (m->deletion_timestamp.set && m->n_finalizers)) &&
+        (!was || !same_owners(was, m) || !same_finalizers(was, m) ||
+         was->deletion_timestamp.set != m->deletion_timestamp.set)) {
         enqueue(s, l->index, m);
     }
 }

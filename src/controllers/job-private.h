@@ -17,8 +17,9 @@ typedef struct batch_v1_job job_t;
 struct job_state {
     struct controller *controller;
     const struct api_resource *jobs_resource, *pods_resource;
-    struct informer *jobs, *pods;
-    struct informer_index *pods_by_owner;
+    struct informer *jobs;
+    struct claimable pods;
+    struct informer_index *waiting; /* pods with our finalizer, by "namespace/name" of their Job */
 };
 
 /* A set of completion indexes, one byte each. */

@@ -13,6 +13,7 @@
 #include "base/rand.h"
 #include "controllers/job-private.h"
 #include "controllers/pod-facts.h"
+#include "controllers/setup.h"
 
 /* Pods that one pass creates or deletes. */
 #define BURST 500
@@ -25,22 +26,30 @@
 static void on_pod(void *data, const void *old, const void *obj)
 {
     struct job_state *s = data;
-    const struct core_v1_pod *pods[] = { old, obj };
-    for (size_t i = 0; i < 2; i++) {
-        const struct meta_v1_owner_reference *o =
-            pods[i] ? meta_controller_of(&pods[i]->metadata) : NULL;
-        if (o && str_eq_c(o->kind, "Job")) {
-            char key[600];
-            snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(pods[i]->metadata.namespace),
-                     STR_ARG(o->name));
-            controller_enqueue(s->controller, str_c(key));
-        }
+    const struct core_v1_pod *was = old, *pod = obj;
+    if (was) {
+        owner_enqueue(s->controller, "Job", &was->metadata);
+    }
+    if (pod) {
+        owner_enqueue(s->controller, "Job", &pod->metadata);
+    }
+}
+
+/* Pods that wait for their Job to count them, by its name. */
+static void waiting_by_job(const struct api_type *type UNUSED, const void *obj,
+                           void (*emit)(void *ctx, struct str key), void *ctx)
+{
+    const struct core_v1_pod *pod = obj;
+    const struct meta_v1_owner_reference *o = meta_controller_of(&pod->metadata);
+    if (o && str_eq_c(o->kind, "Job") && job_has_finalizer(pod)) {
+        char key[600];
+        snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(pod->metadata.namespace), STR_ARG(o->name));
+        emit(ctx, str_c(key));
     }
 }
 
 static void *setup(struct controller *c, struct informers *informers)
 {
-    static const char *const job_fields[] = { "-metadata.managedFields", NULL };
     static const char *const pod_fields[] = {
         POD_FACT_FIELDS,
         "metadata.labels",
@@ -54,18 +63,13 @@ static void *setup(struct controller *c, struct informers *informers)
         "status.initContainerStatuses.restartCount",
         NULL,
     };
-    struct job_state *s = calloc(1, sizeof(*s));
-    if (!s) {
-        abort();
-    }
+    struct job_state *s = state_new(sizeof(*s));
     s->controller = c;
-    s->jobs_resource = api_resource_find(STR("batch"), STR("v1"), STR("jobs"));
-    s->pods_resource = api_resource_find(STR(""), STR("v1"), STR("pods"));
-    struct informer_spec jobs = { .resource = s->jobs_resource, .fields = job_fields };
-    struct informer_spec pods = { .resource = s->pods_resource, .fields = pod_fields };
-    s->jobs = controller_watch(c, informers, &jobs);
-    s->pods = informers_get(informers, &pods, on_pod, s);
-    s->pods_by_owner = informer_index(s->pods, "controller", informer_by_controller_uid);
+    s->jobs = informer_of_keys(c, informers, "batch", "jobs", whole_objects);
+    claimable_init(&s->pods, informer_of(informers, "", "pods", pod_fields, on_pod, s));
+    s->waiting = informer_index(s->pods.informer, "waiting for their job", waiting_by_job);
+    s->jobs_resource = informer_resource(s->jobs);
+    s->pods_resource = informer_resource(s->pods.informer);
     return s;
 }
 
@@ -93,17 +97,15 @@ void job_release_pod(struct job_state *s, struct actions *a, const struct core_v
 }
 
 /* The Job is gone: its pods must not wait for it to count them. */
-static void release_orphans(struct job_state *s, struct str ns, struct str name, struct actions *a)
+static void release_orphans(struct job_state *s, struct str key, struct str ns, struct str name,
+                            struct actions *a)
 {
     const struct core_v1_pod *pod;
     bool asked = false;
-    for (size_t pos = 0; (pod = informer_next_in(s->pods, ns, &pos));) {
-        const struct meta_v1_owner_reference *o = meta_controller_of(&pod->metadata);
-        if (!o || !str_eq_c(o->kind, "Job") || !str_eq(o->name, name) || !job_has_finalizer(pod)) {
-            continue;
-        }
+    for (size_t pos = 0; (pod = informer_index_next(s->waiting, key, &pos));) {
         if (!asked) {
-            act_require_absent(a, s->jobs_resource, ns, name, o->uid);
+            act_require_absent(a, s->jobs_resource, ns, name,
+                               meta_controller_of(&pod->metadata)->uid);
             asked = true;
         }
         job_release_pod(s, a, pod);
@@ -344,7 +346,7 @@ static void reconcile(void *state, struct str key, struct actions *a)
     str_cut(key, '/', &ns, &name);
     const job_t *job = informer_get(s->jobs, ns, name);
     if (!job) {
-        release_orphans(s, ns, name, a);
+        release_orphans(s, key, ns, name, a);
         return;
     }
     if (!selector_from_label_selector(act_arena(a), job->spec.selector, &selector, NULL) ||
@@ -357,7 +359,7 @@ static void reconcile(void *state, struct str key, struct actions *a)
                           .owner = owner_reference(act_arena(a), s->jobs_resource, &job->metadata),
                           .st = job->status };
     bool deleting = job->metadata.deletion_timestamp.set;
-    p.pods = owner_claim(a, s->pods, s->pods_by_owner, &p.owner, ns, &selector, deleting);
+    p.pods = owner_claim(a, &s->pods, &p.owner, ns, &selector, deleting);
     p.indexed = str_eq_c(job->spec.completion_mode, "Indexed") && job->spec.has_completions;
     if (job_is_finished(job)) {
         for (size_t i = 0; i < p.pods.n; i++) {

@@ -6,13 +6,15 @@
 #include "api/gen/core_v1.h"
 #include "base/log.h"
 #include "controllers/controllers.h"
+#include "controllers/setup.h"
 
 struct state {
     struct controller *controller;
     const struct api_resource *nodes_resource;
     struct informer *nodes;
-    uint32_t base, cluster_mask_bits; /* of --cluster-cidr, host byte order */
-    bool on;
+    uint32_t base;  /* of --cluster-cidr, host byte order */
+    uint16_t *used; /* by range: nodes that have it; NULL: there is nothing to give */
+    uint32_t n, first_free; /* ranges; none before that one is free */
 };
 
 static bool parse_cidr(struct str text, uint32_t *ret_base, uint32_t *ret_bits)
@@ -31,60 +33,79 @@ static bool parse_cidr(struct str text, uint32_t *ret_base, uint32_t *ret_bits)
     return true;
 }
 
+/* Counts the ranges of a node in or out. */
+static void count(struct state *s, const struct core_v1_node *node, int by)
+{
+    uint32_t base, bits, mask = (uint32_t)controllers_config.node_cidr_mask;
+    if (!node || !node->spec.pod_cidr.len || !parse_cidr(node->spec.pod_cidr, &base, &bits) ||
+        base < s->base) {
+        return;
+    }
+    uint32_t from = (base - s->base) >> (32 - mask);
+    uint32_t many = bits < mask ? 1u << MIN(mask - bits, 20u) : 1;
+    for (uint32_t i = from; i < s->n && i - from < many; i++) {
+        s->used[i] = (uint16_t)(s->used[i] + by);
+        s->first_free = by < 0 ? MIN(s->first_free, i) : s->first_free;
+    }
+}
+
+static void on_node(void *data, const void *old, const void *obj)
+{
+    struct state *s = data;
+    if (s->used) {
+        count(s, obj, 1);
+        count(s, old, -1);
+    }
+}
+
 static void *setup(struct controller *c, struct informers *informers)
 {
     static const char *const fields[] = { "metadata.deletionTimestamp", "spec.podCIDR",
                                           "spec.podCIDRs", NULL };
-    struct state *s = calloc(1, sizeof(*s));
-    if (!s) {
-        abort();
-    }
+    struct state *s = state_new(sizeof(*s));
+    uint32_t cluster_bits;
     s->controller = c;
-    s->nodes_resource = api_resource_find(STR(""), STR("v1"), STR("nodes"));
-    struct informer_spec nodes = { .resource = s->nodes_resource, .fields = fields };
-    s->nodes = controller_watch(c, informers, &nodes);
+    s->nodes = informer_of_keys(c, informers, "", "nodes", fields);
+    (void)informer_of(informers, "", "nodes", fields, on_node, s);
+    s->nodes_resource = informer_resource(s->nodes);
     if (controllers_config.allocate_node_cidrs) {
-        s->on = parse_cidr(controllers_config.cluster_cidr, &s->base, &s->cluster_mask_bits) &&
-                controllers_config.node_cidr_mask >= (int32_t)s->cluster_mask_bits &&
-                controllers_config.node_cidr_mask <= 30;
-        if (!s->on) {
+        int32_t mask = controllers_config.node_cidr_mask;
+        if (parse_cidr(controllers_config.cluster_cidr, &s->base, &cluster_bits) &&
+            mask >= (int32_t)cluster_bits && mask <= 30) {
+            s->n = 1u << MIN((uint32_t)mask - cluster_bits, 20u);
+            s->used = calloc(s->n, sizeof(*s->used));
+            if (!s->used) {
+                abort();
+            }
+        } else {
             log_error("node-ipam: --cluster-cidr %.*s does not hold ranges of /%d: no node gets "
                       "addresses",
-                      STR_ARG(controllers_config.cluster_cidr), controllers_config.node_cidr_mask);
+                      STR_ARG(controllers_config.cluster_cidr), mask);
         }
     }
     return s;
 }
 
+static void teardown(void *state)
+{
+    struct state *s = state;
+    free(s->used);
+    free(s);
+}
+
 static void reconcile(void *state, struct str key, struct actions *a)
 {
     struct state *s = state;
-    const struct core_v1_node *node = informer_get(s->nodes, STR_NULL, key), *other;
-    if (!s->on || !node || node->spec.pod_cidr.len || node->metadata.deletion_timestamp.set) {
+    const struct core_v1_node *node = informer_get(s->nodes, STR_NULL, key);
+    if (!s->used || !node || node->spec.pod_cidr.len || node->metadata.deletion_timestamp.set) {
         return;
     }
-    uint32_t bits = (uint32_t)controllers_config.node_cidr_mask,
-             n = 1u << MIN(bits - s->cluster_mask_bits, 20u);
-    uint8_t *used = arena_new_n(act_arena(a), uint8_t, n);
-    if (!used) {
-        abort();
+    uint32_t bits = (uint32_t)controllers_config.node_cidr_mask;
+    while (s->first_free < s->n && s->used[s->first_free]) {
+        s->first_free++;
     }
-    for (size_t pos = 0; (other = informer_next(s->nodes, &pos));) {
-        uint32_t base, other_bits;
-        if (other->spec.pod_cidr.len && parse_cidr(other->spec.pod_cidr, &base, &other_bits) &&
-            base >= s->base) {
-            uint32_t from = (base - s->base) >> (32 - bits);
-            uint32_t many = other_bits < bits ? 1u << (bits - other_bits) : 1;
-            for (uint32_t i = from; i < n && i < from + many; i++) {
-                used[i] = 1;
-            }
-        }
-    }
-    uint32_t at = 0;
-    while (at < n && used[at]) {
-        at++;
-    }
-    if (at == n) {
+    uint32_t at = s->first_free;
+    if (at == s->n) {
         act_event(a, s->nodes_resource, node, "Normal", "CIDRNotAvailable",
                   "Node %.*s status is now: CIDRNotAvailable", STR_ARG(key));
         act_fail(a, "no range is free in %.*s", STR_ARG(controllers_config.cluster_cidr));
@@ -104,6 +125,6 @@ const struct controller_ops controller_node_ipam = {
     .service_account = "node-controller",
     .setup = setup,
     .reconcile = reconcile,
-    .teardown = free,
+    .teardown = teardown,
     .concurrency = 1, /* two passes at once would take the same range */
 };

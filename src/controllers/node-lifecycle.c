@@ -16,6 +16,7 @@
 #include "base/map.h"
 #include "controllers/controllers.h"
 #include "controllers/pod-facts.h"
+#include "controllers/setup.h"
 
 struct heard {
     struct api_time lease, status; /* as last seen */
@@ -75,24 +76,19 @@ static void *setup(struct controller *c, struct informers *informers)
     };
     static const char *const lease_fields[] = { "spec.renewTime", NULL };
     static const char *const pod_fields[] = { POD_FACT_FIELDS, "spec.nodeName", NULL };
-    struct state *s = calloc(1, sizeof(*s));
-    if (!s) {
-        abort();
-    }
+    struct state *s = state_new(sizeof(*s));
     s->controller = c;
-    s->nodes_resource = api_resource_find(STR(""), STR("v1"), STR("nodes"));
-    s->pods_resource = api_resource_find(STR(""), STR("v1"), STR("pods"));
     map_init(&s->heard);
-    struct informer_spec nodes = { .resource = s->nodes_resource, .fields = node_fields };
     struct informer_spec leases = { .resource = api_resource_find(STR("coordination.k8s.io"),
                                                                   STR("v1"), STR("leases")),
                                     .ns = STR_INIT("kube-node-lease"),
                                     .fields = lease_fields };
-    struct informer_spec pods = { .resource = s->pods_resource, .fields = pod_fields };
-    s->nodes = controller_watch(c, informers, &nodes);
+    s->nodes = informer_of_keys(c, informers, "", "nodes", node_fields);
     s->leases = informers_get(informers, &leases, on_lease, s);
-    s->pods = informers_get(informers, &pods, NULL, NULL);
+    s->pods = informer_of(informers, "", "pods", pod_fields, NULL, NULL);
     s->pods_by_node = informer_index(s->pods, "node", informer_by_node_name);
+    s->nodes_resource = informer_resource(s->nodes);
+    s->pods_resource = informer_resource(s->pods);
     return s;
 }
 
@@ -337,8 +333,12 @@ static void reconcile(void *state, struct str key, struct actions *a)
     bool unknown = silent_ms >= grace_ms;
     bool waits = !ready && !unknown; /* just registered: not tainted beyond what it brought */
     if (unknown && tell_unknown(s, a, n)) {
-        act_barrier(a);
-    } else if (!waits) {
+        /* Taints and pods are the next pass's, behind the other nodes: when many fall silent at once, all of them are told
+         * before the many writes for their pods begin. */
+        act_requeue_after(a, grace_ms);
+        return;
+    }
+    if (!waits) {
         set_taints(s, a, n, false);
     }
     if (unknown || (ready && !str_eq(ready->status, STR("True")))) {
@@ -353,4 +353,5 @@ const struct controller_ops controller_node_lifecycle = {
     .setup = setup,
     .reconcile = reconcile,
     .teardown = teardown,
+    .concurrency = 16, /* a rack that falls silent is told of at once */
 };

@@ -72,6 +72,35 @@ void owner_release(struct actions *a, const struct api_resource *r,
     buf_deinit(&b);
 }
 
+void owner_enqueue(struct controller *c, const char *kind, const struct meta_v1_object_meta *m)
+{
+    const struct meta_v1_owner_reference *o = meta_controller_of(m);
+    if (o && str_eq_c(o->kind, kind)) {
+        char key[600];
+        snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(m->namespace), STR_ARG(o->name));
+        controller_enqueue(c, str_c(key));
+    }
+}
+
+bool owner_is_wanted_anew(const struct meta_v1_object_meta *old,
+                          const struct meta_v1_object_meta *obj)
+{
+    return !meta_controller_of(obj) &&
+           (!old || meta_controller_of(old) || !meta_same_labels(old, obj));
+}
+
+void claimable_init(struct claimable *c, struct informer *informer)
+{
+    c->informer = informer;
+    c->by_owner = informer_index(informer, "controller", informer_by_controller_uid);
+    c->orphans = informer_index(informer, "orphans", informer_orphans_by_namespace);
+}
+
+const void *claimable_next(const struct claimable *c, struct str owner_uid, size_t *pos)
+{
+    return informer_index_next(c->by_owner, owner_uid, pos);
+}
+
 static void push(struct actions *a, struct owned *o, size_t *capacity, const void *obj)
 {
     if (o->n == *capacity) {
@@ -85,17 +114,16 @@ static void push(struct actions *a, struct owned *o, size_t *capacity, const voi
     o->items[o->n++] = obj;
 }
 
-struct owned owner_claim(struct actions *a, const struct informer *dependents,
-                         const struct informer_index *by_owner,
+struct owned owner_claim(struct actions *a, const struct claimable *dependents,
                          const struct meta_v1_owner_reference *owner, struct str ns,
                          const struct selector *selector, bool owner_deleting)
 {
-    const struct api_type *type = informer_type(dependents);
-    const struct api_resource *r = informer_resource(dependents);
+    const struct api_type *type = informer_type(dependents->informer);
+    const struct api_resource *r = informer_resource(dependents->informer);
     struct owned o = { .items = NULL };
     size_t capacity = 0;
     const void *obj;
-    for (size_t pos = 0; (obj = informer_index_next(by_owner, owner->uid, &pos));) {
+    for (size_t pos = 0; (obj = claimable_next(dependents, owner->uid, &pos));) {
         const struct meta_v1_object_meta *m = meta_of(type, obj);
         if (selector_matches(selector, m->labels, m->n_labels)) {
             push(a, &o, &capacity, obj);
@@ -106,9 +134,9 @@ struct owned owner_claim(struct actions *a, const struct informer *dependents,
     if (owner_deleting) {
         return o;
     }
-    for (size_t pos = 0; (obj = informer_next_in(dependents, ns, &pos));) {
+    for (size_t pos = 0; (obj = informer_index_next(dependents->orphans, ns, &pos));) {
         const struct meta_v1_object_meta *m = meta_of(type, obj);
-        if (!meta_controller_of(m) && !m->deletion_timestamp.set &&
+        if (!m->deletion_timestamp.set &&
             selector_matches(selector, m->labels, m->n_labels)) {
             owner_adopt(a, r, m, owner);
         }

@@ -24,17 +24,32 @@ void owner_adopt(struct actions *a, const struct api_resource *r,
 void owner_release(struct actions *a, const struct api_resource *r,
                    const struct meta_v1_object_meta *obj, struct str owner_uid);
 
+/* Enqueues the object of this kind that controls 'm', if one does. */
+void owner_enqueue(struct controller *c, const char *kind, const struct meta_v1_object_meta *m);
+/* May a controller want to adopt it that did not want to before? It is an orphan, and new, or was none, or has other labels. */
+bool owner_is_wanted_anew(const struct meta_v1_object_meta *old,
+                          const struct meta_v1_object_meta *obj);
+
+/* What controllers claim: an informer and the indexes by which a claim finds the objects of one owner and the orphans of one
+ * namespace. The informer holds metadata.labels, ownerReferences and deletionTimestamp. */
+struct claimable {
+    struct informer *informer;
+    struct informer_index *by_owner, *orphans;
+};
+void claimable_init(struct claimable *c, struct informer *informer);
+/* Steps through what this owner controls. */
+const void *claimable_next(const struct claimable *c, struct str owner_uid, size_t *pos);
+
 /* The dependents of one owner, and the orphans of its namespace that it adopts, in the arena of the
  * pass. */
 struct owned {
     const void **items;
     size_t n;
 };
-/* 'by_owner' is the index informer_by_controller_uid of 'dependents'. Matching orphans are adopted
+/* Matching orphans are adopted
  * and counted only once the adoption was answered; owned ones that no longer match are released and
  * not counted. With 'owner_deleting' neither happens. */
-struct owned owner_claim(struct actions *a, const struct informer *dependents,
-                         const struct informer_index *by_owner,
+struct owned owner_claim(struct actions *a, const struct claimable *dependents,
                          const struct meta_v1_owner_reference *owner, struct str ns,
                          const struct selector *selector, bool owner_deleting);
 

@@ -1,5 +1,7 @@
 #include "controllers/pod-facts.h"
 
+#include "client/meta.h"
+
 bool pod_is_active(const struct core_v1_pod *p)
 {
     return !str_eq(p->status.phase, STR("Succeeded")) && !str_eq(p->status.phase, STR("Failed")) &&
@@ -46,4 +48,28 @@ bool pod_is_available(const struct core_v1_pod *p, int32_t min_ready_seconds, in
         *ret_in_s = left;
     }
     return false;
+}
+
+static bool same_controller(const struct meta_v1_object_meta *a,
+                            const struct meta_v1_object_meta *b)
+{
+    const struct meta_v1_owner_reference *x = meta_controller_of(a), *y = meta_controller_of(b);
+    return x && y ? str_eq(x->uid, y->uid) : x == y;
+}
+
+bool pod_counts_change(const struct core_v1_pod *old, const struct core_v1_pod *pod)
+{
+    if (!old || !pod) {
+        return true;
+    }
+    const struct core_v1_pod_condition *a = pod_condition(old, STR("Ready")),
+                                       *b = pod_condition(pod, STR("Ready"));
+    bool same_ready = a && b ? str_eq(a->status, b->status) &&
+                                   a->last_transition_time.sec == b->last_transition_time.sec
+                             : pod_is_ready(old) == pod_is_ready(pod);
+    return !same_ready || pod_is_active(old) != pod_is_active(pod) ||
+           pod_is_terminating(old) != pod_is_terminating(pod) ||
+           !str_eq(old->status.phase, pod->status.phase) ||
+           !meta_same_labels(&old->metadata, &pod->metadata) ||
+           !same_controller(&old->metadata, &pod->metadata);
 }

@@ -13,6 +13,9 @@ bool pod_is_ready(const struct core_v1_pod *p);
  * may be, or 0: not by time alone. */
 bool pod_is_available(const struct core_v1_pod *p, int32_t min_ready_seconds, int64_t now,
                       int64_t *ret_in_s);
+/* Does the change matter to who counts pods? One of the answers above is another, or the labels or the controller are, or it
+ * comes or goes. Being bound, getting an address and the like do not. */
+bool pod_counts_change(const struct core_v1_pod *old, const struct core_v1_pod *pod);
 const struct core_v1_pod_condition *pod_condition(const struct core_v1_pod *p, struct str type);
 
 /* The fields of pods that the above read, for an informer's list of fields. */

@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "controllers/controllers.h"
 #include "controllers/pod-facts.h"
+#include "controllers/setup.h"
 
 #define EVERY_MS 20000
 /* A node must be missing for so long before its pods go (upstream's quarantine). */
@@ -21,25 +22,37 @@ struct missing {
 
 struct state {
     const struct api_resource *pods_resource;
-    struct informer *pods, *nodes;
+    struct informer *nodes;
+    struct informer_index *pods_by_node, *pods_by_end;
     struct map missing; /* node name -> struct missing */
 };
+
+#define ENDED STR("ended")
+#define NEVER_BOUND STR("never bound, and deleted")
+
+static void by_end(const struct api_type *type UNUSED, const void *obj,
+                   void (*emit)(void *ctx, struct str key), void *ctx)
+{
+    const struct core_v1_pod *p = obj;
+    if (str_eq(p->status.phase, STR("Succeeded")) || str_eq(p->status.phase, STR("Failed"))) {
+        emit(ctx, ENDED);
+    }
+    if (!p->spec.node_name.len && p->metadata.deletion_timestamp.set) {
+        emit(ctx, NEVER_BOUND);
+    }
+}
 
 static void *setup(struct controller *c, struct informers *informers)
 {
     static const char *const pod_fields[] = { POD_FACT_FIELDS, "metadata.creationTimestamp",
                                               "spec.nodeName", NULL };
     static const char *const node_fields[] = { NULL };
-    struct state *s = calloc(1, sizeof(*s));
-    if (!s) {
-        abort();
-    }
-    s->pods_resource = api_resource_find(STR(""), STR("v1"), STR("pods"));
-    struct informer_spec pods = { .resource = s->pods_resource, .fields = pod_fields };
-    struct informer_spec nodes = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")),
-                                   .fields = node_fields };
-    s->pods = informers_get(informers, &pods, NULL, NULL);
-    s->nodes = informers_get(informers, &nodes, NULL, NULL);
+    struct state *s = state_new(sizeof(*s));
+    struct informer *pods = informer_of(informers, "", "pods", pod_fields, NULL, NULL);
+    s->pods_resource = informer_resource(pods);
+    s->pods_by_node = informer_index(pods, "node", informer_by_node_name);
+    s->pods_by_end = informer_index(pods, "end", by_end);
+    s->nodes = informer_of(informers, "", "nodes", node_fields, NULL, NULL);
     map_init(&s->missing);
     controller_enqueue(c, STR("all"));
     return s;
@@ -105,31 +118,44 @@ static int by_age(const void *va, const void *vb)
     return x < y ? -1 : x > y;
 }
 
-static void reconcile(void *state, struct str key UNUSED, struct actions *a)
+/* Those beyond the threshold, oldest first. */
+static void remove_ended(struct state *s, struct actions *a)
 {
-    struct state *s = state;
-    const struct core_v1_pod *p, **ended = arena_new_n(act_arena(a), const struct core_v1_pod *,
-                                                       informer_count(s->pods) + 1);
-    size_t n = 0, most = (size_t)MAX(controllers_config.terminated_pod_gc_threshold, 0);
+    size_t n = 0, has = informer_index_count(s->pods_by_end, ENDED),
+           most = (size_t)MAX(controllers_config.terminated_pod_gc_threshold, 0);
+    if (!most || has <= most) {
+        return;
+    }
+    const struct core_v1_pod *p, **ended = arena_new_n(act_arena(a), const struct core_v1_pod *, has);
     if (!ended) {
         abort();
     }
-    for (size_t pos = 0; (p = informer_next(s->pods, &pos));) {
-        if (str_eq(p->status.phase, STR("Succeeded")) || str_eq(p->status.phase, STR("Failed"))) {
-            ended[n++] = p;
+    for (size_t pos = 0; (p = informer_index_next(s->pods_by_end, ENDED, &pos));) {
+        ended[n++] = p;
+    }
+    qsort(ended, n, sizeof(ended[0]), by_age);
+    for (size_t i = 0; i < n - most; i++) {
+        remove_pod(s, a, ended[i]);
+    }
+}
+
+static void reconcile(void *state, struct str key UNUSED, struct actions *a)
+{
+    struct state *s = state;
+    const struct core_v1_pod *p;
+    struct str node;
+    for (size_t at = 0; informer_index_next_value(s->pods_by_node, &at, &node);) {
+        if (node_is_gone(s, node, act_now(a))) {
+            for (size_t pos = 0; (p = informer_index_next(s->pods_by_node, node, &pos));) {
+                remove_pod(s, a, p);
+            }
         }
-        if (p->spec.node_name.len ? node_is_gone(s, p->spec.node_name, act_now(a))
-                                  : p->metadata.deletion_timestamp.set) {
-            remove_pod(s, a, p);
-        }
+    }
+    for (size_t pos = 0; (p = informer_index_next(s->pods_by_end, NEVER_BOUND, &pos));) {
+        remove_pod(s, a, p);
     }
     forget_found(s);
-    if (most && n > most) {
-        qsort(ended, n, sizeof(ended[0]), by_age);
-        for (size_t i = 0; i < n - most; i++) {
-            remove_pod(s, a, ended[i]);
-        }
-    }
+    remove_ended(s, a);
     act_requeue_after(a, EVERY_MS);
 }
 

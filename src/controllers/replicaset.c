@@ -12,6 +12,7 @@
 #include "controllers/controllers.h"
 #include "controllers/owner.h"
 #include "controllers/pod-facts.h"
+#include "controllers/setup.h"
 
 /* Pods that one pass creates or deletes (burstReplicas). */
 #define BURST 500
@@ -19,8 +20,8 @@
 struct state {
     struct controller *controller;
     const struct api_resource *resource, *pods_resource;
-    struct informer *sets, *pods;
-    struct informer_index *pods_by_owner;
+    struct informer *sets;
+    struct claimable pods;
 };
 
 /* What a ReplicaSet and a ReplicationController have in common. */
@@ -56,22 +57,20 @@ static bool set_of(struct state *s, struct arena *a, const void *obj, struct set
 static void on_pod(void *data, const void *old, const void *obj)
 {
     struct state *s = data;
-    const struct core_v1_pod *pods[] = { old, obj };
-    bool orphan = false;
-    for (size_t i = 0; i < 2; i++) {
-        const struct meta_v1_owner_reference *o =
-            pods[i] ? meta_controller_of(&pods[i]->metadata) : NULL;
-        if (o && str_eq(o->kind, s->resource->kind)) {
-            char key[600];
-            snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(pods[i]->metadata.namespace),
-                     STR_ARG(o->name));
-            controller_enqueue(s->controller, str_c(key));
-        }
-        orphan = orphan || (pods[i] && !o);
+    const struct core_v1_pod *was = old, *pod = obj;
+    if (!pod_counts_change(was, pod)) {
+        return;
     }
-    if (orphan && obj) {
+    char kind[32];
+    snprintf(kind, sizeof(kind), "%.*s", STR_ARG(s->resource->kind));
+    if (was) {
+        owner_enqueue(s->controller, kind, &was->metadata);
+    }
+    if (pod) {
+        owner_enqueue(s->controller, kind, &pod->metadata);
+    }
+    if (pod && owner_is_wanted_anew(was ? &was->metadata : NULL, &pod->metadata)) {
         /* Somebody may adopt it: all sets of its namespace that select it. */
-        const struct core_v1_pod *pod = obj;
         const void *set;
         for (size_t pos = 0; (set = informer_next_in(s->sets, pod->metadata.namespace, &pos));) {
             struct arena a;
@@ -86,10 +85,9 @@ static void on_pod(void *data, const void *old, const void *obj)
     }
 }
 
-static void *setup(struct controller *c, struct informers *informers,
-                   const struct api_resource *resource)
+static void *setup(struct controller *c, struct informers *informers, const char *group,
+                   const char *resource)
 {
-    static const char *const set_fields[] = { "-metadata.managedFields", NULL };
     static const char *const pod_fields[] = { POD_FACT_FIELDS,
                                               "metadata.labels",
                                               "metadata.ownerReferences",
@@ -98,30 +96,23 @@ static void *setup(struct controller *c, struct informers *informers,
                                               "spec.nodeName",
                                               "status.containerStatuses.restartCount",
                                               NULL };
-    struct state *s = calloc(1, sizeof(*s));
-    if (!s) {
-        abort();
-    }
+    struct state *s = state_new(sizeof(*s));
     s->controller = c;
-    s->resource = resource;
-    s->pods_resource = api_resource_find(STR(""), STR("v1"), STR("pods"));
-    struct informer_spec sets = { .resource = resource, .fields = set_fields };
-    struct informer_spec pods = { .resource = s->pods_resource, .fields = pod_fields };
-    s->sets = controller_watch(c, informers, &sets);
-    s->pods = informers_get(informers, &pods, on_pod, s);
-    s->pods_by_owner = informer_index(s->pods, "controller", informer_by_controller_uid);
+    s->sets = informer_of_keys(c, informers, group, resource, whole_objects);
+    s->resource = informer_resource(s->sets);
+    claimable_init(&s->pods, informer_of(informers, "", "pods", pod_fields, on_pod, s));
+    s->pods_resource = informer_resource(s->pods.informer);
     return s;
 }
 
 static void *setup_replicaset(struct controller *c, struct informers *informers)
 {
-    return setup(c, informers, api_resource_find(STR("apps"), STR("v1"), STR("replicasets")));
+    return setup(c, informers, "apps", "replicasets");
 }
 
 static void *setup_replicationcontroller(struct controller *c, struct informers *informers)
 {
-    return setup(c, informers,
-                 api_resource_find(STR(""), STR("v1"), STR("replicationcontrollers")));
+    return setup(c, informers, "", "replicationcontrollers");
 }
 
 /* ---- creating ---- */
@@ -206,6 +197,26 @@ static int by_expendable(const void *va, const void *vb)
     return at_a > at_b ? -1 : at_a < at_b;
 }
 
+static int by_node(const void *va, const void *vb)
+{
+    const struct rank *a = va, *b = vb;
+    return str_cmp(a->pod->spec.node_name, b->pod->spec.node_name);
+}
+
+/* Sets 'same_node' of each that is bound. */
+static void count_neighbours(struct rank *ranks, size_t n)
+{
+    qsort(ranks, n, sizeof(ranks[0]), by_node);
+    for (size_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && by_node(&ranks[i], &ranks[end]) == 0;) {
+            end++;
+        }
+        for (size_t k = i; k < end && ranks[i].pod->spec.node_name.len; k++) {
+            ranks[k].same_node = end - i;
+        }
+    }
+}
+
 static void delete_pods(struct state *s, struct actions *a, const struct set *x,
                         const struct core_v1_pod **active, size_t n_active, size_t n)
 {
@@ -221,10 +232,6 @@ static void delete_pods(struct state *s, struct actions *a, const struct set *x,
                 &ranks[i].cost)) {
             ranks[i].cost = 0;
         }
-        for (size_t k = 0; k < n_active; k++) {
-            ranks[i].same_node +=
-                p->spec.node_name.len && str_eq(p->spec.node_name, active[k]->spec.node_name);
-        }
         for (size_t k = 0; k < p->status.n_container_statuses; k++) {
             ranks[i].restarts =
                 MAX(ranks[i].restarts, p->status.container_statuses[k].restart_count);
@@ -232,6 +239,7 @@ static void delete_pods(struct state *s, struct actions *a, const struct set *x,
         const struct core_v1_pod_condition *ready = pod_condition(p, STR("Ready"));
         ranks[i].ready_since = ready ? ready->last_transition_time.sec : 0;
     }
+    count_neighbours(ranks, n_active);
     qsort(ranks, n_active, sizeof(ranks[0]), by_expendable);
     for (size_t i = 0; i < n; i++) {
         const struct core_v1_pod *p = ranks[i].pod;
@@ -301,7 +309,7 @@ static void reconcile(void *state, struct str key, struct actions *a)
         return;
     }
     struct meta_v1_owner_reference owner = owner_reference(act_arena(a), s->resource, x.meta);
-    struct owned pods = owner_claim(a, s->pods, s->pods_by_owner, &owner, ns, &x.selector,
+    struct owned pods = owner_claim(a, &s->pods, &owner, ns, &x.selector,
                                     x.meta->deletion_timestamp.set);
     const struct core_v1_pod **active =
         arena_new_n(act_arena(a), const struct core_v1_pod *, pods.n + 1);

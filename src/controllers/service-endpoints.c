@@ -3,46 +3,53 @@
 #include <stdlib.h>
 
 #include "api/equal.h"
-#include "api/selector.h"
+#include "client/label-index.h"
 #include "client/meta.h"
 #include "controllers/pod-facts.h"
+#include "controllers/setup.h"
 
-struct informer *service_endpoints_services(struct controller *c, struct informers *informers)
+/* A Service stands under one pair of its selector: what it selects has that label. */
+static void by_selector(const struct api_type *type UNUSED, const void *obj,
+                        void (*emit)(void *ctx, struct str key), void *ctx)
 {
-    static const char *const fields[] = { "metadata.labels",
-                                          "metadata.deletionTimestamp",
-                                          "metadata.annotations",
-                                          "spec.selector",
-                                          "spec.ports",
-                                          "spec.clusterIP",
-                                          "spec.clusterIPs",
-                                          "spec.type",
-                                          "spec.ipFamilies",
-                                          "spec.publishNotReadyAddresses",
-                                          NULL };
-    struct informer_spec spec = { .resource =
-                                      api_resource_find(STR(""), STR("v1"), STR("services")),
-                                  .fields = fields };
-    return controller_watch(c, informers, &spec);
+    const struct core_v1_service *svc = obj;
+    char key[LABEL_INDEX_KEY_MAX];
+    if (svc->spec.n_selector) {
+        emit(ctx, label_index_key(key, sizeof(key), svc->metadata.namespace,
+                                  svc->spec.selector[0].key, svc->spec.selector[0].value));
+    }
 }
 
-struct informer *service_endpoints_pods(struct informers *informers, informer_event_fn *on_pod,
-                                        void *data)
+void service_informers_init(struct service_informers *s, struct controller *c,
+                            struct informers *informers, informer_event_fn *on_pod, void *data)
 {
-    static const char *const fields[] = { POD_FACT_FIELDS,
-                                          "metadata.labels",
-                                          "spec.nodeName",
-                                          "spec.hostname",
-                                          "spec.subdomain",
-                                          "spec.containers.ports",
-                                          "spec.initContainers.ports",
-                                          "spec.initContainers.restartPolicy",
-                                          "status.podIP",
-                                          "status.podIPs",
-                                          NULL };
-    struct informer_spec spec = { .resource = api_resource_find(STR(""), STR("v1"), STR("pods")),
-                                  .fields = fields };
-    return informers_get(informers, &spec, on_pod, data);
+    static const char *const service_fields[] = { "metadata.labels",
+                                                  "metadata.deletionTimestamp",
+                                                  "metadata.annotations",
+                                                  "spec.selector",
+                                                  "spec.ports",
+                                                  "spec.clusterIP",
+                                                  "spec.clusterIPs",
+                                                  "spec.type",
+                                                  "spec.ipFamilies",
+                                                  "spec.publishNotReadyAddresses",
+                                                  NULL };
+    static const char *const pod_fields[] = { POD_FACT_FIELDS,
+                                              "metadata.labels",
+                                              "spec.nodeName",
+                                              "spec.hostname",
+                                              "spec.subdomain",
+                                              "spec.containers.ports",
+                                              "spec.initContainers.ports",
+                                              "spec.initContainers.restartPolicy",
+                                              "status.podIP",
+                                              "status.podIPs",
+                                              NULL };
+    s->controller = c;
+    s->services = informer_of_keys(c, informers, "", "services", service_fields);
+    s->by_selector = informer_index(s->services, "selector", by_selector);
+    s->pods = informer_of(informers, "", "pods", pod_fields, on_pod, data);
+    s->pods_by_label = label_index(s->pods);
 }
 
 static bool has_ended(const struct core_v1_pod *p)
@@ -98,21 +105,22 @@ static bool target_port(const struct core_v1_pod *pod, const struct core_v1_serv
     return false;
 }
 
-struct service_endpoints service_endpoints_of(struct arena *a, const struct core_v1_service *svc,
-                                              const struct informer *pods, bool ipv6)
+struct service_endpoints service_endpoints_of(const struct service_informers *s, struct arena *a,
+                                              const struct core_v1_service *svc, bool ipv6)
 {
     struct service_endpoints ret = { .items = NULL };
     struct selector selector;
+    struct label_walk w;
     const struct core_v1_pod *pod;
     size_t capacity = 0;
     if (!svc->spec.n_selector ||
         !selector_from_pairs(a, svc->spec.selector, svc->spec.n_selector, &selector)) {
         return ret;
     }
-    for (size_t pos = 0; (pod = informer_next_in(pods, svc->metadata.namespace, &pos));) {
+    label_walk_begin(&w, s->pods, s->pods_by_label, svc->metadata.namespace, &selector);
+    while ((pod = label_walk_next(&w))) {
         struct str ip = ip_of(pod, ipv6);
-        if (!ip.len || has_ended(pod) ||
-            !selector_matches(&selector, pod->metadata.labels, pod->metadata.n_labels)) {
+        if (!ip.len || has_ended(pod)) {
             continue;
         }
         if (ret.n == capacity) {
@@ -163,20 +171,6 @@ bool service_endpoints_same_ports(const struct service_endpoint *a,
     return true;
 }
 
-static bool labels_equal(const struct meta_v1_object_meta *a, const struct meta_v1_object_meta *b)
-{
-    if (a->n_labels != b->n_labels) {
-        return false;
-    }
-    for (size_t i = 0; i < a->n_labels; i++) {
-        if (!str_eq(a->labels[i].key, b->labels[i].key) ||
-            !str_eq(a->labels[i].value, b->labels[i].value)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 bool service_endpoints_pod_changed(const struct core_v1_pod *old, const struct core_v1_pod *new)
 {
     return !old || !new ||
@@ -185,31 +179,45 @@ bool service_endpoints_pod_changed(const struct core_v1_pod *old, const struct c
            !str_eq(old->status.pod_ip, new->status.pod_ip) ||
            old->status.n_pod_ips != new->status.n_pod_ips ||
            !str_eq(old->spec.node_name, new->spec.node_name) ||
-           !labels_equal(&old->metadata, &new->metadata);
+           !meta_same_labels(&old->metadata, &new->metadata);
 }
 
 static bool selects(const struct core_v1_service *svc, const struct core_v1_pod *pod)
 {
-    for (size_t i = 0; pod && i < svc->spec.n_selector; i++) {
+    for (size_t i = 0; i < svc->spec.n_selector; i++) {
         struct str v = meta_label(&pod->metadata, svc->spec.selector[i].key);
         if (!v.ptr || !str_eq(v, svc->spec.selector[i].value)) {
             return false;
         }
     }
-    return pod && svc->spec.n_selector > 0;
+    return str_eq(svc->metadata.namespace, pod->metadata.namespace);
 }
 
-void service_endpoints_enqueue(struct controller *c, const struct informer *services,
-                               const struct core_v1_pod *old, const struct core_v1_pod *new)
+/* Enqueues the Services that select this state of a pod: they stand under one of its labels. */
+static void enqueue_selecting(const struct service_informers *s, const struct core_v1_pod *pod)
 {
     const struct core_v1_service *svc;
-    struct str ns = new ? new->metadata.namespace : old->metadata.namespace;
-    if (!service_endpoints_pod_changed(old, new)) {
-        return;
+    char text[LABEL_INDEX_KEY_MAX];
+    for (size_t i = 0; i < pod->metadata.n_labels; i++) {
+        struct str key = label_index_key(text, sizeof(text), pod->metadata.namespace,
+                                         pod->metadata.labels[i].key, pod->metadata.labels[i].value);
+        for (size_t pos = 0; (svc = informer_index_next(s->by_selector, key, &pos));) {
+            if (selects(svc, pod)) {
+                controller_enqueue_obj(s->controller, &core_v1_service_type, svc);
+            }
+        }
     }
-    for (size_t pos = 0; (svc = informer_next_in(services, ns, &pos));) {
-        if (selects(svc, old) || selects(svc, new)) {
-            controller_enqueue_obj(c, &core_v1_service_type, svc);
+}
+
+void service_endpoints_enqueue(const struct service_informers *s, const struct core_v1_pod *old,
+                               const struct core_v1_pod *new)
+{
+    if (service_endpoints_pod_changed(old, new)) {
+        if (old) {
+            enqueue_selecting(s, old);
+        }
+        if (new && (!old || !meta_same_labels(&old->metadata, &new->metadata))) {
+            enqueue_selecting(s, new);
         }
     }
 }

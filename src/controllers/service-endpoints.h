@@ -26,20 +26,25 @@ struct service_endpoints {
     size_t n;
 };
 
-/* The informers of Services and Pods with the fields that are read here; both controllers share
- * them. 'on_pod' gets the pods. */
-struct informer *service_endpoints_services(struct controller *c, struct informers *informers);
-struct informer *service_endpoints_pods(struct informers *informers, informer_event_fn *on_pod,
-                                        void *data);
+/* The informers of Services (the controller's keys) and Pods with the fields that are read here, and how one finds the other;
+ * both controllers share the copies. */
+struct service_informers {
+    struct controller *controller;
+    struct informer *services, *pods;
+    struct informer_index *by_selector, *pods_by_label;
+};
+/* 'on_pod' gets the pods. */
+void service_informers_init(struct service_informers *s, struct controller *c,
+                            struct informers *informers, informer_event_fn *on_pod, void *data);
 
 /* The endpoints of one address family; without a selector none. In the arena. */
-struct service_endpoints service_endpoints_of(struct arena *a, const struct core_v1_service *svc,
-                                              const struct informer *pods, bool ipv6);
+struct service_endpoints service_endpoints_of(const struct service_informers *s, struct arena *a,
+                                              const struct core_v1_service *svc, bool ipv6);
 /* Does a change of this pod matter to Services? */
 bool service_endpoints_pod_changed(const struct core_v1_pod *old, const struct core_v1_pod *new);
 /* Enqueues every Service of the pod's namespace that selects either state of it. */
-void service_endpoints_enqueue(struct controller *c, const struct informer *services,
-                               const struct core_v1_pod *old, const struct core_v1_pod *new);
+void service_endpoints_enqueue(const struct service_informers *s, const struct core_v1_pod *old,
+                               const struct core_v1_pod *new);
 bool service_endpoints_same_ports(const struct service_endpoint *a,
                                   const struct service_endpoint *b);
 

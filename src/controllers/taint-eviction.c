@@ -7,6 +7,7 @@
 #include "api/toleration.h"
 #include "controllers/controllers.h"
 #include "controllers/pod-facts.h"
+#include "controllers/setup.h"
 
 struct state {
     struct controller *controller;
@@ -43,18 +44,12 @@ static void *setup(struct controller *c, struct informers *informers)
     static const char *const pod_fields[] = { POD_FACT_FIELDS, "spec.nodeName", "spec.tolerations",
                                               NULL };
     static const char *const node_fields[] = { "spec.taints", NULL };
-    struct state *s = calloc(1, sizeof(*s));
-    if (!s) {
-        abort();
-    }
+    struct state *s = state_new(sizeof(*s));
     s->controller = c;
-    s->pods_resource = api_resource_find(STR(""), STR("v1"), STR("pods"));
-    struct informer_spec pods = { .resource = s->pods_resource, .fields = pod_fields };
-    struct informer_spec nodes = { .resource = api_resource_find(STR(""), STR("v1"), STR("nodes")),
-                                   .fields = node_fields };
-    s->pods = informers_get(informers, &pods, on_pod, s);
-    s->nodes = informers_get(informers, &nodes, on_node, s);
+    s->pods = informer_of(informers, "", "pods", pod_fields, on_pod, s);
     s->pods_by_node = informer_index(s->pods, "node", informer_by_node_name);
+    s->pods_resource = informer_resource(s->pods);
+    s->nodes = informer_of(informers, "", "nodes", node_fields, on_node, s);
     return s;
 }
 
