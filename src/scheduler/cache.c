@@ -7,6 +7,7 @@ void cache_init(struct cache *c)
 {
     *c = (struct cache){ 0 };
     map_init(&c->by_name);
+    index_init(&c->index);
 }
 
 static void break_promises(struct node_info *n)
@@ -33,19 +34,52 @@ void cache_deinit(struct cache *c)
     for (size_t pos = 0; map_next(&c->by_name, &pos, &name, &value);) {
         struct node_info *n = value;
         while (!list_empty(&n->pods)) {
-            LIST_ENTRY(n->pods.next, struct pod_info, on_node)->node = NULL;
-            list_remove(n->pods.next);
+            struct pod_info *p = LIST_ENTRY(n->pods.next, struct pod_info, on_node);
+            index_remove_pod(&c->index, p, n->slot);
+            list_remove(&p->on_node);
+            p->node = NULL;
         }
         break_promises(n);
         node_free(n);
     }
+    index_deinit(&c->index);
     map_deinit(&c->by_name);
     free(c->nodes);
+    free(c->slots);
+    free(c->free_slots);
 }
 
 struct node_info *cache_node(const struct cache *c, struct str name)
 {
     return map_get(&c->by_name, name);
+}
+
+/* The index walks the nodes when something is asked for the first time. */
+static void tell_index(struct cache *c)
+{
+    c->index.areas.nodes = c->nodes;
+    c->index.areas.n_nodes = c->n_nodes;
+    c->index.areas.slots = c->slots;
+    c->index.areas.n_slots = c->n_slots;
+}
+
+static void take_slot(struct cache *c, struct node_info *n)
+{
+    if (c->n_free_slots) {
+        n->slot = c->free_slots[--c->n_free_slots];
+    } else {
+        if (c->n_slots == c->slots_capacity) {
+            c->slots_capacity = c->slots_capacity ? c->slots_capacity * 2 : 16;
+            c->slots = reallocarray(c->slots, c->slots_capacity, sizeof(struct node_info *));
+            c->free_slots = reallocarray(c->free_slots, c->slots_capacity, sizeof(*c->free_slots));
+            if (!c->slots || !c->free_slots) {
+                abort();
+            }
+        }
+        n->slot = (uint32_t)c->n_slots++;
+    }
+    c->slots[n->slot] = n;
+    tell_index(c);
 }
 
 static struct node_info *node_of(struct cache *c, struct str name)
@@ -60,6 +94,7 @@ static struct node_info *node_of(struct cache *c, struct str name)
         n->name = str_n(copy, name.len);
         list_init(&n->pods);
         list_init(&n->promised);
+        take_slot(c, n);
         map_put(&c->by_name, name, n);
     }
     return n;
@@ -69,15 +104,49 @@ static void drop_if_unused(struct cache *c, struct node_info *n)
 {
     if (!n->node && list_empty(&n->pods)) {
         map_remove(&c->by_name, n->name);
+        c->slots[n->slot] = NULL;
+        c->free_slots[c->n_free_slots++] = n->slot;
         node_free(n);
     }
+}
+
+static bool same_labels(const struct core_v1_node *a, const struct core_v1_node *b)
+{
+    if (a->metadata.n_labels != b->metadata.n_labels) {
+        return false;
+    }
+    for (size_t i = 0; i < a->metadata.n_labels; i++) {
+        if (!str_eq(a->metadata.labels[i].key, b->metadata.labels[i].key) ||
+            !str_eq(a->metadata.labels[i].value, b->metadata.labels[i].value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What filters ask of every node, and how many nodes there are of each sort. */
+static void note_facts(struct cache *c, struct node_info *n, const struct core_v1_node *node)
+{
+    c->n_unschedulable -= n->unschedulable;
+    c->n_taints_hard -= n->taints_hard;
+    c->n_taints_soft -= n->taints_soft;
+    n->unschedulable = node && node->spec.unschedulable;
+    n->taints_hard = n->taints_soft = false;
+    for (size_t i = 0; node && i < node->spec.n_taints; i++) {
+        bool soft = str_eq(node->spec.taints[i].effect, STR("PreferNoSchedule"));
+        n->taints_soft = n->taints_soft || soft;
+        n->taints_hard = n->taints_hard || !soft;
+    }
+    c->n_unschedulable += n->unschedulable;
+    c->n_taints_hard += n->taints_hard;
+    c->n_taints_soft += n->taints_soft;
 }
 
 struct node_info *cache_put_node(struct cache *c, const struct core_v1_node *node)
 {
     struct node_info *n = node_of(c, node->metadata.name);
-    c->generation++;
-    if (!n->node) {
+    const struct core_v1_node *old = n->node;
+    if (!old) {
         if (c->n_nodes == c->capacity) {
             c->capacity = c->capacity ? c->capacity * 2 : 16;
             c->nodes = reallocarray(c->nodes, c->capacity, sizeof(struct node_info *));
@@ -87,8 +156,13 @@ struct node_info *cache_put_node(struct cache *c, const struct core_v1_node *nod
         }
         n->index = c->n_nodes;
         c->nodes[c->n_nodes++] = n;
+        tell_index(c);
+    }
+    if (!old || !same_labels(old, node)) {
+        index_set_node(&c->index, n->slot, old, node, n->n_pods > 0);
     }
     n->node = node;
+    note_facts(c, n, node);
     resources_deinit(&n->allocatable);
     resources_of_list(&n->allocatable, node->status.allocatable, node->status.n_allocatable);
     return n;
@@ -100,11 +174,13 @@ void cache_remove_node(struct cache *c, struct str name)
     if (!n || !n->node) {
         return;
     }
-    c->generation++;
+    index_set_node(&c->index, n->slot, n->node, NULL, n->n_pods > 0);
+    note_facts(c, n, NULL);
     n->node = NULL;
     struct node_info *last = c->nodes[--c->n_nodes];
     c->nodes[n->index] = last;
     last->index = n->index;
+    tell_index(c);
     resources_deinit(&n->allocatable);
     break_promises(n);
     drop_if_unused(c, n);
@@ -118,23 +194,13 @@ void cache_promise(struct cache *c, struct pod_info *p, struct str node_name)
     if (p->promised) {
         list_push_back(&n->promised, &p->on_promised);
     }
-    c->generation++;
 }
 
-static void count_pod(struct cache *c, struct node_info *n, const struct pod_info *p, int sign)
+static void count_pod(struct node_info *n, const struct pod_info *p, int sign)
 {
     resources_add(&n->requested, &p->requests, sign);
     resources_add(&n->non_zero, &p->non_zero, sign);
     n->n_pods += (size_t)sign;
-    if (p->has_affinity || p->has_anti_affinity) {
-        n->n_affinity += (size_t)sign;
-        c->n_affinity_pods += (size_t)sign;
-    }
-    if (p->has_required_anti_affinity) {
-        n->n_required_anti_affinity += (size_t)sign;
-        c->n_anti_affinity_pods += (size_t)sign;
-    }
-    c->generation++;
 }
 
 void cache_add_pod(struct cache *c, struct pod_info *p, struct str node_name)
@@ -143,18 +209,44 @@ void cache_add_pod(struct cache *c, struct pod_info *p, struct str node_name)
     assert(!p->node);
     cache_promise(c, p, STR_NULL);
     p->node = n;
-    list_push_back(&n->pods, &p->on_node);
-    count_pod(c, n, p, 1);
+    struct list *before = &n->pods;
+    while (before->prev != &n->pods && LIST_ENTRY(before->prev, struct pod_info, on_node)->priority > p->priority) {
+        before = before->prev;
+    }
+    list_insert_before(before, &p->on_node);
+    count_pod(n, p, 1);
+    index_add_pod(&c->index, p, n->slot);
 }
 
 void cache_remove_pod(struct cache *c, struct pod_info *p)
 {
     struct node_info *n = p->node;
     if (n) {
-        count_pod(c, n, p, -1);
+        index_remove_pod(&c->index, p, n->slot);
+        count_pod(n, p, -1);
         list_remove(&p->on_node);
         p->node = NULL;
         p->assumed = false;
         drop_if_unused(c, n);
+    }
+}
+
+void cache_lift_pod(struct cache *c, struct pod_info *p, bool indexed)
+{
+    assert(p->node && !p->lifted);
+    p->lifted = true;
+    count_pod(p->node, p, -1);
+    if (indexed) {
+        index_count_pod(&c->index, p, p->node->slot, -1);
+    }
+}
+
+void cache_settle_pod(struct cache *c, struct pod_info *p, bool indexed)
+{
+    assert(p->lifted);
+    p->lifted = false;
+    count_pod(p->node, p, 1);
+    if (indexed) {
+        index_count_pod(&c->index, p, p->node->slot, 1);
     }
 }

@@ -3,16 +3,20 @@
 #define SCHEDULER_CACHE_H
 
 #include "base/map.h"
+#include "scheduler/index.h"
 #include "scheduler/node-info.h"
 
 struct cache {
     struct map by_name;       /* node name -> struct node_info */
     struct node_info **nodes; /* those that exist, in no order */
     size_t n_nodes, capacity;
+    struct node_info **slots; /* by node_info.slot; NULL: the slot is free */
+    size_t n_slots, slots_capacity;
+    uint32_t *free_slots; /* 'slots_capacity' of room */
+    size_t n_free_slots;
     size_t next_start; /* where the next cycle begins to filter */
-    size_t n_affinity_pods,
-        n_anti_affinity_pods; /* on all nodes: 0 lets the plugins skip their work */
-    uint64_t generation;      /* moves with every change */
+    size_t n_unschedulable, n_taints_hard, n_taints_soft; /* nodes: 0 lets the plugins skip their work */
+    struct index index; /* counts of pods by what plugins ask */
 };
 
 void cache_init(struct cache *c);
@@ -24,6 +28,10 @@ void cache_remove_node(struct cache *c, struct str name);
 /* Puts the pod on a node (which need not exist yet). It is on none. */
 void cache_add_pod(struct cache *c, struct pod_info *p, struct str node_name);
 void cache_remove_pod(struct cache *c, struct pod_info *p);
+/* Counts a pod on a node as if it were not there, and settles it again: for looking what would be. Between the two nothing else
+ * happens to it. 'indexed': the counts of the index too; false where nobody will ask for them. */
+void cache_lift_pod(struct cache *c, struct pod_info *p, bool indexed);
+void cache_settle_pod(struct cache *c, struct pod_info *p, bool indexed);
 /* Keeps what the pod asks for free on a node, against pods of no higher priority, until the pod is on a node or gone. An absent
  * name takes it back. */
 void cache_promise(struct cache *c, struct pod_info *p, struct str node_name);

@@ -19,7 +19,8 @@ static size_t feasible_wanted(size_t n_nodes, unsigned percentage)
 void tally_add(struct tally *t, struct str reason, size_t n)
 {
     for (size_t i = 0; i < t->n; i++) {
-        if (str_eq(t->items[i].reason, reason)) {
+        /* Most reasons are literals: the same text is the same pointer. */
+        if (t->items[i].reason.ptr == reason.ptr || str_eq(t->items[i].reason, reason)) {
             t->items[i].n += n;
             return;
         }
@@ -65,6 +66,49 @@ static struct node_info *choose(struct cycle *c, struct node_info *const *nodes,
     return nodes[best];
 }
 
+/* Filters one node. */
+static void filter_node(struct cycle *c, struct node_info *n, uint8_t *verdicts, struct node_info **fit, struct tally *tally,
+                        struct cycle_result *ret)
+{
+    struct rejection r = { .n = 0 };
+    size_t plugin = 0;
+    verdicts[n->index] = (uint8_t)framework_filter(c, n, &r, &plugin);
+    ret->n_evaluated++;
+    if (verdicts[n->index] == SCHED_OK) {
+        fit[ret->n_feasible++] = n;
+        return;
+    }
+    ret->rejected_by |= 1ULL << plugin;
+    for (size_t i = 0; i < r.n; i++) {
+        tally_add(tally, r.reasons[i], 1);
+    }
+}
+
+/* "[NodeAffinity]" */
+static struct str narrowed_by(struct cycle *c)
+{
+    struct str names = STR("");
+    for (size_t i = 0; i < sched_n_plugins; i++) {
+        if (c->only_by >> i & 1) {
+            names = arena_printf(c->arena, "%.*s%s%s", STR_ARG(names), names.len ? " " : "", sched_plugins[i]->name);
+        }
+    }
+    return names;
+}
+
+/* Filters the few nodes that come into question; the others are told as one. */
+static void filter_only(struct cycle *c, uint8_t *verdicts, struct node_info **fit, struct tally *tally, struct cycle_result *ret)
+{
+    for (size_t i = 0; i < c->n_only; i++) {
+        filter_node(c, c->only[i], verdicts, fit, tally, ret);
+    }
+    if (!ret->n_feasible && c->cache->n_nodes > c->n_only) {
+        tally_add(tally, arena_printf(c->arena, "node(s) didn't satisfy plugin(s) [%.*s]", STR_ARG(narrowed_by(c))),
+                  c->cache->n_nodes - c->n_only);
+    }
+    ret->rejected_by |= c->only_by;
+}
+
 /* Filters nodes in rotation until enough fit. 'verdicts' and 'fit' have room for all. */
 static void filter_nodes(struct cycle *c, const struct cycle_options *o, uint8_t *verdicts,
                          struct node_info **fit, struct tally *tally, struct cycle_result *ret)
@@ -75,19 +119,7 @@ static void filter_nodes(struct cycle *c, const struct cycle_options *o, uint8_t
     size_t start = cache->n_nodes ? cache->next_start % cache->n_nodes : 0;
     for (size_t k = 0; k < cache->n_nodes && ret->n_feasible < wanted; k++) {
         size_t at = start + k < cache->n_nodes ? start + k : start + k - cache->n_nodes;
-        struct node_info *n = cache->nodes[at];
-        struct rejection r = { .n = 0 };
-        size_t plugin = 0;
-        verdicts[at] = (uint8_t)framework_filter(c, n, &r, &plugin);
-        ret->n_evaluated++;
-        if (verdicts[at] == SCHED_OK) {
-            fit[ret->n_feasible++] = n;
-            continue;
-        }
-        ret->rejected_by |= 1ULL << plugin;
-        for (size_t i = 0; i < r.n; i++) {
-            tally_add(tally, r.reasons[i], 1);
-        }
+        filter_node(c, cache->nodes[at], verdicts, fit, tally, ret);
     }
     cache->next_start = start + MAX(ret->n_evaluated, (size_t)1);
 }
@@ -107,6 +139,7 @@ void cycle_run(struct cycle *c, const struct cycle_options *o, struct cycle_resu
     struct rejection r = { .n = 0 };
     size_t n_nodes = c->cache->n_nodes, plugin = 0;
     *ret = (struct cycle_result){ 0 };
+    index_trim(&c->cache->index);
     if (!n_nodes) {
         ret->message = STR("no nodes available to schedule pods");
         ret->rejected_by = 1ULL << 0 | 1ULL << 1; /* any plugin that waits for nodes */
@@ -124,7 +157,12 @@ void cycle_run(struct cycle *c, const struct cycle_options *o, struct cycle_resu
         }
         memset(verdicts, SCHED_UNRESOLVABLE, n_nodes);
     } else if (!(ret->node = nominated_fits(c))) {
-        filter_nodes(c, o, verdicts, fit, &tally, ret);
+        if (c->only) {
+            memset(verdicts, SCHED_UNRESOLVABLE, n_nodes);
+            filter_only(c, verdicts, fit, &tally, ret);
+        } else {
+            filter_nodes(c, o, verdicts, fit, &tally, ret);
+        }
         if (ret->n_feasible) {
             ret->node = choose(c, fit, ret->n_feasible);
         }

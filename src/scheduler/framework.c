@@ -18,35 +18,52 @@ const struct sched_profile *cycle_profile(const struct cycle *c)
 
 bool framework_pre_filter(struct cycle *c, struct rejection *r, size_t *ret_plugin)
 {
+    c->n_filters = 0;
+    c->indexed = false;
+    c->only = NULL;
+    c->only_by = 0;
     for (size_t i = 0; i < sched_n_plugins; i++) {
         const struct sched_plugin *p = sched_plugins[i];
-        c->state[i] = NULL;
         bool off = cycle_profile(c)->no_filter >> i & 1;
-        c->skip_filter[i] = off || !p->filter;
-        if (off || !p->pre_filter) {
-            continue;
-        }
-        enum sched_verdict v = p->pre_filter(c, &c->state[i], r);
-        if (v == SCHED_SKIP) {
-            c->skip_filter[i] = true;
-        } else if (v != SCHED_OK) {
+        struct node_info *const *only = c->only;
+        c->state[i] = NULL;
+        enum sched_verdict v = off ? SCHED_SKIP : p->pre_filter ? p->pre_filter(c, &c->state[i], r) : SCHED_OK;
+        c->only_by |= (uint64_t)(c->only != only) << i;
+        if (v != SCHED_OK && v != SCHED_SKIP) {
             *ret_plugin = i;
             return false;
+        }
+        if (v == SCHED_OK && p->filter) {
+            c->filters[c->n_filters++] = (uint8_t)i;
+            c->indexed = c->indexed || p->indexed;
         }
     }
     return true;
 }
 
+void cycle_narrow(struct cycle *c, struct node_info **nodes, size_t n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; c->only && i < n; i++) {
+        for (size_t k = 0; k < c->n_only; k++) {
+            if (c->only[k] == nodes[i]) {
+                nodes[kept++] = nodes[i];
+                break;
+            }
+        }
+    }
+    c->n_only = c->only ? kept : n;
+    c->only = nodes;
+}
+
 enum sched_verdict framework_filter(struct cycle *c, const struct node_info *n, struct rejection *r,
                                     size_t *ret_plugin)
 {
-    for (size_t i = 0; i < sched_n_plugins; i++) {
-        if (c->skip_filter[i]) {
-            continue;
-        }
-        enum sched_verdict v = sched_plugins[i]->filter(c, c->state[i], n, r);
+    for (size_t i = 0; i < c->n_filters; i++) {
+        size_t at = c->filters[i];
+        enum sched_verdict v = sched_plugins[at]->filter(c, c->state[at], n, r);
         if (v != SCHED_OK) {
-            *ret_plugin = i;
+            *ret_plugin = at;
             return v;
         }
     }

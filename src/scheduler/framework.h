@@ -34,23 +34,30 @@ struct cycle {
     struct pod_info *pod;
     struct arena *arena;
     const struct sched_profile *profile; /* NULL: the default one */
-    /* Labels of a namespace, for namespaceSelector of affinity terms; may be NULL. */
-    const struct api_str_pair *(*namespace_labels)(void *data, struct str ns, size_t *ret_n);
-    void *namespace_data;
 
     void *state[SCHED_PLUGINS_MAX];       /* what a plugin's pre_filter computed */
     void *score_state[SCHED_PLUGINS_MAX]; /* what its pre_score computed */
-    bool skip_filter[SCHED_PLUGINS_MAX];
+    uint8_t filters[SCHED_PLUGINS_MAX];   /* plugins that have something to filter, in their order */
+    size_t n_filters;
+    bool indexed; /* one of them asks the cache's index */
+    /* A pre_filter may say that no other nodes come into question (upstream's PreFilterResult): in the arena, no node twice.
+     * NULL: all do. */
+    struct node_info **only;
+    size_t n_only;
+    uint64_t only_by; /* a bit per plugin that said so */
 };
 
 struct sched_plugin {
     const char *name; /* "NodeResourcesFit" */
     unsigned events;  /* enum sched_event: what may help a pod that this plugin rejected */
     int weight;       /* of its score; 0: does not score */
+    bool indexed;     /* its pre_filter and filter ask the cache's index */
     /* Once a cycle. A rejection here counts for all nodes. May be NULL. */
     enum sched_verdict (*pre_filter)(struct cycle *c, void **state, struct rejection *r);
     enum sched_verdict (*filter)(struct cycle *c, void *state, const struct node_info *n,
                                  struct rejection *r);
+    /* Could a pod that this plugin rejected fit now? NULL: yes ("QueueingHint"). */
+    bool (*hint)(struct cache *cache, const struct pod_info *p, const struct sched_change *change);
     /* Once a cycle, over the nodes that fit. May be NULL. */
     enum sched_verdict (*pre_score)(struct cycle *c, void **state, struct node_info *const *nodes,
                                     size_t n_nodes);
@@ -85,6 +92,9 @@ void framework_done(struct cycle *c);
 
 /* 0..max to 0..SCHED_SCORE_MAX, turned around when 'reverse'. */
 void normalize_default(int64_t *scores, size_t n, bool reverse);
+/* Of a pre_filter: no other nodes than these. Where another said so too, those that both named. */
+void cycle_narrow(struct cycle *c, struct node_info **nodes, size_t n);
+
 /* The first taint of these effects that the pod does not tolerate, or NULL. */
 const struct core_v1_taint *untolerated_taint(const struct core_v1_pod_spec *spec,
                                               const struct core_v1_node *node,

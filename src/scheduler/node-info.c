@@ -42,12 +42,10 @@ static struct str controller_of(const struct core_v1_pod *pod)
 
 void pod_info_set(struct pod_info *p, const struct core_v1_pod *pod)
 {
-    const struct core_v1_affinity *a = pod->spec.affinity;
     pod_info_clear(p);
     p->pod = pod;
     p->priority = pod->spec.has_priority ? pod->spec.priority : 0;
     p->controller = controller_of(pod);
-    p->controller_hash = str_hash(p->controller);
     resources_of_pod(&p->requests, &p->non_zero, &pod->spec);
     for (size_t i = 0; i < pod->spec.n_containers; i++) {
         add_ports(p, &pod->spec.containers[i]);
@@ -58,11 +56,6 @@ void pod_info_set(struct pod_info *p, const struct core_v1_pod *pod)
             add_ports(p, &pod->spec.init_containers[i]);
         }
     }
-    p->has_affinity = a && a->pod_affinity;
-    p->has_anti_affinity = a && a->pod_anti_affinity;
-    p->has_required_anti_affinity =
-        p->has_anti_affinity &&
-        a->pod_anti_affinity->n_required_during_scheduling_ignored_during_execution > 0;
 }
 
 struct pod_info *pod_info_new(const struct core_v1_pod *pod)

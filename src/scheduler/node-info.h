@@ -11,6 +11,8 @@
 #include "base/list.h"
 #include "scheduler/resources.h"
 
+struct family;
+struct holding;
 struct node_info;
 
 /* A host port in use. */
@@ -25,15 +27,16 @@ struct pod_info {
     struct host_port *ports;
     size_t n_ports;
     int32_t priority;
-    struct str controller;    /* uid of the owner that is its controller, or absent; borrowed of the pod */
-    uint64_t controller_hash; /* of it: every cycle of a pod with a controller compares all pods */
-    bool has_affinity, has_anti_affinity; /* required or preferred terms towards other pods */
+    struct str controller; /* uid of the owner that is its controller, or absent; borrowed of the pod */
 
     /* In the cache. */
     struct list on_node;    /* in node_info.pods */
     struct node_info *node; /* assumed or bound; NULL: none */
     bool assumed;           /* the binding is not confirmed by the watch */
-    bool has_required_anti_affinity;
+    bool lifted;            /* for the moment as if it were not there: see cache_lift_pod() */
+    struct family *family;  /* index.h: while on a node */
+    struct holding **holds;
+    uint32_t n_holds;
     struct list on_promised;    /* in node_info.promised */
     struct node_info *promised; /* that preemption cleared for it, until it is on a node; or NULL */
 
@@ -54,14 +57,16 @@ struct pod_info {
 
 struct node_info {
     const struct core_v1_node *node; /* NULL: pods name a node that is not there (yet) */
-    struct str name;                 /* owned */
+    bool unschedulable;              /* what filters ask of every node */
+    bool taints_hard, taints_soft;   /* has a taint that keeps pods away; one that is PreferNoSchedule */
+    uint32_t slot;                   /* a small number of its own, while it is known */
     struct resources allocatable, requested, non_zero;
-    struct list pods;
+    struct list pods;     /* of lowest priority first */
     struct list promised; /* pods that preemption cleared room for here: others of no higher
                              priority do not get it */
     size_t n_pods;
-    size_t n_affinity, n_required_anti_affinity; /* pods on it that have such terms */
-    size_t index;                                /* in cache.nodes */
+    size_t index;    /* in cache.nodes */
+    struct str name; /* owned */
 };
 
 /* Takes a reference of the pod by 'ref' (may be NULL for tests). */

@@ -4,8 +4,8 @@
  * On each node where removing pods could help, all pods of lower priority are taken away; if the
  * pod then fits, as many as possible are put back, most important first. The node with the least
  * harm wins: lowest highest priority of victims, then the smallest sum of priorities, then the
- * fewest victims ("Pod Priority and Preemption"). The cache is changed while looking and is the
- * same again afterwards.
+ * fewest victims ("Pod Priority and Preemption"). Pods are lifted in the cache while looking, and
+ * settled again afterwards.
  */
 #include <stdlib.h>
 
@@ -23,13 +23,25 @@ struct candidate {
     int64_t sum;
 };
 
-static bool fits(struct cycle *c, struct node_info *n)
+/* The filters' view of one node after pods were lifted or settled. What pre_filter computed holds still, unless a plugin asked the
+ * index, whose counts have changed. 'scratch' is this function's: a search asks thousands of times. */
+static bool fits(struct cycle *c, struct node_info *n, struct arena *scratch)
 {
     struct rejection r = { .n = 0 };
     size_t plugin;
-    bool ok =
-        framework_pre_filter(c, &r, &plugin) && framework_filter(c, n, &r, &plugin) == SCHED_OK;
-    framework_done(c);
+    struct arena *arena = c->arena;
+    bool ok = true;
+    if (c->indexed) {
+        framework_done(c);
+    }
+    arena_clear(scratch);
+    c->arena = scratch;
+    if (c->indexed) {
+        ok = framework_pre_filter(c, &r, &plugin);
+        c->indexed = true; /* the counts change with every pod, whether they matter right now or not */
+    }
+    ok = ok && framework_filter(c, n, &r, &plugin) == SCHED_OK;
+    c->arena = arena;
     return ok;
 }
 
@@ -44,59 +56,61 @@ static int by_importance(const void *a, const void *b)
     return at_x < at_y ? -1 : at_x > at_y;
 }
 
+static struct pod_info *pod_at(const struct list *l)
+{
+    return CONTAINER_OF((struct list *)(uintptr_t)l, struct pod_info, on_node);
+}
+
 static bool is_terminating_lower(const struct cycle *c, const struct node_info *n)
 {
-    for (const struct list *l = n->pods.next; l != &n->pods; l = l->next) {
-        const struct pod_info *p =
-            CONTAINER_OF((struct list *)(uintptr_t)l, struct pod_info, on_node);
-        if (p->pod->metadata.deletion_timestamp.set && p->priority < c->pod->priority) {
+    for (const struct list *l = n->pods.next; l != &n->pods && pod_at(l)->priority < c->pod->priority; l = l->next) {
+        if (pod_at(l)->pod->metadata.deletion_timestamp.set) {
             return true;
         }
     }
     return false;
 }
 
-/* The victims on one node, or false. */
-static bool try_node(struct cycle *c, struct node_info *n, struct candidate *ret)
+/* The victims on one node, or false. 'lower' has room for its pods. */
+static bool try_node(struct cycle *c, struct node_info *n, struct pod_info **lower, struct arena *scratch,
+                     struct candidate *ret)
 {
-    struct pod_info **lower = arena_new_n(c->arena, struct pod_info *, n->n_pods + 1);
-    bool *assumed = arena_new_n(c->arena, bool, n->n_pods + 1);
     size_t n_lower = 0;
-    if (!lower || !assumed) {
-        return false;
-    }
-    LIST_FOREACH(&n->pods, struct pod_info, on_node, p) {
-        if (p->priority < c->pod->priority) {
-            lower[n_lower++] = p;
-        }
+    /* Lowest priority first: what could go stands together. */
+    for (const struct list *l = n->pods.next; l != &n->pods && pod_at(l)->priority < c->pod->priority; l = l->next) {
+        lower[n_lower++] = pod_at(l);
     }
     if (!n_lower) {
         return false;
     }
-    qsort(lower, n_lower, sizeof(lower[0]), by_importance);
-    struct str name = n->name;
+    qsort(lower, n_lower, sizeof(struct pod_info *), by_importance);
+    bool indexed = c->indexed;
     for (size_t i = 0; i < n_lower; i++) {
-        assumed[i] = lower[i]->assumed;
-        cache_remove_pod(c->cache, lower[i]);
+        cache_lift_pod(c->cache, lower[i], indexed);
     }
-    *ret = (struct candidate){ .node = n,
-                               .victims = arena_new_n(c->arena, struct pod_info *, n_lower),
-                               .highest = INT32_MIN };
-    bool ok = ret->victims && fits(c, n);
+    *ret = (struct candidate){ .node = n, .highest = INT32_MIN };
+    bool ok = fits(c, n, scratch);
     for (size_t i = 0; i < n_lower; i++) {
-        cache_add_pod(c->cache, lower[i], name);
-        lower[i]->assumed = assumed[i];
-        if (ok && !fits(c, n)) {
-            cache_remove_pod(c->cache, lower[i]);
-            ret->victims[ret->n++] = lower[i];
+        cache_settle_pod(c->cache, lower[i], indexed);
+        if (ok && !fits(c, n, scratch)) {
+            cache_lift_pod(c->cache, lower[i], indexed);
             ret->highest = MAX(ret->highest, lower[i]->priority);
             ret->sum += (int64_t)lower[i]->priority + INT32_MAX + 1;
+            ret->n++;
         }
     }
-    for (size_t i = 0; i < ret->n; i++) {
-        cache_add_pod(c->cache, ret->victims[i], name);
+    /* What is still lifted are the victims. */
+    ret->victims = arena_new_n(c->arena, struct pod_info *, ret->n);
+    size_t kept = 0;
+    for (size_t i = 0; i < n_lower; i++) {
+        if (lower[i]->lifted) {
+            cache_settle_pod(c->cache, lower[i], indexed);
+            if (ret->victims) {
+                ret->victims[kept++] = lower[i];
+            }
+        }
     }
-    return ok && ret->n > 0;
+    return ok && kept > 0;
 }
 
 static bool better(const struct candidate *a, const struct candidate *b)
@@ -109,9 +123,10 @@ static bool better(const struct candidate *a, const struct candidate *b)
 
 void preemption_run(struct cycle *c, const uint8_t *verdicts, struct cycle_result *ret)
 {
-    size_t n_nodes = c->cache->n_nodes, looked = 0,
+    size_t n_nodes = c->cache->n_nodes, looked = 0, most_pods = 0, not_helpful = 0, no_victims = 0, plugin,
            most = MAX(n_nodes / 10, (size_t)CANDIDATES_LEAST);
     struct tally tally = { .n = 0 };
+    struct rejection r = { .n = 0 };
     struct candidate best = { .node = NULL };
     if (str_eq(c->pod->pod->spec.preemption_policy, STR("Never"))) {
         ret->message =
@@ -129,15 +144,22 @@ void preemption_run(struct cycle *c, const uint8_t *verdicts, struct cycle_resul
             STR_ARG(ret->message));
         return;
     }
+    for (size_t i = 0; i < n_nodes; i++) {
+        most_pods = MAX(most_pods, c->cache->nodes[i]->n_pods);
+    }
+    struct pod_info **lower = arena_new_n(c->arena, struct pod_info *, most_pods);
+    struct arena scratch;
+    arena_init(&scratch, c->arena->budget);
+    bool helpful = lower && framework_pre_filter(c, &r, &plugin);
     for (size_t k = 0; k < n_nodes && looked < most; k++) {
         size_t i = (c->cache->next_start + k) % n_nodes; /* not always the same ones */
         struct candidate found;
-        if (verdicts[i] != SCHED_UNSCHEDULABLE) {
-            tally_add(&tally, STR("Preemption is not helpful for scheduling"), 1);
+        if (!helpful || verdicts[i] != SCHED_UNSCHEDULABLE) {
+            not_helpful++;
             continue;
         }
-        if (!try_node(c, c->cache->nodes[i], &found)) {
-            tally_add(&tally, STR("No preemption victims found for incoming pod"), 1);
+        if (!try_node(c, c->cache->nodes[i], lower, &scratch, &found)) {
+            no_victims++;
             continue;
         }
         looked++;
@@ -145,11 +167,19 @@ void preemption_run(struct cycle *c, const uint8_t *verdicts, struct cycle_resul
             best = found;
         }
     }
+    framework_done(c);
+    arena_deinit(&scratch);
     if (best.node) {
         ret->nominated = best.node;
         ret->victims = best.victims;
         ret->n_victims = best.n;
         return;
+    }
+    if (not_helpful) {
+        tally_add(&tally, STR("Preemption is not helpful for scheduling"), not_helpful);
+    }
+    if (no_victims) {
+        tally_add(&tally, STR("No preemption victims found for incoming pod"), no_victims);
     }
     ret->message = arena_printf(c->arena, "%.*s preemption: %.*s", STR_ARG(ret->message),
                                 STR_ARG(tally_message(c->arena, &tally, n_nodes)));

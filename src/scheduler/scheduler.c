@@ -231,7 +231,9 @@ static void on_node(void *data, const void *old, const void *obj)
 
 static void on_namespace(void *data, const void *old UNUSED, const void *obj UNUSED)
 {
-    happened(data, EVENT_NAMESPACE);
+    struct scheduler *s = data;
+    index_namespaces_changed(&s->cache.index);
+    happened(s, EVENT_NAMESPACE);
 }
 
 static const struct api_str_pair *namespace_labels(void *data, struct str ns, size_t *ret_n)
@@ -411,9 +413,7 @@ static void run_cycle(struct scheduler *s, struct pod_info *p)
     struct cycle c = { .cache = &s->cache,
                        .pod = p,
                        .arena = &s->arena,
-                       .profile = profile_of(s, p->pod),
-                       .namespace_labels = namespace_labels,
-                       .namespace_data = s };
+                       .profile = profile_of(s, p->pod) };
     uint64_t now = loop_now_ms(component_loop(s->component));
     p->attempted_ms = now;
     cycle_run(&c, &s->config.cycle, &r);
@@ -508,6 +508,8 @@ struct scheduler *scheduler_new(struct component *c, const struct scheduler_conf
     s->config = *config;
     s->pods_resource = api_resource_find(STR(""), STR("v1"), STR("pods"));
     cache_init(&s->cache);
+    s->cache.index.namespace_labels = namespace_labels;
+    s->cache.index.namespace_data = s;
     sched_queue_init(&s->queue);
     if (config->initial_backoff_ms) {
         s->queue.initial_backoff_ms = config->initial_backoff_ms;

@@ -2,6 +2,11 @@
  * name then is the nomination of a custom binder, checked all the same.) */
 #include "scheduler/plugins/plugins.h"
 
+static enum sched_verdict pre_filter(struct cycle *c, void **state UNUSED, struct rejection *r UNUSED)
+{
+    return c->pod->pod->spec.node_name.len ? SCHED_OK : SCHED_SKIP;
+}
+
 static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n,
                                  struct rejection *r)
 {
@@ -16,5 +21,6 @@ static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const stru
 const struct sched_plugin plugin_node_name = {
     .name = "NodeName",
     .events = EVENT_NODE_ADD,
+    .pre_filter = pre_filter,
     .filter = filter,
 };

@@ -19,7 +19,7 @@ static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const stru
     for (const struct list *l = n->pods.next; l != &n->pods; l = l->next) {
         const struct pod_info *p =
             CONTAINER_OF((struct list *)(uintptr_t)l, struct pod_info, on_node);
-        for (size_t i = 0; i < p->n_ports; i++) {
+        for (size_t i = 0; !p->lifted && i < p->n_ports; i++) {
             for (size_t k = 0; k < c->pod->n_ports; k++) {
                 if (conflict(&p->ports[i], &c->pod->ports[k])) {
                     reject(r, STR("node(s) didn't have free ports for the requested pod ports"));

@@ -16,10 +16,15 @@ const struct core_v1_taint *untolerated_taint(const struct core_v1_pod_spec *spe
     return NULL;
 }
 
+static enum sched_verdict pre_filter(struct cycle *c, void **state UNUSED, struct rejection *r UNUSED)
+{
+    return c->cache->n_taints_hard ? SCHED_OK : SCHED_SKIP;
+}
+
 static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n,
                                  struct rejection *r)
 {
-    const struct core_v1_taint *t = untolerated_taint(&c->pod->pod->spec, n->node, false);
+    const struct core_v1_taint *t = n->taints_hard ? untolerated_taint(&c->pod->pod->spec, n->node, false) : NULL;
     if (!t) {
         return SCHED_OK;
     }
@@ -32,7 +37,7 @@ static int64_t score(struct cycle *c, void *state UNUSED, const struct node_info
 {
     const struct core_v1_pod_spec *spec = &c->pod->pod->spec;
     int64_t count = 0;
-    for (size_t i = 0; i < n->node->spec.n_taints; i++) {
+    for (size_t i = 0; n->taints_soft && i < n->node->spec.n_taints; i++) {
         const struct core_v1_taint *t = &n->node->spec.taints[i];
         if (str_eq(t->effect, STR("PreferNoSchedule")) &&
             !tolerations_match(spec->tolerations, spec->n_tolerations, t)) {
@@ -52,6 +57,7 @@ const struct sched_plugin plugin_taint_toleration = {
     .name = "TaintToleration",
     .events = EVENT_NODE_ADD | EVENT_NODE_TAINT,
     .weight = 3,
+    .pre_filter = pre_filter,
     .filter = filter,
     .score = score,
     .normalize = normalize,

@@ -1,0 +1,312 @@
+/*
+ * The index against counting anew: nodes and pods come, change and go at random, and after each change what the index keeps has to be what
+ * a walk over all pods finds, and a cycle has to decide as one on a cache that was filled just now.
+ */
+#include "api/decode-json.h"
+#include "api/node-affinity.h"
+#include "base/test.h"
+#include "scheduler/test-fixture.h"
+
+#define N_NODES 12
+#define N_PODS 60
+#define N_STEPS 600
+
+struct world {
+    struct arena arena;
+    struct cache cache;
+    const struct core_v1_node *nodes[N_NODES];
+    struct pod_info *pods[N_PODS]; /* on nodes */
+    int at[N_PODS];
+    uint64_t random;
+    unsigned serial;
+    bool team_is_red; /* a label of namespace "b" */
+};
+
+static unsigned below(struct world *w, unsigned n)
+{
+    w->random ^= w->random << 13;
+    w->random ^= w->random >> 7;
+    w->random ^= w->random << 17;
+    return (unsigned)(w->random >> 11) % n;
+}
+
+static const struct api_str_pair *labels_of_namespace(void *data, struct str ns, size_t *ret_n)
+{
+    static const struct api_str_pair red[] = { { .key = STR_INIT("team"), .value = STR_INIT("red") } };
+    const struct world *w = data;
+    bool is_red = str_eq(ns, STR("a")) || w->team_is_red;
+    *ret_n = is_red;
+    return is_red ? red : NULL;
+}
+
+static void *decode(struct world *w, const struct api_type *type, struct str json)
+{
+    struct err err;
+    void *obj = arena_alloc(&w->arena, type->size);
+    CHECK_OK(api_decode_json(&w->arena, type, json, NULL, obj, &err), &err);
+    return obj;
+}
+
+static struct str node_json(struct world *w, unsigned i)
+{
+    static const char *const zones[] = { "", ",\"zone\":\"z1\"", ",\"zone\":\"z2\"", ",\"zone\":\"z3\"" };
+    static const char *const disks[] = { "", ",\"disk\":\"ssd\"", ",\"disk\":\"hdd\"" };
+    static const char *const taints[] = { "", "", "\"taints\":[{\"key\":\"k\",\"value\":\"v\",\"effect\":\"NoSchedule\"}]",
+                                          "\"unschedulable\":true" };
+    return arena_printf(&w->arena,
+                        "{\"metadata\":{\"name\":\"n%u\",\"labels\":{\"kubernetes.io/hostname\":\"n%u\"%s%s}},\"spec\":{%s},\"status\":{"
+                        "\"allocatable\":{\"cpu\":\"8\",\"memory\":\"8Gi\",\"pods\":\"10\"}}}",
+                        i, i, zones[below(w, 4)], disks[below(w, 3)], taints[below(w, 4)]);
+}
+
+static const char *const keys[] = { "kubernetes.io/hostname", "zone", "disk", "nowhere" };
+static const char *const selectors[] = { "{\"matchLabels\":{\"app\":\"x\"}}", "{\"matchLabels\":{\"app\":\"y\"}}", "{}",
+                                         "{\"matchExpressions\":[{\"key\":\"app\",\"operator\":\"Exists\"}]}",
+                                         "{\"matchExpressions\":[{\"key\":\"app\",\"operator\":\"NotIn\",\"values\":[\"x\"]}]}",
+                                         "{\"matchExpressions\":[{\"key\":\"tier\",\"operator\":\"In\",\"values\":[\"1\",\"2\"]}]}" };
+
+static struct str term_json(struct world *w)
+{
+    static const char *const namespaces[] = { "", "", ",\"namespaces\":[\"a\",\"b\"]", ",\"namespaceSelector\":{\"matchLabels\":{\"team\":\"red\"}}",
+                                              ",\"namespaceSelector\":{}" };
+    return arena_printf(&w->arena, "{\"topologyKey\":\"%s\",\"labelSelector\":%s%s}", keys[below(w, ARRAY_SIZE(keys))],
+                        selectors[below(w, ARRAY_SIZE(selectors))], namespaces[below(w, ARRAY_SIZE(namespaces))]);
+}
+
+static struct str terms_json(struct world *w, const char *name)
+{
+    struct str required = STR(""), preferred = STR("");
+    for (unsigned n = below(w, 3); n; n--) {
+        struct str term = term_json(w);
+        required = arena_printf(&w->arena, "%.*s%s%.*s", STR_ARG(required), required.len ? "," : "", STR_ARG(term));
+    }
+    for (unsigned n = below(w, 3); n; n--) {
+        struct str term = term_json(w);
+        preferred = arena_printf(&w->arena, "%.*s%s{\"weight\":%u,\"podAffinityTerm\":%.*s}", STR_ARG(preferred), preferred.len ? "," : "",
+                                 1 + below(w, 50), STR_ARG(term));
+    }
+    return arena_printf(&w->arena,
+                        "\"%s\":{\"requiredDuringSchedulingIgnoredDuringExecution\":[%.*s],"
+                        "\"preferredDuringSchedulingIgnoredDuringExecution\":[%.*s]}",
+                        name, STR_ARG(required), STR_ARG(preferred));
+}
+
+static struct str spread_json(struct world *w)
+{
+    struct str all = STR("");
+    for (unsigned n = below(w, 3); n; n--) {
+        all = arena_printf(&w->arena, "%.*s%s{\"maxSkew\":%u,\"topologyKey\":\"%s\",\"whenUnsatisfiable\":\"%s\",\"labelSelector\":%s%s%s%s}",
+                           STR_ARG(all), all.len ? "," : "", 1 + below(w, 3), keys[below(w, 3)], below(w, 2) ? "DoNotSchedule" : "ScheduleAnyway",
+                           selectors[below(w, ARRAY_SIZE(selectors))], below(w, 3) ? "" : ",\"nodeAffinityPolicy\":\"Ignore\"",
+                           below(w, 3) ? "" : ",\"nodeTaintsPolicy\":\"Honor\"", below(w, 3) ? "" : ",\"matchLabelKeys\":[\"tier\"]");
+    }
+    return all;
+}
+
+static struct str pod_json(struct world *w)
+{
+    static const char *const selector[] = { "", "", "\"nodeSelector\":{\"disk\":\"ssd\"}," };
+    static const char *const by_name[] = { "", "", "", "{\"matchFields\":[{\"key\":\"metadata.name\",\"operator\":\"In\",\"values\":[\"n1\",\"n5\"]}]}" };
+    const char *name = by_name[below(w, 4)];
+    struct str affinity = below(w, 3) == 0 ? terms_json(w, "podAffinity") : terms_json(w, "podAntiAffinity");
+    bool rules = below(w, 2);
+    struct str spread = spread_json(w);
+    affinity = rules ? affinity : STR("");
+    return arena_printf(
+        &w->arena,
+        "{\"metadata\":{\"namespace\":\"%s\",\"name\":\"p%u\",\"uid\":\"u%u\",\"labels\":{\"app\":\"%s\",\"tier\":\"%u\"}%s%s},\"spec\":{%s"
+        "\"priority\":%u,\"affinity\":{%s%s%s%s%.*s},\"topologySpreadConstraints\":[%.*s],\"containers\":[{\"name\":\"c\",\"resources\":{"
+        "\"requests\":{\"cpu\":\"%u\"}}}]}}",
+        below(w, 2) ? "a" : "b", w->serial, w->serial, below(w, 2) ? "x" : "y", below(w, 3),
+        below(w, 2) ? ",\"ownerReferences\":[{\"uid\":\"owner\",\"controller\":true}]" : "",
+        below(w, 5) ? "" : ",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\"", selector[below(w, 3)], below(w, 3),
+        *name ? "\"nodeAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":{\"nodeSelectorTerms\":[" : "", name, *name ? "]}}" : "",
+        *name && rules ? "," : "", STR_ARG(affinity), STR_ARG(spread), below(w, 3));
+}
+
+/* ---- counting anew ---- */
+
+static bool matches_plainly(struct world *w, const struct pod_term *t, const struct core_v1_pod *pod)
+{
+    bool in_ns = false;
+    size_t n;
+    for (size_t i = 0; i < t->n_ns; i++) {
+        in_ns = in_ns || str_eq(t->ns[i], pod->metadata.namespace);
+    }
+    if (t->by_namespace_selector) {
+        const struct api_str_pair *labels = labels_of_namespace(w, pod->metadata.namespace, &n);
+        in_ns = in_ns || selector_matches(&t->namespaces, labels, n);
+    }
+    return in_ns && selector_matches(&t->selector, pod->metadata.labels, pod->metadata.n_labels);
+}
+
+/* Pods that the term means in the domain of a node, among the nodes that the spec selects. */
+static uint32_t count_plainly(struct world *w, const struct pod_term *t, bool living, const struct core_v1_pod_spec *spec, struct str key,
+                              struct str value)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < N_PODS; i++) {
+        const struct node_info *at = w->pods[i] ? w->pods[i]->node : NULL;
+        const struct core_v1_node *node = at ? at->node : NULL;
+        if (node && node_affinity_matches(spec, node) && str_eq(node_label(node, key), value) && node_label(node, key).ptr) {
+            n += matches_plainly(w, t, w->pods[i]->pod) && !(living && w->pods[i]->pod->metadata.deletion_timestamp.set);
+        }
+    }
+    return n;
+}
+
+static void check_podset(struct world *w)
+{
+    static const char *const specs[] = { "{}", "{\"nodeSelector\":{\"disk\":\"ssd\"}}" };
+    const struct core_v1_pod_affinity_term *api = decode(w, &core_v1_pod_affinity_term_type, term_json(w));
+    const struct core_v1_pod_spec *spec = decode(w, &core_v1_pod_spec_type, str_c(specs[below(w, 2)]));
+    struct areas *areas = &w->cache.index.areas;
+    bool living = below(w, 2);
+    struct pod_term term;
+    uint32_t domains = 0;
+    CHECK(pod_term_make(&w->arena, api, STR("a"), &term));
+    struct podset *set = index_podset(&w->cache.index, &term, 1, living);
+    const struct view *v = census_view(areas, &set->census, areas_partition(areas, api->topology_key, areas_selection(areas, spec, NULL, 0)));
+    for (size_t i = 0; i < N_NODES; i++) {
+        const struct node_info *n = w->nodes[i] ? cache_node(&w->cache, w->nodes[i]->metadata.name) : NULL;
+        if (!n) {
+            continue;
+        }
+        struct str value = node_label(n->node, api->topology_key);
+        uint32_t at = topology_at(v->partition->topology, n->slot);
+        CHECK_INT(value.ptr != NULL, at > 0);
+        CHECK_INT(selection_has(v->partition->selection, n->slot), node_affinity_matches(spec, n->node));
+        if (at) {
+            CHECK_INT(counts_get(&v->by_domain, at - 1), count_plainly(w, &term, living, spec, api->topology_key, value));
+        }
+        bool first = partition_at(v->partition, n->slot) > 0;
+        for (size_t k = 0; first && k < i; k++) {
+            first = !w->nodes[k] || !node_affinity_matches(spec, w->nodes[k]) || !str_eq(node_label(w->nodes[k], api->topology_key), value);
+        }
+        domains += first;
+    }
+    CHECK_INT(v->partition->n_domains, domains);
+}
+
+/* ---- deciding anew ---- */
+
+static void fill(struct world *w, struct cache *c, struct pod_info **pods)
+{
+    cache_init(c);
+    c->index.namespace_labels = labels_of_namespace;
+    c->index.namespace_data = w;
+    for (size_t i = 0; i < w->cache.n_nodes; i++) {
+        cache_put_node(c, w->cache.nodes[i]->node);
+    }
+    for (size_t i = 0; i < N_PODS; i++) {
+        pods[i] = w->pods[i] ? pod_info_new(w->pods[i]->pod) : NULL;
+        if (pods[i]) {
+            cache_add_pod(c, pods[i], w->pods[i]->node->name);
+        }
+    }
+    c->next_start = w->cache.next_start;
+}
+
+static void decide(struct world *w, struct cache *cache, const struct core_v1_pod *pod, struct cycle_result *ret)
+{
+    struct cycle_options o = { 0 };
+    struct pod_info *p = pod_info_new(pod);
+    struct cycle c = { .cache = cache, .pod = p, .arena = &w->arena };
+    cycle_run(&c, &o, ret);
+    pod_info_free(p);
+}
+
+static void check_decision(struct world *w)
+{
+    struct cache anew;
+    struct pod_info *pods[N_PODS];
+    struct cycle_result a, b;
+    const struct core_v1_pod *pod = decode(w, &core_v1_pod_type, pod_json(w));
+    fill(w, &anew, pods);
+    decide(w, &w->cache, pod, &a);
+    decide(w, &anew, pod, &b);
+    CHECK_STR(a.node ? a.node->name : STR(""), b.node ? b.node->name : STR(""));
+    CHECK_STR(a.message, b.message);
+    CHECK_STR(a.nominated ? a.nominated->name : STR(""), b.nominated ? b.nominated->name : STR(""));
+    CHECK_INT(a.n_victims, b.n_victims);
+    CHECK_INT(a.n_feasible, b.n_feasible);
+    cache_deinit(&anew);
+    for (size_t i = 0; i < N_PODS; i++) {
+        pod_info_free(pods[i]);
+    }
+}
+
+/* ---- what happens ---- */
+
+static void change_node(struct world *w)
+{
+    unsigned i = below(w, N_NODES);
+    if (w->nodes[i] && below(w, 3) == 0) {
+        cache_remove_node(&w->cache, w->nodes[i]->metadata.name);
+        w->nodes[i] = NULL;
+    } else {
+        const struct core_v1_node *node = decode(w, &core_v1_node_type, node_json(w, i));
+        cache_put_node(&w->cache, node);
+        w->nodes[i] = node;
+    }
+}
+
+static void change_pod(struct world *w)
+{
+    unsigned i = below(w, N_PODS);
+    if (w->pods[i]) {
+        cache_remove_pod(&w->cache, w->pods[i]);
+        w->pods[i] = pod_info_free(w->pods[i]);
+        return;
+    }
+    char name[16];
+    snprintf(name, sizeof(name), "n%u", below(w, N_NODES)); /* which need not be there */
+    w->serial++;
+    w->pods[i] = pod_info_new(decode(w, &core_v1_pod_type, pod_json(w)));
+    cache_add_pod(&w->cache, w->pods[i], str_c(name));
+}
+
+static void live(uint64_t seed)
+{
+    struct world w = { .random = seed };
+    arena_init(&w.arena, ARENA_NO_BUDGET);
+    cache_init(&w.cache);
+    w.cache.index.namespace_labels = labels_of_namespace;
+    w.cache.index.namespace_data = &w;
+    for (int step = 0; step < N_STEPS; step++) {
+        unsigned what = below(&w, 10);
+        if (what == 0) {
+            w.team_is_red = !w.team_is_red;
+            index_namespaces_changed(&w.cache.index);
+        } else if (what < 3) {
+            change_node(&w);
+        } else {
+            change_pod(&w);
+        }
+        check_podset(&w);
+        if (step % 4 == 0) {
+            check_decision(&w);
+        }
+    }
+    for (size_t i = 0; i < N_PODS; i++) {
+        if (w.pods[i]) {
+            cache_remove_pod(&w.cache, w.pods[i]);
+            pod_info_free(w.pods[i]);
+        }
+    }
+    CHECK_INT(w.cache.index.families.n, 0);
+    CHECK_INT(w.cache.index.holdings.by_text.n, 0);
+    CHECK_INT(w.cache.index.holdings.buckets.n, 0);
+    cache_deinit(&w.cache);
+    arena_deinit(&w.arena);
+}
+
+TEST(what_the_index_keeps_is_what_counting_anew_finds)
+{
+    live(0x9e3779b97f4a7c15);
+}
+
+TEST(and_so_with_another_course_of_events)
+{
+    live(0x2545f4914f6cdd1d);
+}
