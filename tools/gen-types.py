@@ -555,6 +555,8 @@ def write_source(p, with_defaults, gated):
             body.append('};')
             if len(flat) > 250:
                 raise SchemaError('%s: more than 250 fields need a wider hash table' % t.full)
+            by_name = sorted(range(len(flat)), key=lambda i: flat[i][1].json.encode())
+            body.append('static const uint8_t %s_by_name[] = { %s };' % (c, ', '.join(map(str, by_name))))
             table = hash_table([f.json for _, f in flat])
             body.append('static const uint8_t %s_hash[] = { %s };' % (c, ', '.join(map(str, table))))
         numbered = sorted((f.number, i) for i, f in enumerate(t.fields) if f.number)
@@ -584,8 +586,8 @@ def write_source(p, with_defaults, gated):
         if t.fields:
             body.append('    .fields = %s_fields, .n_fields = %d,' % (c, len(t.fields)))
         if flat:
-            body.append('    .flat = %s_flat, .n_flat = %d, .hash = %s_hash, .hash_mask = %d,'
-                        % (c, len(flat), c, len(table) - 1))
+            body.append('    .flat = %s_flat, .n_flat = %d, .by_name = %s_by_name, .hash = %s_hash, .hash_mask = %d,'
+                        % (c, len(flat), c, c, len(table) - 1))
         if numbered:
             body.append('    .by_number = %s_by_number, .n_by_number = %d, .number_index = %s_number_index, .max_number = %d,'
                         % (c, len(numbered), c, top))

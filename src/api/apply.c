@@ -228,6 +228,9 @@ bool apply_config(struct arena *a, struct managed *m, const struct managed_write
     if (!fields_validate(a, w->schema, config, false, err)) {
         return does_not_fit(config, err);
     }
+    if (!managed_read(a, m)) {
+        return no_memory(err);
+    }
     /* Fields of an object that nobody tracked so far belong to whoever wrote them. */
     if (m->n == 0) {
         struct managed_writer before = *w;

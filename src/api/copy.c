@@ -63,6 +63,7 @@ static size_t count_at(const char *p)
     return *(const size_t *)(const void *)(p + sizeof(void *));
 }
 
+/* Memory that both share is the same. */
 static bool same_items(const struct api_field *f, const char *a, const char *b)
 {
     const char *x = pointer_at(a), *y = pointer_at(b);
@@ -71,7 +72,7 @@ static bool same_items(const struct api_field *f, const char *a, const char *b)
     if (n != count_at(b) || !x != !y) {
         return false;
     }
-    for (size_t i = 0; i < n; i++, x += size, y += size) {
+    for (size_t i = 0; x != y && i < n; i++, x += size, y += size) {
         if (f->card == API_MAP ? !same_str(x, y) || !same_value(f, x + API_ENTRY_VALUE, y + API_ENTRY_VALUE)
                                : !same_value(f, x, y)) {
             return false;
@@ -80,7 +81,7 @@ static bool same_items(const struct api_field *f, const char *a, const char *b)
     return true;
 }
 
-static bool same_field(const struct api_field *f, const char *a, const char *b)
+bool api_same_field(const struct api_field *f, const char *a, const char *b)
 {
     const char *x = a + f->offset, *y = b + f->offset;
 
@@ -90,7 +91,7 @@ static bool same_field(const struct api_field *f, const char *a, const char *b)
     if (f->ftype == API_MESSAGE && (f->flags & API_F_POINTER)) {
         x = pointer_at(x);
         y = pointer_at(y);
-        return x && y ? same_message(f->message, x, y) : x == y;
+        return x == y || (x && y && same_message(f->message, x, y));
     }
     return (!f->has_offset || a[f->has_offset] == b[f->has_offset]) && same_value(f, x, y);
 }
@@ -98,7 +99,7 @@ static bool same_field(const struct api_field *f, const char *a, const char *b)
 static bool same_message(const struct api_type *t, const char *a, const char *b)
 {
     for (unsigned i = 0; i < t->n_fields; i++) {
-        if (!same_field(&t->fields[i], a, b)) {
+        if (!api_same_field(&t->fields[i], a, b)) {
             return false;
         }
     }

@@ -13,4 +13,8 @@ MUST_CHECK bool api_copy_into(struct arena *a, const struct api_type *t, const v
  * has to outlive the copy. Equal is exactly equal, absent and empty included. NULL: as api_copy_into(). */
 MUST_CHECK bool api_copy_like(struct arena *a, const struct api_type *t, const void *src, void *dst, const void *like);
 
+/* Is the field the same to the byte in two messages ('a' and 'b' are where they begin)? Absent and empty differ, and quantities are
+ * texts. Memory that both share is not looked at. */
+bool api_same_field(const struct api_field *f, const char *a, const char *b);
+
 #endif

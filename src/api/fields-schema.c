@@ -49,7 +49,7 @@ static struct fields_at at_value(const struct api_field *f, bool atomic)
     return (struct fields_at){ .shape = FIELDS_LEAF, .scalar = scalar_of((enum api_ftype)f->ftype) };
 }
 
-static struct fields_at at_field(const struct api_field *f)
+struct fields_at fields_at_field(const struct api_field *f)
 {
     switch ((enum api_card)f->card) {
     case API_LIST: {
@@ -170,7 +170,7 @@ bool fields_at_member(struct fields_at at, struct str key, struct fields_at *ret
             return false;
         }
         *ret_declared = true;
-        *ret = at_field(f);
+        *ret = fields_at_field(f);
         return true;
     }
     if (at.field) {

@@ -33,6 +33,8 @@ struct fields_at {
 };
 
 struct fields_at fields_at_type(const struct api_type *t);
+/* A field of a built-in struct. */
+struct fields_at fields_at_field(const struct api_field *f);
 /* The root of a custom resource's version; 'schema' NULL: nothing is known. */
 struct fields_at fields_at_crd(const struct apiextensions_v1_json_schema_props *schema);
 struct fields_at fields_at_deduced(void);

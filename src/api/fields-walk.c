@@ -171,8 +171,7 @@ bool fields_of(struct arena *a, struct fields_at at, const struct val *v, struct
 
 /* ---- two versions ---- */
 
-/* All that is in 'v', which the other version has nothing of: every place in it is in the set. */
-static bool everything(struct arena *a, struct fields_at at, const struct val *v, struct fields *f)
+bool fields_everything(struct arena *a, struct fields_at at, const struct val *v, struct fields *f)
 {
     f->member = true;
     if (fields_at_is_leaf(at, v)) {
@@ -188,7 +187,7 @@ static bool everything(struct arena *a, struct fields_at at, const struct val *v
             bool declared;
             kid->pe = name_pe(v->members[i].key);
             fields_at_member(at, v->members[i].key, &below, &declared);
-            if (!everything(a, below, &v->members[i].value, kid)) {
+            if (!fields_everything(a, below, &v->members[i].value, kid)) {
                 return false;
             }
         }
@@ -203,7 +202,7 @@ static bool everything(struct arena *a, struct fields_at at, const struct val *v
             struct fields *kid = &f->kids[f->n++];
             n = run_length(&items, i);
             *kid = (struct fields){ .pe = items.items[i].pe, .member = true };
-            if (n == 1 && !everything(a, below, items.items[i].v, kid)) {
+            if (n == 1 && !fields_everything(a, below, items.items[i].v, kid)) {
                 return false;
             }
         }
@@ -319,7 +318,7 @@ static bool compare(struct arena *a, struct fields_at at, const struct val *from
 {
     bool ok = true, leaf;
     if (!from || !to) {
-        return from ? everything(a, at, from, &d->removed) : everything(a, at, to, &d->added);
+        return from ? fields_everything(a, at, from, &d->removed) : fields_everything(a, at, to, &d->added);
     }
     if (is_same_tree(from, to)) {
         return true;

@@ -16,6 +16,9 @@ MUST_CHECK bool fields_validate(struct arena *a, struct fields_at at, const stru
 /* The fields that 'v' sets: leaves, list items, and keys of maps. What an applied configuration owns. */
 MUST_CHECK bool fields_of(struct arena *a, struct fields_at at, const struct val *v, struct fields *ret);
 
+/* Every place in 'v', itself included: what is added where there was nothing. '*f' has its step already, and no kids. */
+MUST_CHECK bool fields_everything(struct arena *a, struct fields_at at, const struct val *v, struct fields *f);
+
 /* How 'to' differs from 'from' (either may be NULL: not there). A field that is null counts as there. */
 struct fields_diff {
     struct fields added, modified, removed;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "api/bytes.h"
 #include "api/json-writer.h"
 
 /* Levels of a set that are written: the set stands some levels deep in its object, which must stay readable as a whole. What is
@@ -283,69 +284,58 @@ size_t fields_count(const struct fields *f)
 /* ---- JSON ---- */
 
 /* A step as a key: a plain name directly, anything with JSON in it through a buffer, since it is escaped once more. */
-static bool is_plain(struct str s)
+void fields_pe_write_json(struct buf *b, const struct fields_pe *pe)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&') {
-            return false;
+    if (pe->kind == FIELDS_NAME && bytes_all_safe(pe->name.ptr, pe->name.len)) {
+        char *p = buf_reserve(b, pe->name.len + 4);
+        if (p) {
+            memcpy(p, "\"f:", 3);
+            bytes_copy(p + 3, pe->name.ptr, pe->name.len);
+            p[3 + pe->name.len] = '"';
+            buf_commit(b, pe->name.len + 4);
         }
-    }
-    return true;
-}
-
-/* 'step' is a buffer to work in. */
-static void write_step(struct buf *b, struct buf *step, const struct fields_pe *pe)
-{
-    if (pe->kind == FIELDS_NAME && is_plain(pe->name)) {
-        buf_append(b, STR("\"f:"));
-        buf_append(b, pe->name);
-        buf_append(b, STR("\""));
         return;
     }
-    buf_clear(step);
+    CLEANUP(buf_deinit) struct buf step;
+    buf_init(&step, b->max);
     switch (pe->kind) {
     case FIELDS_NAME:
-        buf_append(step, STR("f:"));
-        buf_append(step, pe->name);
+        buf_append(&step, STR("f:"));
+        buf_append(&step, pe->name);
         break;
-    case FIELDS_KEY: buf_append(step, STR("k:")); break;
-    case FIELDS_VALUE: buf_append(step, STR("v:")); break;
-    case FIELDS_INDEX: buf_append(step, STR("i:")); break;
+    case FIELDS_KEY: buf_append(&step, STR("k:")); break;
+    case FIELDS_VALUE: buf_append(&step, STR("v:")); break;
+    case FIELDS_INDEX: buf_append(&step, STR("i:")); break;
     }
     if (pe->kind != FIELDS_NAME) {
-        val_write_json(step, &pe->value);
+        val_write_json(&step, &pe->value);
     }
-    json_write_string(b, buf_str(step));
-    b->failed |= buf_failed(step);
+    json_write_string(b, buf_str(&step));
+    b->failed |= buf_failed(&step);
 }
 
-static void write_node(struct buf *b, struct buf *step, const struct fields *f, unsigned levels)
+static void write_node(struct buf *b, const struct fields *f, unsigned levels)
 {
-    bool comma = false;
     uint32_t n = levels ? f->n : 0;
-    buf_append_char(b, '{');
-    if (f->member && n) {
-        buf_append(b, STR("\".\":{}"));
-        comma = true;
+    if (n == 0) {
+        buf_append(b, STR("{}"));
+        return;
     }
+    buf_append(b, f->member ? STR("{\".\":{},") : STR("{"));
     for (uint32_t i = 0; i < n; i++) {
-        if (comma) {
+        if (i > 0) {
             buf_append_char(b, ',');
         }
-        comma = true;
-        write_step(b, step, &f->kids[i].pe);
+        fields_pe_write_json(b, &f->kids[i].pe);
         buf_append_char(b, ':');
-        write_node(b, step, &f->kids[i], levels - 1);
+        write_node(b, &f->kids[i], levels - 1);
     }
     buf_append_char(b, '}');
 }
 
 void fields_write(struct buf *b, const struct fields *f)
 {
-    CLEANUP(buf_deinit) struct buf step;
-    buf_init(&step, b->max);
-    write_node(b, &step, f, FIELDS_DEPTH - 2);
+    write_node(b, f, FIELDS_DEPTH - 2);
 }
 
 static bool parse_step(struct arena *a, struct str key, struct fields_pe *ret, struct err *err)

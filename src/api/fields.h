@@ -66,6 +66,9 @@ void fields_write(struct buf *b, const struct fields *f);
 /* Strings are borrowed from 'text' where they can be. ERR_BAD_REQUEST for what is no field set. */
 MUST_CHECK bool fields_parse(struct arena *a, struct str text, struct fields *ret, struct err *err);
 
+/* One step as FieldsV1 has it, as a JSON string: "f:name", "k:{\\"port\\":80}". */
+void fields_pe_write_json(struct buf *b, const struct fields_pe *pe);
+
 /* Appends one step as people read it: ".name", "[name=\"x\",port=80]", "[=\"v\"]", "[0]". */
 void fields_pe_write(struct buf *b, const struct fields_pe *pe);
 /* Calls 'each' with the path of every member, in order (".spec.replicas"); stops when it returns false. */

@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 
+#include "api/fields-text.h"
+#include "api/fields-typed.h"
+
 #include "api/gen/meta_v1.h"
 
 #define ANCIENT "ancient-changes"
@@ -41,8 +44,8 @@ struct managed_entry *managed_add(struct arena *a, struct managed *m, const stru
     return &m->entries[m->n++];
 }
 
-/* 'live': the texts are the server's own, which are in canonical form. */
-static bool decode(struct arena *a, const struct meta_v1_managed_fields_entry *entries, size_t n, bool live, struct managed *ret,
+/* 'unread': the texts are the server's own, which are in canonical form, and are read when somebody needs their sets. */
+static bool decode(struct arena *a, const struct meta_v1_managed_fields_entry *entries, size_t n, bool unread, struct managed *ret,
                    struct err *err)
 {
     struct managed m = { 0 };
@@ -57,12 +60,11 @@ static bool decode(struct arena *a, const struct meta_v1_managed_fields_entry *e
         if (!str_eq_c(in->fields_type, "FieldsV1") || in->api_version.len == 0) {
             return err_set(err, ERR_INVALID, "invalid managed fields entry: fieldsType must be `FieldsV1`");
         }
-        if (in->fields_v1.len && !fields_parse(a, in->fields_v1, &e.set, err)) {
-            return false;
-        }
-        if (live) {
+        if (unread) {
             e.text = in->fields_v1;
-            e.read = e.set;
+            e.unread = in->fields_v1.len > 0;
+        } else if (in->fields_v1.len && !fields_parse(a, in->fields_v1, &e.set, err)) {
+            return false;
         }
         struct managed_entry *same = managed_find(&m, e.manager, e.apply, e.api_version, e.subresource);
         if (same) {
@@ -79,6 +81,33 @@ bool managed_decode(struct arena *a, const struct meta_v1_managed_fields_entry *
                     struct err *err)
 {
     return decode(a, entries, n, false, ret, err);
+}
+
+/* The set of a live entry. One that cannot be read owns nothing. False past the budget. */
+static bool read_entry(struct arena *a, struct managed_entry *e)
+{
+    struct err err;
+    if (!e->unread) {
+        return true;
+    }
+    e->unread = false;
+    if (!fields_parse(a, e->text, &e->set, &err)) {
+        e->set = (struct fields){ 0 };
+        e->text = STR_NULL;
+        return err.code != ERR_TOO_LARGE;
+    }
+    e->read = e->set;
+    return true;
+}
+
+bool managed_read(struct arena *a, struct managed *m)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        if (!read_entry(a, &m->entries[i])) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool is_reset(const struct meta_v1_managed_fields_entry *e, size_t n)
@@ -98,7 +127,7 @@ bool managed_init(struct arena *a, const struct meta_v1_managed_fields_entry *li
     if (n_request && managed_decode(a, request, n_request, ret, &bad) && ret->n) {
         return true;
     }
-    /* Clients that do not know the field must not delete it; live entries that cannot be read are as good as none. */
+    /* Clients that do not know the field must not delete it; live entries that are none are as good as none. */
     if (!decode(a, live, n_live, true, ret, &bad)) {
         if (bad.code == ERR_TOO_LARGE) {
             return no_memory(err);
@@ -110,34 +139,30 @@ bool managed_init(struct arena *a, const struct meta_v1_managed_fields_entry *li
 
 /* ---- tracking ---- */
 
-/* Fields that the server keeps itself. The set is small, so it is made anew each time. */
-static bool untracked(struct arena *a, struct fields *ret)
+#define UNTRACKED(word) { .pe = { .kind = FIELDS_NAME, .name = { word, sizeof(word) - 1 } }, .member = true }
+
+/* '*x' without the fields that the server keeps itself. */
+static bool strip(struct arena *a, struct fields *x)
 {
-    static const char *const metadata[] = { "creationTimestamp", "generation", "managedFields", "name", "namespace",
-                                            "resourceVersion", "selfLink", "uid" };
-    struct fields f = { 0 };
-    bool ok = fields_add_names(a, &f, (const char *const[]){ "apiVersion" }, 1) &&
-              fields_add_names(a, &f, (const char *const[]){ "kind" }, 1) &&
-              fields_add_names(a, &f, (const char *const[]){ "metadata" }, 1);
-    for (size_t i = 0; i < ARRAY_SIZE(metadata) && ok; i++) {
-        ok = fields_add_names(a, &f, (const char *const[]){ "metadata", metadata[i] }, 2);
-    }
-    *ret = f;
-    return ok;
+    struct fields metadata[] = { UNTRACKED("creationTimestamp"), UNTRACKED("generation"), UNTRACKED("managedFields"),
+                                 UNTRACKED("name"), UNTRACKED("namespace"), UNTRACKED("resourceVersion"),
+                                 UNTRACKED("selfLink"), UNTRACKED("uid") };
+    struct fields top[] = { UNTRACKED("apiVersion"), UNTRACKED("kind"), UNTRACKED("metadata") };
+    const struct fields all = { .kids = top, .n = ARRAY_SIZE(top) };
+    top[2].kids = metadata;
+    top[2].n = ARRAY_SIZE(metadata);
+    return fields_difference(a, x, &all, x);
 }
 
 bool managed_tidy(struct arena *a, struct managed *m)
 {
-    struct fields strip;
     size_t n = 0;
-    if (!untracked(a, &strip)) {
-        return false;
-    }
     for (size_t i = 0; i < m->n; i++) {
-        if (!fields_difference(a, &m->entries[i].set, &strip, &m->entries[i].set)) {
+        /* What was not read is as it was stored: tidy. */
+        if (!m->entries[i].unread && !strip(a, &m->entries[i].set)) {
             return false;
         }
-        if (!fields_is_empty(&m->entries[i].set)) {
+        if (m->entries[i].unread || !fields_is_empty(&m->entries[i].set)) {
             m->entries[n++] = m->entries[i];
         }
     }
@@ -158,15 +183,17 @@ bool managed_reset_fields(struct arena *a, bool has_status, struct str subresour
     return ok;
 }
 
+static bool without_ignored(struct arena *a, const struct managed_writer *w, struct fields_diff *ret)
+{
+    return !w->ignore || fields_is_empty(w->ignore) || (fields_exclude(a, &ret->added, w->ignore, &ret->added) &&
+                          fields_exclude(a, &ret->modified, w->ignore, &ret->modified) &&
+                          fields_exclude(a, &ret->removed, w->ignore, &ret->removed));
+}
+
 static bool compare(struct arena *a, const struct managed_writer *w, struct fields_at schema, const struct val *from,
                     const struct val *to, struct fields_diff *ret)
 {
-    if (!fields_compare(a, schema, from, to, ret)) {
-        return false;
-    }
-    return !w->ignore || (fields_exclude(a, &ret->added, w->ignore, &ret->added) &&
-                          fields_exclude(a, &ret->modified, w->ignore, &ret->modified) &&
-                          fields_exclude(a, &ret->removed, w->ignore, &ret->removed));
+    return fields_compare(a, schema, from, to, ret) && without_ignored(a, w, ret);
 }
 
 bool managed_compare(struct arena *a, const struct managed_writer *w, struct str api_version, const struct val *from,
@@ -240,7 +267,8 @@ static bool cap_updates(struct arena *a, struct managed *m)
         if (bucket && bucket != updates[i] && !gone[bucket - m->entries]) {
             first = bucket;
         }
-        if (!fields_union(a, &updates[i]->set, &first->set, &first->set)) {
+        if (!read_entry(a, updates[i]) || !read_entry(a, first) ||
+            !fields_union(a, &updates[i]->set, &first->set, &first->set)) {
             return false;
         }
         first->manager = STR(ANCIENT);
@@ -258,58 +286,125 @@ static bool cap_updates(struct arena *a, struct managed *m)
     return true;
 }
 
-/* Takes what changed and what went from everybody. */
-static bool take_away(struct arena *a, struct managed *m, const struct managed_writer *w, const struct val *from,
-                      const struct val *to, const struct fields_diff *own)
+/* The object before and after, as trees; and as structs, of which trees are made when an entry of another version asks. */
+struct sides {
+    const struct val *from, *to;
+    const void *from_struct, *to_struct;
+    struct val made[2];
+};
+
+static bool need_trees(struct arena *a, const struct managed_writer *w, struct sides *s)
+{
+    if (s->from) {
+        return true;
+    }
+    if (!w->tree || !w->tree(w->user, a, s->from_struct, &s->made[0]) || !w->tree(w->user, a, s->to_struct, &s->made[1])) {
+        return false;
+    }
+    s->from = &s->made[0];
+    s->to = &s->made[1];
+    return true;
+}
+
+static bool meets(const struct managed_entry *e, const struct fields_diff *d)
+{
+    return fields_text_meets(e->text, &d->modified) || fields_text_meets(e->text, &d->added) ||
+           fields_text_meets(e->text, &d->removed);
+}
+
+/* Takes what changed and what went from everybody but the writer, who keeps what changed. */
+static bool take_away(struct arena *a, struct managed *m, const struct managed_writer *w, const struct managed_entry *self,
+                      struct sides *s, const struct fields_diff *own)
 {
     for (size_t i = 0; i < m->n; i++) {
         struct managed_entry *e = &m->entries[i];
         struct fields_diff d = *own;
         struct fields rest;
         bool drop = false;
-        if (!str_eq(e->api_version, w->api_version) && !managed_compare(a, w, e->api_version, from, to, &d, &drop)) {
+        if (e == self) {
+            continue;
+        }
+        if (!str_eq(e->api_version, w->api_version) && w->convert &&
+            (!need_trees(a, w, s) || !managed_compare(a, w, e->api_version, s->from, s->to, &d, &drop))) {
             return false;
         }
         if (drop) {
             e->set = (struct fields){ 0 };
+            e->unread = false;
             continue;
         }
-        if (!fields_difference(a, &e->set, &d.modified, &rest) || !fields_difference(a, &rest, &d.added, &rest) ||
-            !fields_difference(a, &rest, &d.removed, &e->set)) {
+        /* Entries that the write does not touch stay text. */
+        if (e->unread && !meets(e, &d)) {
+            continue;
+        }
+        if (!read_entry(a, e) || !fields_difference(a, &e->set, &d.modified, &rest) ||
+            !fields_difference(a, &rest, &d.added, &rest) || !fields_difference(a, &rest, &d.removed, &e->set)) {
             return false;
         }
     }
     return true;
 }
 
+/* The writer's own entry: without what went, with what it wrote. */
+static bool add_own(struct arena *a, struct managed_entry *e, const struct fields *removed, const struct fields *taken)
+{
+    struct fields rest;
+    if (e->unread && !fields_text_meets(e->text, removed) && fields_text_has_all(e->text, taken)) {
+        return true;
+    }
+    return read_entry(a, e) && fields_difference(a, &e->set, removed, &rest) && fields_union(a, taken, &rest, &e->set);
+}
+
+static bool settle(struct arena *a, struct managed *m, const struct managed_writer *w, struct sides *s, const struct fields_diff *d,
+                   struct err *err)
+{
+    struct fields taken;
+    struct str manager = w->manager.len ? w->manager : STR("unknown");
+    struct str subresource = w->subresource.len ? w->subresource : STR_NULL;
+    struct managed_entry *self = managed_find(m, manager, false, w->api_version, subresource);
+    if (!take_away(a, m, w, self, s, d) || !fields_union(a, &d->modified, &d->added, &taken) || !strip(a, &taken)) {
+        return no_memory(err);
+    }
+    if (!self && !fields_is_empty(&taken)) {
+        self = managed_add(a, m, &(struct managed_entry){ .manager = manager, .subresource = subresource,
+                                                          .api_version = w->api_version });
+        if (!self) {
+            return no_memory(err);
+        }
+    }
+    if (self && !add_own(a, self, &d->removed, &taken)) {
+        return no_memory(err);
+    }
+    if (self && !fields_is_empty(&taken)) {
+        self->time = (struct api_time){ .sec = w->now_sec, .set = true };
+    }
+    return managed_tidy(a, m) && cap_updates(a, m) ? true : no_memory(err);
+}
+
 bool managed_update(struct arena *a, struct managed *m, const struct managed_writer *w, const struct val *live,
                     const struct val *object, struct err *err)
 {
+    struct sides s = { .from = live ? live : w->empty, .to = object };
     struct fields_diff d;
-    struct fields taken, strip;
-    struct str manager = w->manager.len ? w->manager : STR("unknown");
-    struct str subresource = w->subresource.len ? w->subresource : STR_NULL;
     if (m->n == 0 && live) {
         return true;
     }
-    live = live ? live : w->empty;
-    if (!compare(a, w, w->schema, live, object, &d) || !take_away(a, m, w, live, object, &d) ||
-        !fields_union(a, &d.modified, &d.added, &taken) || !untracked(a, &strip) ||
-        !fields_difference(a, &taken, &strip, &taken)) {
+    return compare(a, w, w->schema, s.from, s.to, &d) ? settle(a, m, w, &s, &d, err) : no_memory(err);
+}
+
+bool managed_update_typed(struct arena *a, struct managed *m, const struct managed_writer *w, const struct api_type *t,
+                          const void *live, const void *object, struct err *err)
+{
+    struct sides s = { .from_struct = live, .to_struct = object };
+    struct fields_diff d;
+    if (m->n == 0 && live) {
+        return true;
+    }
+    if (!live && !(s.from_struct = arena_alloc(a, t->size))) {
         return no_memory(err);
     }
-    if (!fields_is_empty(&taken)) {
-        struct managed_entry *e = managed_find(m, manager, false, w->api_version, subresource);
-        if (!e) {
-            e = managed_add(a, m, &(struct managed_entry){ .manager = manager, .subresource = subresource,
-                                                           .api_version = w->api_version });
-        }
-        if (!e || !fields_union(a, &taken, &e->set, &e->set)) {
-            return no_memory(err);
-        }
-        e->time = (struct api_time){ .sec = w->now_sec, .set = true };
-    }
-    return managed_tidy(a, m) && cap_updates(a, m) ? true : no_memory(err);
+    return fields_compare_typed(a, t, s.from_struct, object, &d) && without_ignored(a, w, &d) ? settle(a, m, w, &s, &d, err)
+                                                                                              : no_memory(err);
 }
 
 /* ---- encoding ---- */
@@ -337,7 +432,7 @@ bool managed_encode(struct arena *a, struct managed *m, struct meta_v1_managed_f
     buf_init(&b, BUF_NO_MAX);
     for (size_t i = 0; i < m->n; i++) {
         const struct managed_entry *e = &m->entries[i];
-        bool kept = e->text.len && fields_is_same(&e->set, &e->read);
+        bool kept = e->text.len && (e->unread || fields_is_same(&e->set, &e->read));
         buf_clear(&b);
         if (!kept) {
             fields_write(&b, &e->set);

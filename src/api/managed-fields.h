@@ -8,8 +8,8 @@
  * Upstream tracks early: right after the request's object is decoded and defaulted, before admission changes it and before the
  * kind prepares it (generated fields, status), so what those fill in belongs to nobody. What callers do (create, update, patch):
  *   1. managed_init() with the live entries (and, except for subresources, those that the request brought);
- *   2. managed_update() with the object before and after, as trees of the request's version, both without managedFields; on create
- *      there is none before;
+ *   2. managed_update_typed() with the object before and after, as structs of the request's version, both without managedFields; on
+ *      create there is none before. managed_update() is the same for objects that are trees;
  *   3. managed_encode() into the new object.
  * A write that changes nothing but times in managedFields is none: see managed_same_but_times().
  */
@@ -29,9 +29,11 @@ struct managed_entry {
     bool apply;
     struct api_time time;
     struct fields set;
-    /* Of a live entry: its text, and the set that was read from it. While they are the same the text need not be made anew. */
+    /* Of a live entry: its text, and the set that was read from it. While they are the same the text need not be made anew.
+     * 'unread': nobody needed the set so far, and 'set' is empty. */
     struct str text;
     struct fields read;
+    bool unread;
 };
 
 struct managed {
@@ -55,6 +57,8 @@ struct managed_writer {
      * or false: the versions have one shape. '*ret_drop': there is no such version any more, its entries go. */
     bool (*convert)(void *user, struct arena *a, struct str api_version, const struct val *v, struct val *ret,
                     struct fields_at *ret_schema, bool *ret_drop);
+    /* The tree of a struct that was given to managed_update_typed(). */
+    bool (*tree)(void *user, struct arena *a, const void *object, struct val *ret);
     void *user;
 };
 
@@ -64,7 +68,7 @@ MUST_CHECK bool managed_reset_fields(struct arena *a, bool has_status, struct st
 /* Entries as they are stored. False when one of them is no valid entry (operation, fieldsType, fieldsV1). */
 MUST_CHECK bool managed_decode(struct arena *a, const struct meta_v1_managed_fields_entry *entries, size_t n,
                                struct managed *ret, struct err *err);
-/* Which entries a write starts from: those of the request if it brought valid ones (a list with one empty entry clears them), else
+/* Which entries a write starts from, live ones unread: those of the request if it brought valid ones (a list with one empty entry clears them), else
  * those of the live object. For a subresource, pass none of the request. */
 MUST_CHECK bool managed_init(struct arena *a, const struct meta_v1_managed_fields_entry *live, size_t n_live,
                              const struct meta_v1_managed_fields_entry *request, size_t n_request, struct managed *ret,
@@ -73,6 +77,11 @@ MUST_CHECK bool managed_init(struct arena *a, const struct meta_v1_managed_field
  * upstream leaves objects whose entries were cleared. */
 MUST_CHECK bool managed_update(struct arena *a, struct managed *m, const struct managed_writer *w, const struct val *live,
                                const struct val *object, struct err *err);
+/* The same for structs of type 't'. */
+MUST_CHECK bool managed_update_typed(struct arena *a, struct managed *m, const struct managed_writer *w, const struct api_type *t,
+                                     const void *live, const void *object, struct err *err);
+/* Reads the sets of all entries: before anybody looks at 'set'. One that cannot be read owns nothing. False past the budget. */
+MUST_CHECK bool managed_read(struct arena *a, struct managed *m);
 /* Entries as they are stored, in upstream's order: Apply before Update, then by time, manager, version, subresource. */
 MUST_CHECK bool managed_encode(struct arena *a, struct managed *m, struct meta_v1_managed_fields_entry **ret, size_t *ret_n,
                                struct err *err);

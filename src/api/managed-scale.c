@@ -8,10 +8,13 @@ static bool has_member(const struct fields *f, const char *const *path, size_t n
     return f && f->member;
 }
 
-bool managed_to_scale(struct arena *a, const struct managed *parent, const char *const *path, size_t n, struct managed *ret)
+bool managed_to_scale(struct arena *a, struct managed *parent, const char *const *path, size_t n, struct managed *ret)
 {
     static const char *const replicas[] = { "spec", "replicas" };
     struct managed m = { 0 };
+    if (!managed_read(a, parent)) {
+        return false;
+    }
     for (size_t i = 0; i < parent->n; i++) {
         struct managed_entry e = parent->entries[i];
         if (!has_member(&e.set, path, n)) {
@@ -34,7 +37,7 @@ bool managed_from_scale(struct arena *a, struct managed *parent, struct str api_
     struct fields own = { 0 };
     struct str version = STR(MANAGED_SCALE_VERSION);
     bool *known = arena_new_n(a, bool, scale->n + 1);
-    if (!known || !fields_add_names(a, &own, path, n)) {
+    if (!known || !managed_read(a, parent) || !fields_add_names(a, &own, path, n)) {
         return false;
     }
     for (size_t i = 0; i < parent->n; i++) {

@@ -14,7 +14,7 @@
 
 /* The entries of the Scale of an object with entries 'parent'. 'path' leads to its replicas: {"spec", "replicas"}, or what a
  * custom resource's specReplicasPath says. */
-MUST_CHECK bool managed_to_scale(struct arena *a, const struct managed *parent, const char *const *path, size_t n,
+MUST_CHECK bool managed_to_scale(struct arena *a, struct managed *parent, const char *const *path, size_t n,
                                  struct managed *ret);
 /* Brings the Scale's entries back into the parent's, whose version is 'api_version'. Entries that come to own the replicas by the
  * scale bear no time, as upstream's do. */

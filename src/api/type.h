@@ -185,6 +185,7 @@ struct api_type {
     uint16_t rule;   /* enum api_rule of api/gen/index.h */
     const struct api_field *fields; /* in JSON output order */
     const struct api_flat *flat;    /* the same with inline ones resolved */
+    const uint8_t *by_name;         /* indices into flat, sorted by JSON name */
     const uint8_t *hash;            /* open addressing by api_name_hash(): index into flat + 1, 0 is empty */
     uint16_t n_flat, hash_mask;
     const uint16_t *by_number;      /* indices of the fields that have a number, sorted by it */

@@ -39,21 +39,15 @@ static struct str manager_name(struct request *r)
     return out ? str_n(out, n) : STR_EMPTY;
 }
 
-/* A hub struct in an endpoint's version, without managedFields, and its tree. */
-struct tracked {
-    const void *obj;
-    struct val tree;
-};
-
-/* 'twin' (may be NULL) is what the object shares memory with. */
-static bool track(struct arena *a, const struct endpoint *ep, const void *hub, const struct tracked *twin, struct tracked *ret)
+/* A hub struct in an endpoint's version, without managedFields; everything else is shared. NULL past the budget. */
+static const void *bare_of(struct arena *a, const struct endpoint *ep, const void *hub)
 {
     const struct api_type *t = ep->res->type;
     const void *obj = render_convert(ep, a, hub);
     char *bare = arena_alloc(a, t->size);
     size_t at;
     if (!obj || !bare) {
-        return false;
+        return NULL;
     }
     memcpy(bare, obj, t->size);
     if (api_field_find(t, STR("metadata"), &at)) {
@@ -61,18 +55,27 @@ static bool track(struct arena *a, const struct endpoint *ep, const void *hub, c
         m->managed_fields = NULL;
         m->n_managed_fields = 0;
     }
-    ret->obj = bare;
-    return (twin ? api_to_val_sharing(a, t, bare, twin->obj, &twin->tree, &ret->tree) : api_to_val(a, t, bare, &ret->tree)) &&
-           val_set(a, &ret->tree, STR("kind"), val_string(ep->res->kind)) &&
-           val_set(a, &ret->tree, STR("apiVersion"), val_string(ep->api_version));
+    return bare;
+}
+
+static bool bare_tree(struct arena *a, const struct endpoint *ep, const void *bare, struct val *ret)
+{
+    return api_to_val(a, ep->res->type, bare, ret) && val_set(a, ret, STR("kind"), val_string(ep->res->kind)) &&
+           val_set(a, ret, STR("apiVersion"), val_string(ep->api_version));
 }
 
 static bool tree_of(struct arena *a, const struct endpoint *ep, const void *hub, struct val *ret)
 {
-    struct tracked x;
-    bool ok = track(a, ep, hub, NULL, &x);
-    *ret = ok ? x.tree : val_null();
-    return ok;
+    const void *bare = bare_of(a, ep, hub);
+    *ret = val_null();
+    return bare && bare_tree(a, ep, bare, ret);
+}
+
+/* For tracking: of a struct that is bare already. */
+static bool tree_of_bare(void *user, struct arena *a, const void *bare, struct val *ret)
+{
+    struct request *r = user;
+    return bare_tree(a, r->ep, bare, ret);
 }
 
 /* Entries of another version of the same resource. */
@@ -134,10 +137,10 @@ static bool writer_of(struct request *r, struct managed_writer *ret)
     struct str sub = r->sub ? r->sub->name : STR_EMPTY;
     *ret = (struct managed_writer){
         .manager = manager_name(r), .api_version = r->ep->api_version, .subresource = sub, .now_sec = clock_real_s(),
-        .schema = fields_at_type(r->ep->res->type), .empty = empty_tree(r), .ignore = reset, .convert = convert, .user = r,
+        .schema = fields_at_type(r->ep->res->type), .ignore = reset, .convert = convert, .tree = tree_of_bare, .user = r,
     };
     bool unowned = r->rest->ops->flags & KIND_SPEC_UNOWNED;
-    return reset && ret->empty && managed_reset_fields(&r->arena, r->rest->hub->has_status, sub, reset) &&
+    return reset && managed_reset_fields(&r->arena, r->rest->hub->has_status, sub, reset) &&
            (!unowned || not_owned_beside_spec(r, sub, reset));
 }
 
@@ -163,20 +166,18 @@ enum stage_result stage_manage(struct request *r)
     const struct meta_v1_object_meta *old = r->creating ? NULL : rest_meta_const(r->rest, r->old);
     struct managed_writer w;
     struct managed managed = { 0 };
-    struct tracked live, object;
     struct err err = { 0 };
 
     if (r->applied) {
         return STAGE_DONE; /* apply has done it */
     }
-    bool ok = writer_of(r, &w) && (r->creating || track(&r->arena, r->ep, r->old, NULL, &live)) &&
-              track(&r->arena, r->ep, r->obj, r->creating ? NULL : &live, &object);
-    if (!ok) {
+    const void *live = r->creating ? NULL : bare_of(&r->arena, r->ep, r->old), *object = bare_of(&r->arena, r->ep, r->obj);
+    if (!writer_of(r, &w) || !object || (!live && !r->creating)) {
         return too_large(r);
     }
     if (!managed_init(&r->arena, old ? old->managed_fields : NULL, old ? old->n_managed_fields : 0,
                       r->sub ? NULL : m->managed_fields, r->sub ? 0 : m->n_managed_fields, &managed, &err) ||
-        !managed_update(&r->arena, &managed, &w, r->creating ? NULL : &live.tree, &object.tree, &err) ||
+        !managed_update_typed(&r->arena, &managed, &w, r->ep->res->type, live, object, &err) ||
         !managed_encode(&r->arena, &managed, &m->managed_fields, &m->n_managed_fields, &err)) {
         status_from_err(&r->status, &r->arena, &err);
         return STAGE_ERROR;
@@ -329,7 +330,7 @@ enum stage_result managed_apply(struct request *r)
         return STAGE_ERROR;
     }
     r->applied = true;
-    if (!writer_of(r, &w) || (r->old && !tree_of(&r->arena, r->ep, r->old, &live))) {
+    if (!writer_of(r, &w) || !(w.empty = empty_tree(r)) || (r->old && !tree_of(&r->arena, r->ep, r->old, &live))) {
         return too_large(r);
     }
     if (!r->old) {
