@@ -4,7 +4,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "api/decode-json.h"
 #include "api/encode-json.h"
+#include "api/gen/meta_v1.h"
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -32,6 +34,8 @@ struct controller {
     struct list passes; /* under way */
     unsigned n_passes;
     bool started;
+    const struct informer **needs; /* of resources without which it rests */
+    size_t n_needs;
     void *state;
 };
 
@@ -39,6 +43,10 @@ enum action_kind { ACTION_CALL, ACTION_DELETE, ACTION_BARRIER, ACTION_REQUIRE_AB
 
 /* How soon a key is looked at again whose required absence did not hold. */
 #define ABSENT_RETRY_MS 1000
+/* ... and could not be told. */
+#define UNTOLD_RETRY_MS 60000
+/* How often a controller that rests looks whether it may go on. */
+#define REST_MS 10000
 
 /* An event that waits for how its action ends. */
 struct action_event {
@@ -354,6 +362,15 @@ static void pass_end(struct actions *a)
     loop_task_defer(&c->work);
 }
 
+/* Does the error speak of the object, and not of its kind? The Status of an object that is not found names it; that of a
+ * resource which is not served names nothing, or there is none. */
+static bool is_of_object(struct actions *a, const struct client_answer *answer, struct str name)
+{
+    struct meta_v1_status s = { 0 };
+    return api_decode_json(&a->arena, &meta_v1_status_type, answer->body, NULL, &s, NULL) &&
+           s.details && str_eq(s.details->name, name);
+}
+
 static void on_answer(void *data, const struct client_answer *answer)
 {
     struct action *x = data;
@@ -386,6 +403,9 @@ static void on_answer(void *data, const struct client_answer *answer)
             str_eq(meta_of(answer->type, answer->object)->uid, x->uid)) {
             a->next = NULL;
             act_requeue_after(a, ABSENT_RETRY_MS);
+        } else if (answer->err && !is_of_object(a, answer, x->target.name)) {
+            a->next = NULL;
+            act_requeue_after(a, UNTOLD_RETRY_MS);
         }
     } else if (x->absorb && answer->object && answer->type == x->resource->type) {
         informers_absorb(c->informers, x->resource, answer->object);
@@ -493,6 +513,16 @@ static unsigned most_passes(const struct controller_ops *ops)
     return ops->concurrency ? ops->concurrency : 5;
 }
 
+static bool rests(const struct controller *c)
+{
+    for (size_t i = 0; i < c->n_needs; i++) {
+        if (!informer_served(c->needs[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Takes keys while there is room; otherwise sets the timer for the next that is due. */
 static void work(void *arg)
 {
@@ -500,6 +530,12 @@ static void work(void *arg)
     struct str key;
     unsigned most = most_passes(c->ops);
     if (!c->started || !informers_synced(c->informers)) {
+        return;
+    }
+    if (rests(c)) {
+        if (queue_len(c->queue)) {
+            loop_timer_start(&c->timer, REST_MS);
+        }
         return;
     }
     uint64_t now = loop_now_ms(client_loop(c->client));
@@ -550,6 +586,7 @@ struct controller *controller_free(struct controller *c)
         c->ops->teardown(c->state);
     }
     queue_free(c->queue);
+    free(c->needs);
     free(c);
     return NULL;
 }
@@ -578,6 +615,15 @@ void controller_enqueue_obj(struct controller *c, const struct api_type *type, c
     snprintf(key, sizeof(key), "%.*s%s%.*s", STR_ARG(m->namespace), m->namespace.len ? "/" : "",
              STR_ARG(m->name));
     controller_enqueue(c, str_c(key));
+}
+
+void controller_needs(struct controller *c, const struct informer *i)
+{
+    c->needs = reallocarray(c->needs, c->n_needs + 1, sizeof(struct informer *));
+    if (!c->needs) {
+        abort();
+    }
+    c->needs[c->n_needs++] = i;
 }
 
 struct client *controller_client(const struct controller *c)
@@ -610,5 +656,7 @@ struct informer *controller_watch(struct controller *c, struct informers *inform
     }
     w->controller = c;
     w->type = spec->resource->type;
-    return informers_get_owned(informers, spec, on_event, w);
+    struct informer *i = informers_get_owned(informers, spec, on_event, w);
+    controller_needs(c, i);
+    return i;
 }

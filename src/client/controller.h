@@ -39,7 +39,8 @@ void act_delete(struct actions *a, const struct api_resource *r, struct str ns, 
 void act_barrier(struct actions *a);
 /* Goes on only if the server, asked now, has no such object with this uid (informers of several
  * resources see a change at different times). Otherwise the later actions are dropped and the key
- * is looked at again soon. Acts as a barrier. */
+ * is looked at again soon. Acts as a barrier. A server that does not serve the resource has not said
+ * that there is no such object. */
 void act_require_absent(struct actions *a, const struct api_resource *r, struct str ns,
                         struct str name, struct str uid);
 /* DELETE of a whole collection in a namespace. */
@@ -93,6 +94,8 @@ void controller_enqueue(struct controller *c, struct str key);
 /* Key of an object: "ns/name" or "name". */
 void controller_enqueue_obj(struct controller *c, const struct api_type *type, const void *obj);
 void controller_enqueue_after(struct controller *c, struct str key, uint64_t ms);
+/* The controller rests while the server does not serve this informer's resource. controller_watch() says so itself. */
+void controller_needs(struct controller *c, const struct informer *i);
 struct client *controller_client(const struct controller *c);
 struct loop *controller_loop(const struct controller *c);
 /* Runs one pass and, rather than carrying its actions out, appends them as lines: "POST pods

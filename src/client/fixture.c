@@ -86,6 +86,17 @@ void fixture_put(struct fixture *f, const char *group, const char *version, cons
     arena_deinit(&a);
 }
 
+void fixture_serve(struct fixture *f, const char *group, const char *version, const char *resource,
+                   bool served)
+{
+    const struct api_resource *r = api_resource_find(str_c(group), str_c(version), str_c(resource));
+    LIST_FOREACH(&f->informers->all, struct informer, link, i) {
+        if (i->resource == r) {
+            i->reflector.not_served = !served;
+        }
+    }
+}
+
 const char *fixture_pass(struct fixture *f, const char *key)
 {
     buf_clear(&f->out);

@@ -21,6 +21,9 @@ void fixture_deinit(struct fixture *f);
  * newer than what is there. */
 void fixture_put(struct fixture *f, const char *group, const char *version, const char *resource,
                  const char *json);
+/* The server does not serve this resource, or serves it again. */
+void fixture_serve(struct fixture *f, const char *group, const char *version, const char *resource,
+                   bool served);
 /* One pass; the actions as controller_dry_run() writes them, valid until the next pass. */
 const char *fixture_pass(struct fixture *f, const char *key);
 /* How often 'needle' is in the text. */

@@ -48,6 +48,7 @@ struct informers {
     struct cached *garbage; /* replaced objects, freed by 'collect' at the end of the turn */
     struct loop_task collect, announce;
     struct net_trim trim; /* counts changes */
+    uint64_t not_served_retry_ms;
 };
 
 /* As informers_get(), and 'data' (from malloc()) is freed with the set. */

@@ -10,6 +10,8 @@
 
 /* An informer of fewer objects than this gains nothing from sharing. */
 #define LIKE_FROM 32
+/* How often a kind is asked for that the server does not serve. */
+#define NOT_SERVED_RETRY_MS 60000
 
 const void *informer_ref(const void *obj)
 {
@@ -202,6 +204,11 @@ const struct api_resource *informer_resource(const struct informer *i)
     return i->resource;
 }
 
+bool informer_served(const struct informer *i)
+{
+    return !i->reflector.not_served;
+}
+
 /* ---- the set ---- */
 
 struct informers *informers_new(struct client *c)
@@ -211,6 +218,7 @@ struct informers *informers_new(struct client *c)
         abort();
     }
     s->client = c;
+    s->not_served_retry_ms = NOT_SERVED_RETRY_MS;
     list_init(&s->all);
     loop_task_init(&s->collect, client_loop(c), on_garbage, s);
     loop_task_init(&s->announce, client_loop(c), informers_announce, s);

@@ -86,5 +86,8 @@ void informer_unref(const void *obj);
 
 const struct api_type *informer_type(const struct informer *i);
 const struct api_resource *informer_resource(const struct informer *i);
+/* False when the server answered that it does not serve the resource: the informer counts as synced, holds nothing (or what was
+ * there before), and becomes live when the server serves it. */
+bool informer_served(const struct informer *i);
 
 #endif

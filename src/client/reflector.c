@@ -87,6 +87,31 @@ static void relist(struct reflector *r)
     set_text(&r->next_page, STR_NULL);
 }
 
+static void not_served(struct reflector *r)
+{
+    const struct informers *set = r->informer->set;
+    const struct api_resource *res = r->informer->resource;
+    if (!r->not_served) {
+        r->not_served = true;
+        log_info("informer of %.*s %.*s/%.*s: the server does not serve it; it is asked again every %llu s",
+                 STR_ARG(res->resource), STR_ARG(res->group), STR_ARG(res->version),
+                 (unsigned long long)set->not_served_retry_ms / 1000);
+    }
+    relist(r);
+    r->failures = 0;
+    if (!r->synced) {
+        r->synced = true;
+        informers_check_synced(r->informer->set);
+    }
+    loop_timer_start(&r->timer, set->not_served_retry_ms + rand_below(set->not_served_retry_ms / 4 + 1));
+}
+
+/* Was the list under way answered so? */
+static bool list_is_not_served(const struct reflector *r, const struct client_answer *answer)
+{
+    return answer->err && answer->http_status == 404 && r->state != REFLECT_WATCH && !r->next_page;
+}
+
 static void list_is_complete(struct reflector *r, struct str rv)
 {
     uint64_t at = 0;
@@ -96,6 +121,11 @@ static void list_is_complete(struct reflector *r, struct str rv)
     set_text(&r->rv, rv);
     r->state = REFLECT_WATCH;
     r->progress = true;
+    if (r->not_served) {
+        r->not_served = false;
+        log_info("informer of %.*s: the server serves it now",
+                 STR_ARG(r->informer->resource->resource));
+    }
     if (!r->synced) {
         r->synced = true;
         informers_check_synced(r->informer->set);
@@ -234,6 +264,10 @@ static void on_watch_end(void *data, const struct client_answer *answer)
      * long. */
     buf_deinit(&r->line);
     buf_init(&r->line, CLIENT_WATCH_LINE_MAX);
+    if (list_is_not_served(r, answer)) {
+        not_served(r);
+        return;
+    }
     if (answer->err) {
         enum err_code code = answer->err->code;
         if (r->state == REFLECT_LIST_STREAM &&
@@ -243,7 +277,8 @@ static void on_watch_end(void *data, const struct client_answer *answer)
             loop_timer_start(&r->timer, 0);
             return;
         }
-        r->expired = r->expired || code == ERR_EXPIRED || code == ERR_GONE;
+        /* A watch of what is not served any more lists again, and sees. */
+        r->expired = r->expired || code == ERR_EXPIRED || code == ERR_GONE || answer->http_status == 404;
         if (!r->expired) {
             log_at(r->progress ? LOG_DEBUG : LOG_WARNING, "informer of %.*s: %s",
                    STR_ARG(r->informer->resource->resource), answer->err->msg);
@@ -265,6 +300,10 @@ static void on_page(void *data, const struct client_answer *answer)
     struct informer *i = r->informer;
     const struct api_type *lt = i->resource->list_type;
     r->call = NULL;
+    if (list_is_not_served(r, answer)) {
+        not_served(r);
+        return;
+    }
     if (answer->err) {
         log_warning("informer of %.*s: cannot list: %s", STR_ARG(i->resource->resource),
                     answer->err->msg);

@@ -6,6 +6,9 @@
  * falls back to pages where the server does not know that. A watch that ends is taken up again from
  * the last resourceVersion (bookmarks move it on); 410 or 400 "Expired" leads to a new list.
  * Failures are retried after 0.8 s doubling to 30 s with jitter, as client-go.
+ *
+ * A list that is answered 404 is of a kind that the server does not serve: an older server, or one without the feature. It
+ * counts as a first list without objects, so that nobody waits for it, and is tried again once a minute.
  */
 #ifndef CLIENT_REFLECTOR_H
 #define CLIENT_REFLECTOR_H
@@ -26,7 +29,8 @@ struct reflector {
     struct loop_timer timer;
     enum { REFLECT_LIST_STREAM, REFLECT_LIST_PAGES, REFLECT_WATCH } state;
     bool no_stream_list; /* the server refused it */
-    bool synced;         /* the first list is complete */
+    bool synced;         /* the first list is complete, or the kind is not served */
+    bool not_served;     /* the newest list was answered 404 */
     bool progress;       /* the call under way brought something: back-off starts anew */
     bool expired;        /* the watch under way told 410 */
     unsigned failures;

@@ -37,6 +37,7 @@ static void *setup(struct controller *c, struct informers *informers)
     s->controller = c;
     s->crons = informer_of_keys(c, informers, "batch", "cronjobs", whole_objects);
     s->jobs = informer_of(informers, "batch", "jobs", whole_objects, on_job, s);
+    controller_needs(c, s->jobs);
     s->jobs_by_owner = informer_index(s->jobs, "controller", informer_by_controller_uid);
     s->crons_resource = informer_resource(s->crons);
     s->jobs_resource = informer_resource(s->jobs);

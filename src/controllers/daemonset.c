@@ -93,6 +93,7 @@ static void *setup(struct controller *c, struct informers *informers)
     claimable_init(&s->pods, informer_of(informers, "", "pods", pod_fields, on_pod, s));
     claimable_init(&s->revisions, informer_of(informers, "apps", "controllerrevisions",
                                               whole_objects, on_revision, s));
+    controller_needs(c, s->revisions.informer);
     s->nodes = informer_of(informers, "", "nodes", node_fields, on_node, s);
     s->sets_resource = informer_resource(s->sets);
     s->pods_resource = informer_resource(s->pods.informer);

@@ -62,6 +62,7 @@ static void *setup(struct controller *c, struct informers *informers)
     s->deployments = informer_of_keys(c, informers, "apps", "deployments", whole_objects);
     claimable_init(&s->replicasets,
                    informer_of(informers, "apps", "replicasets", whole_objects, on_set, s));
+    controller_needs(c, s->replicasets.informer);
     s->pods_by_owner =
         informer_index(informer_of(informers, "", "pods", pod_fields, on_pod, s), "controller",
                        informer_by_controller_uid);

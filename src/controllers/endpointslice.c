@@ -65,6 +65,7 @@ static void *setup(struct controller *c, struct informers *informers)
     service_informers_init(&s->in, c, informers, on_pod, s);
     s->slices =
         informer_of(informers, "discovery.k8s.io", "endpointslices", whole_objects, on_slice, s);
+    controller_needs(c, s->slices);
     s->by_service = informer_index(s->slices, "service", index_service);
     s->nodes = informer_of(informers, "", "nodes", node_fields, NULL, NULL);
     s->services_resource = informer_resource(s->in.services);

@@ -288,6 +288,9 @@ static enum owner_state owner_state(const struct state *s, const struct meta_v1_
     if (i == s->all.n) {
         return OWNER_SOLID; /* a kind that is not known here: nothing is deleted for it */
     }
+    if (!informer_served(s->all.items[i].informer)) {
+        return OWNER_SOLID; /* it may be there, in a version that is not ours: nobody can tell */
+    }
     const struct api_resource *r = s->all.items[i].resource;
     if (r->namespaced && !m->namespace.len) {
         return OWNER_SOLID; /* cluster-scoped objects cannot have namespaced owners: left alone, as

@@ -74,7 +74,7 @@ static void empty(struct state *s, struct str ns, struct actions *a, struct left
         const struct api_resource *r = s->all.items[i].resource;
         const void *obj;
         size_t n = 0, n_new = 0;
-        if (!r->namespaced) {
+        if (!r->namespaced || !informer_served(s->all.items[i].informer)) {
             continue;
         }
         for (size_t pos = 0; (obj = informer_next_in(s->all.items[i].informer, ns, &pos));) {

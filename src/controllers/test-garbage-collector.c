@@ -56,6 +56,19 @@ TEST(what_a_present_owner_owns_stays)
     fixture_deinit(&f);
 }
 
+TEST(an_owner_of_a_kind_that_is_not_served_is_not_absent)
+{
+    struct fixture f;
+    char key[128];
+    fixture_init(&f, &controller_garbage_collector);
+    fixture_serve(&f, "apps", "v1", "deployments", false);
+    fixture_put(&f, "apps", "v1", "replicasets", SET("a", "gone", ""));
+    CHECK_STR_C(str_c(fixture_pass(&f, key_of("apps", "replicasets", "a", key))), "");
+    fixture_serve(&f, "apps", "v1", "deployments", true);
+    CHECK_INT(fixture_count(fixture_pass(&f, key_of("apps", "replicasets", "a", key)), "DELETE"), 1);
+    fixture_deinit(&f);
+}
+
 TEST(foreground_deletion_deletes_dependents_and_then_lets_the_owner_go)
 {
     struct fixture f;
