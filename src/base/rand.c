@@ -50,8 +50,17 @@ void rand_uuid(char dst[RAND_UUID_SIZE])
 void rand_suffix(char *dst, size_t n)
 {
     static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
-    for (size_t i = 0; i < n; i++) {
-        dst[i] = alphabet[rand_below(sizeof(alphabet) - 1)];
+    enum { LETTERS = sizeof(alphabet) - 1, FAIR = 256 - 256 % LETTERS };
+    unsigned char raw[16];
+    size_t at = sizeof(raw);
+    for (size_t i = 0; i < n;) {
+        if (at == sizeof(raw)) {
+            rand_bytes(raw, sizeof(raw));
+            at = 0;
+        }
+        if (raw[at++] < FAIR) {
+            dst[i++] = alphabet[raw[at - 1] % LETTERS];
+        }
     }
     dst[n] = '\0';
 }

@@ -2,7 +2,7 @@
  * What the sequencer and the committer need of a place to keep rows: memory.c and sqlite.c.
  *
  * Two threads use a back end at once: the reader functions are called by the sequencer, the writer functions by the committer.
- * A reader sees whole commits only, and every commit that returned before it was called.
+ * A reader sees whole commits only, and at least those that returned before refresh() was called last.
  */
 #ifndef STORE_BACKEND_H
 #define STORE_BACKEND_H
@@ -59,6 +59,8 @@ struct backend_ops {
     enum backend_result (*get)(struct backend *be, struct str key, struct buf *value, int64_t *ret_revision);
     /* Calls 'fn' in the order of keys until it returns false (that row counts as not read). */
     enum backend_result (*range)(struct backend *be, struct str start, struct str end, backend_row_fn *fn, void *arg);
+    /* What is read from here on is looked at anew. Absent: it always is. Whoever stops reading calls it too. */
+    void (*refresh)(struct backend *be);
     enum backend_result (*expiring)(struct backend *be, backend_expiry_fn *fn, void *arg);
 
     /* Writer. 'reason' gets a line when it is not OK. */

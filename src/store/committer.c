@@ -87,7 +87,7 @@ static void publish_after_commit(struct local_store *s)
         local_answer(s, LIST_ENTRY(n, struct op, ready));
     }
     local_post(s);
-    pthread_cond_signal(&s->reserve_cond);
+    pthread_cond_signal(&s->reserve_cond); /* nobody waits for it, but when revisions or room are short */
 }
 
 /* Says so when it begins; a full disk fails every write until there is room. */
@@ -145,10 +145,10 @@ static void commit_group(struct local_store *s)
         fail_everything(s, &group, r == BACKEND_FULL && !s->broken ? STORE_E_FULL : STORE_E_IO);
     }
     publish_after_commit(s);
+    s->sequencer_due |= s->n_done_groups > 256;
+    local_unlock(s);
     failpoint("published");
-    if (s->n_done_groups > 256) {
-        pthread_cond_signal(&s->seq_cond);
-    }
+    pthread_mutex_lock(&s->lock);
 }
 
 static void end_run(struct local_store *s)

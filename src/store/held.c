@@ -204,9 +204,6 @@ void held_flush(struct local_store *s)
         list_push_back(&ops, &op->link);
     }
     pthread_mutex_lock(&s->lock);
-    if (s->group_n == 0) {
-        pthread_cond_signal(&s->com_cond);
-    }
     while ((n = list_pop_front(&ops))) {
         list_push_back(&s->group, n);
         s->group_n++;

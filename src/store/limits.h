@@ -14,6 +14,9 @@
 #define STORE_PAGE_BYTES (1u << 20)
 #define STORE_PAGE_ITEMS 1000u
 
+/* So many writes of one turn of the loop are handed over before it ends when no commit is under way. */
+#define STORE_HAND_OVER 4u
+
 /* A group that is gathered while an fsync runs: past this the group is closed and writes wait for the next one. */
 #define STORE_GROUP_BYTES (8u << 20)
 #define STORE_GROUP_WRITES 4096u
@@ -40,6 +43,9 @@
 /* The file is made smaller by so many pages at a time, after a commit, when more than a quarter of it and at least so many are free. */
 #define STORE_VACUUM_PAGES 256
 #define STORE_VACUUM_MIN_FREE 2048
+
+/* Bytes of the log that are written at once: thirty pages. */
+#define STORE_WAL_GATHER (64u << 10)
 
 /* Zeros kept behind the end of the WAL, so that commits do not make the file longer. */
 #define STORE_WAL_AHEAD (512 << 10)

@@ -1,10 +1,14 @@
 /*
  * The local store: loop side (local.c), sequencer (sequencer.c) and committer (committer.c) over a back end.
  *
- *   loop thread     puts ops into 'inbox'; takes 'ready' and delivers: event, answer
+ *   loop thread     gathers ops in 'outbox' and puts them into 'inbox'; takes 'ready' and delivers: event, answer
  *   sequencer       alone owns 'pending', 'held', 'expiry', the volatile log, and the reader half of the back end
  *   committer       alone owns the writer half of the back end
  *   'lock' guards everything marked so; it is held shortly, never over I/O
+ *
+ * Nobody is woken for one op where several are on their way: the loop hands over what a turn brought, the sequencer wakes the
+ * committer and the loop at the end of a batch, and who is awake finds new work by himself. Whoever wakes another one does so
+ * after he has let go of the lock (local_unlock), or the other one would wake up only to wait for it.
  */
 #ifndef STORE_LOCAL_PRIVATE_H
 #define STORE_LOCAL_PRIVATE_H
@@ -131,7 +135,9 @@ struct local_store {
     struct local_resource **resources; /* also read under the lock; written under it. NULL: closed */
     size_t n_resources, resources_size;
     struct mailbox *mailbox;
-    bool delivering;
+    struct list outbox;         /* op.link: to be handed to the sequencer when the turn ends, or earlier */
+    size_t n_outbox;
+    struct loop_task hand_over; /* when there is a loop */
     size_t n_wants_progress;
     int64_t power_loss_floor; /* 0: no power was lost */
 
@@ -157,6 +163,7 @@ struct local_store {
     struct list ready;        /* op.ready: to be delivered on the loop */
     size_t n_pending;         /* writes that are not ready */
     bool posted;
+    bool post_due, sequencer_due; /* to be woken by the next local_unlock() */
     bool committing;
     uint64_t failures;        /* groups that failed */
     int64_t revision;         /* the newest given */
@@ -183,8 +190,10 @@ void local_answer_ordered(struct local_store *s, struct op *op);
 void local_publish(struct local_store *s, struct local_resource *r);
 /* Under the lock: takes a sequenced write that failed out of its resource's order and answers it. */
 void local_fail(struct local_store *s, struct op *op, enum store_status status);
-/* Under the lock: wakes the loop if there is something for it. */
+/* Under the lock: the loop is to be woken if there is something for it. */
 void local_post(struct local_store *s);
+/* Lets go of the lock, and then wakes whom there is something for. */
+void local_unlock(struct local_store *s);
 /* The store cannot go on. Returns only in tests; everything is answered with STORE_E_IO then. */
 void local_fatal(struct local_store *s, const char *what, const char *reason);
 struct local_resource *local_find_resource(struct local_store *s, struct str key);

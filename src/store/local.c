@@ -89,10 +89,21 @@ void local_post(struct local_store *s)
         return; /* from before a delivery that did not wait for it */
     }
     s->mailbox->queued = true;
+    s->post_due = true;
     atomic_fetch_add_explicit(&s->mailbox->refs, 1, memory_order_relaxed);
-    if (s->cfg.post) {
+}
+
+void local_unlock(struct local_store *s)
+{
+    bool post = s->post_due, sequencer = s->sequencer_due;
+    s->post_due = s->sequencer_due = false;
+    pthread_mutex_unlock(&s->lock);
+    if (sequencer) {
+        pthread_cond_signal(&s->seq_cond);
+    }
+    if (post && s->cfg.post) {
         s->cfg.post(s->cfg.executor, on_post, s->mailbox);
-    } else {
+    } else if (post) {
         loop_post(s->cfg.loop, &s->mailbox->post);
     }
 }
@@ -270,6 +281,44 @@ static void deliver(struct local_store *s)
     call_progress(s);
 }
 
+/* ---- towards the sequencer ---- */
+
+/* Under the lock. */
+static void receive(struct local_store *s, struct op *op)
+{
+    if (op->resource) {
+        op->resource->n_ops++;
+    }
+    if (s->closing || s->broken) {
+        op->status = s->broken ? STORE_E_IO : STORE_E_CLOSED;
+        local_answer(s, op);
+    } else if (op->kind == OP_WRITE && s->n_pending >= STORE_MAX_PENDING) {
+        op->status = STORE_E_UNAVAILABLE;
+        local_answer(s, op);
+    } else {
+        s->sequencer_due |= list_empty(&s->inbox);
+        list_push_back(&s->inbox, &op->link);
+    }
+}
+
+/* Under the lock: all that was gathered goes to the sequencer. */
+static void hand_over(struct local_store *s)
+{
+    struct list *n;
+    while ((n = list_pop_front(&s->outbox))) {
+        receive(s, LIST_ENTRY(n, struct op, link));
+    }
+    s->n_outbox = 0;
+}
+
+static void on_hand_over(void *arg)
+{
+    struct local_store *s = arg;
+    pthread_mutex_lock(&s->lock);
+    hand_over(s);
+    local_unlock(s);
+}
+
 /* ---- resources ---- */
 
 struct local_resource *local_find_resource(struct local_store *s, struct str key)
@@ -333,6 +382,7 @@ static void local_resource_close(struct store_resource *base)
     struct local_store *s = local_of(base->store);
     local_want_progress(base, false);
     pthread_mutex_lock(&s->lock);
+    hand_over(s); /* what is on its way counts */
     for (size_t i = 0; i < s->n_resources; i++) {
         if (s->resources[i] == r) {
             s->resources[i] = NULL;
@@ -340,7 +390,7 @@ static void local_resource_close(struct store_resource *base)
     }
     r->closed = true;
     bool last = r->n_ops == 0;
-    pthread_mutex_unlock(&s->lock);
+    local_unlock(s);
     if (last) {
         resource_destroy(r);
     }
@@ -365,26 +415,26 @@ static int64_t local_watermark(struct store_resource *base)
 
 /* ---- calls ---- */
 
+/*
+ * What one turn of the loop brings is handed over together. While a commit is under way nothing is lost by that, since a write that
+ * came earlier would only wait for the same next commit. When there is none, the disk need not wait for the whole turn: a few
+ * writes are worth a commit.
+ */
 static void submit(struct local_store *s, struct op *op)
 {
-    pthread_mutex_lock(&s->lock);
-    if (op->resource) {
-        op->resource->n_ops++;
+    bool at_once = !s->cfg.loop || s->closing;
+    list_push_back(&s->outbox, &op->link);
+    s->n_outbox++;
+    if (!at_once) {
+        loop_task_defer(&s->hand_over);
     }
-    if (s->closing || s->broken) {
-        op->status = s->broken ? STORE_E_IO : STORE_E_CLOSED;
-        local_answer(s, op);
-    } else if (op->kind == OP_WRITE && s->n_pending >= STORE_MAX_PENDING) {
-        op->status = STORE_E_UNAVAILABLE;
-        local_answer(s, op);
-    } else {
-        bool wake = list_empty(&s->inbox);
-        list_push_back(&s->inbox, &op->link);
-        if (wake) {
-            pthread_cond_signal(&s->seq_cond);
+    if (at_once || s->n_outbox % STORE_HAND_OVER == 0) {
+        pthread_mutex_lock(&s->lock);
+        if (at_once || !(s->committing || s->group_n || !list_empty(&s->inbox))) {
+            hand_over(s);
         }
+        local_unlock(s);
     }
-    pthread_mutex_unlock(&s->lock);
 }
 
 static void local_write(struct store *base, const struct store_write *w)
@@ -404,7 +454,7 @@ static void local_write(struct store *base, const struct store_write *w)
         pthread_mutex_lock(&s->lock);
         r->n_ops++;
         local_answer(s, op);
-        pthread_mutex_unlock(&s->lock);
+        local_unlock(s);
         return;
     }
     submit(s, op);
@@ -477,9 +527,11 @@ static void local_close(struct store *base)
 {
     struct local_store *s = local_of(base);
     pthread_mutex_lock(&s->lock);
+    hand_over(s);
     s->closing = true;
-    pthread_cond_signal(&s->seq_cond);
-    pthread_mutex_unlock(&s->lock);
+    s->sequencer_due = true;
+    local_unlock(s);
+    loop_task_cancel(&s->hand_over);
     if (s->threads_run) {
         pthread_join(s->sequencer, NULL);
         pthread_join(s->committer, NULL);
@@ -537,6 +589,8 @@ static struct store *local_open(const struct store_config *cfg, struct backend *
     pthread_cond_init(&s->reserve_cond, &mono);
     pthread_condattr_destroy(&mono);
     list_init(&s->inbox);
+    list_init(&s->outbox);
+    loop_task_init(&s->hand_over, s->cfg.loop, on_hand_over, s);
     list_init(&s->group);
     list_init(&s->done_groups);
     list_init(&s->after_commit);

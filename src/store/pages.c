@@ -115,5 +115,5 @@ void pages_range(struct local_store *s, struct op *op)
     }
     pthread_mutex_lock(&s->lock);
     local_answer_ordered(s, op);
-    pthread_mutex_unlock(&s->lock);
+    local_unlock(s);
 }

@@ -11,8 +11,16 @@
  *
  * What a key holds is looked up in this order: 'pending' (writes not known to be durable), 'held' (volatile values newer than
  * the disk), the back end. An entry leaves 'pending' when the sequencer hears that its group is done, so a look into the back
- * end never misses what is not there yet.
+ * end never misses what is not there yet. What the back end showed is looked at anew in each batch, and when the sequencer hears
+ * of groups within one.
  */
+
+static void refresh(struct local_store *s)
+{
+    if (s->be->ops->refresh) {
+        s->be->ops->refresh(s->be);
+    }
+}
 
 /* ---- expiry ---- */
 
@@ -57,6 +65,7 @@ static void forget(struct local_store *s, struct list *done)
 {
     struct list *n;
     bool flushed = false;
+    refresh(s);
     while ((n = list_pop_front(done))) {
         struct op *op = LIST_ENTRY(n, struct op, link);
         if (op->kind == OP_FLUSH) {
@@ -187,8 +196,13 @@ static bool wait_for_revision(struct local_store *s)
     s->reserve_failed = false;
     while (s->revision >= s->reserved && !s->reserve_failed && !s->broken) {
         s->want_reserve = true;
+        local_unlock(s);
+        refresh(s); /* the committer may need the log that we look into to start over */
+        pthread_mutex_lock(&s->lock);
         pthread_cond_signal(&s->com_cond);
-        pthread_cond_wait(&s->reserve_cond, &s->lock);
+        if (s->revision >= s->reserved && !s->reserve_failed && !s->broken) {
+            pthread_cond_wait(&s->reserve_cond, &s->lock);
+        }
     }
     if (s->revision + STORE_REVISION_BLOCK / 2 > s->reserved && !s->want_reserve) {
         s->want_reserve = true;
@@ -197,12 +211,9 @@ static bool wait_for_revision(struct local_store *s)
     return s->revision < s->reserved && !s->broken;
 }
 
-/* With the lock held. */
+/* With the lock held. The committer is woken when the batch ends. */
 static void join_group(struct local_store *s, struct op *op)
 {
-    if (s->group_n == 0) {
-        pthread_cond_signal(&s->com_cond);
-    }
     list_push_back(&s->group, &op_ref(op)->link);
     s->group_n++;
     s->group_bytes += op->key.len + op->value.len;
@@ -401,6 +412,13 @@ void *sequencer_main(void *arg)
         if (s->held_bytes > s->cfg.held_back_bytes) {
             held_flush(s);
         }
+        refresh(s);
+        pthread_mutex_lock(&s->lock);
+        bool wake = s->group_n && !s->committing; /* it looks for the next group itself when it has done one */
+        local_unlock(s);
+        if (wake) {
+            pthread_cond_signal(&s->com_cond);
+        }
         pthread_mutex_lock(&s->lock);
         /* A group that is full enough: let the committer catch up. */
         while ((s->group_bytes > STORE_GROUP_BYTES || s->group_n > STORE_GROUP_WRITES) && !s->broken) {
@@ -500,6 +518,7 @@ bool sequencer_recover(struct local_store *s, struct err *err)
     if (!load_expiries(s)) {
         return err_set(err, ERR_IO, "cannot read store %s", s->cfg.path);
     }
+    refresh(s);
     return begin_run(s, err);
 }
 

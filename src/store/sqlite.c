@@ -17,12 +17,15 @@
 #include "base/rand.h"
 #include "store/failpoint.h"
 #include "store/limits.h"
+#include "store/wal-file.h"
 
 enum read_statement {
     READ_GET,
     READ_GET_VALUE,
     READ_RANGE,
     READ_RANGE_ALL,
+    READ_BEGIN,
+    READ_END,
     READ_N,
 };
 enum write_statement {
@@ -44,6 +47,8 @@ static const char *const read_sql[READ_N] = {
     [READ_GET_VALUE] = "SELECT rev, value FROM kv WHERE key = ?1",
     [READ_RANGE] = "SELECT key, rev, value FROM kv WHERE key >= ?1 AND key < ?2 ORDER BY key",
     [READ_RANGE_ALL] = "SELECT key, rev, value FROM kv WHERE key >= ?1 ORDER BY key",
+    [READ_BEGIN] = "BEGIN",
+    [READ_END] = "COMMIT",
 };
 static const char *const write_sql[WRITE_N] = {
     [WRITE_BEGIN] = "BEGIN IMMEDIATE",
@@ -71,6 +76,7 @@ struct sqlite {
     int wal_pages, wal_limit, wal_max;
     int wal_next; /* pages at which it is copied into the file next */
     unsigned commits;
+    bool reading; /* of the sequencer: a read transaction is open */
     off_t wal_bytes; /* of the file: what lies behind the pages is zeros */
     bool no_sync;
 
@@ -213,7 +219,8 @@ static bool read_int(struct sqlite *s, sqlite3 *db, const char *sql, int64_t *re
 
 static bool open_connection(struct sqlite *s, sqlite3 **db, bool no_sync, struct err *err)
 {
-    if (sqlite3_open_v2(s->path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+    if (sqlite3_open_v2(s->path, db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                        no_sync ? NULL : wal_file_layer()) != SQLITE_OK) {
         return db_error(s, *db, "open", err);
     }
     char sql[384];
@@ -411,11 +418,31 @@ static enum backend_result read_end(sqlite3_stmt *st, int code)
     return code == SQLITE_DONE || code == SQLITE_ROW ? BACKEND_OK : BACKEND_FAILED;
 }
 
+/* One read transaction until sqlite_refresh(): locks of the file are taken once, and pages that were read stay. */
+static void begin_reading(struct sqlite *s)
+{
+    if (!s->reading) {
+        s->reading = sqlite3_step(s->read[READ_BEGIN]) == SQLITE_DONE;
+        sqlite3_reset(s->read[READ_BEGIN]);
+    }
+}
+
+static void sqlite_refresh(struct backend *be)
+{
+    struct sqlite *s = sqlite_of(be);
+    if (s->reading) {
+        (void)sqlite3_step(s->read[READ_END]);
+        sqlite3_reset(s->read[READ_END]);
+        s->reading = !sqlite3_get_autocommit(s->reader);
+    }
+}
+
 static enum backend_result sqlite_get(struct backend *be, struct str key, struct buf *value, int64_t *ret_revision)
 {
     struct sqlite *s = sqlite_of(be);
     sqlite3_stmt *st = s->read[value ? READ_GET_VALUE : READ_GET];
     *ret_revision = 0;
+    begin_reading(s);
     bind_blob(st, 1, key);
     int code = sqlite3_step(st);
     if (code == SQLITE_ROW) {
@@ -432,6 +459,7 @@ static enum backend_result sqlite_range(struct backend *be, struct str start, st
     struct sqlite *s = sqlite_of(be);
     sqlite3_stmt *st = s->read[end.ptr ? READ_RANGE : READ_RANGE_ALL];
     int code;
+    begin_reading(s);
     bind_blob(st, 1, start);
     if (end.ptr) {
         bind_blob(st, 2, end);
@@ -671,6 +699,7 @@ static const struct backend_ops sqlite_ops = {
     .meta = sqlite_meta,
     .get = sqlite_get,
     .range = sqlite_range,
+    .refresh = sqlite_refresh,
     .expiring = sqlite_expiring,
     .commit = sqlite_commit,
     .stats = sqlite_stats,

@@ -176,7 +176,7 @@ TEST(stalled_disk_delays_durable_writes_and_leases_go_on_being_renewed)
     stall_syncs = 1;
     start_write(f, f->pods, "/registry/pods/ns/a", "1", STORE_ABSENT, 0, &a);
     while (!stalled) {
-        usleep(1000);
+        fixture_turn_ms(f, 1);
     }
     for (int i = 0; i < 200; i++) {
         lease = do_write_to(f, f->leases, "/registry/leases/ns/l", "renewed", lease.revision, STORE_VOLATILE);
