@@ -128,6 +128,6 @@ MUST_CHECK bool bench_wait(struct bench *b, const unsigned *left, uint64_t timeo
 
 extern const struct bench_subject bench_connect, bench_storm, bench_discovery, bench_create, bench_get, bench_update, bench_status, bench_list,
     bench_paged, bench_streamed, bench_lists, bench_mixed, bench_watch, bench_delete, bench_schedule, bench_churn, bench_deployment, bench_fill,
-    bench_scheduling;
+    bench_scheduling, bench_lease, bench_event, bench_bind;
 
 #endif

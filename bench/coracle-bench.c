@@ -20,7 +20,8 @@
 
 static const struct bench_subject *const subjects[] = {
     &bench_connect, &bench_storm, &bench_discovery, &bench_create,   &bench_get,   &bench_update,   &bench_status,
-    &bench_list,    &bench_paged, &bench_streamed,  &bench_lists,    &bench_mixed, &bench_watch,    &bench_delete,
+    &bench_lease,   &bench_event,
+    &bench_list,    &bench_paged, &bench_streamed,  &bench_lists,    &bench_mixed, &bench_watch,    &bench_delete,  &bench_bind,
     &bench_schedule, &bench_churn, &bench_deployment, &bench_scheduling, &bench_fill,
 };
 
@@ -162,7 +163,7 @@ int main(int argc, char **argv)
     static struct bench b;
     const struct flag_section section = { "Benchmark", flags, ARRAY_SIZE(flags), &o };
     const struct flag_program program = { "coracle-bench", "Measures a kube-apiserver. Subjects: version, storm, discovery, "
-                                          "create, get, update, status, list, paged, streamed, lists, mixed, watch, delete, schedule, churn, "
+                                          "create, get, update, status, lease, event, bind, list, paged, streamed, lists, mixed, watch, delete, schedule, churn, "
                                           "deployment, scheduling, fill; none: all.",
                                           &section, 1, "coracle-bench [flags] [SUBJECT...]", true };
     struct flag_result f;

@@ -1,10 +1,12 @@
 /*
- * count.so, for LD_PRELOAD: counts what a program allocates and what it writes to files, in memory that others can read meanwhile:
+ * count.so, for LD_PRELOAD: counts what a program allocates, copies (memcpy and memmove that were not inlined, of the program and its
+ * libraries, but not of the C library itself) and writes to files, in memory that others can read meanwhile:
  * the file that CORACLE_COUNTS names (64 bytes of counters, laid out as struct usage_counts in bench/usage.h).
  *
  * Numbers of this kind are the same on every machine, so a test can hold them against a ceiling.
  */
 #undef _FILE_OFFSET_BITS /* pwrite() and pwrite64() are two names here */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -16,8 +18,8 @@
 #include <unistd.h>
 
 struct counts {
-    _Atomic uint64_t allocations, bytes, file_bytes, syncs;
-    uint64_t unused[4];
+    _Atomic uint64_t allocations, bytes, file_bytes, syncs, copied;
+    uint64_t unused[3];
 };
 
 static struct counts none;
@@ -30,8 +32,14 @@ extern void *__libc_realloc(void *p, size_t size);
 extern void *__libc_memalign(size_t align, size_t size);
 void *memalign(size_t align, size_t size);
 
+/* The real ones, once begin() has looked them up. */
+typedef void *copy_fn(void *dst, const void *src, size_t n);
+static copy_fn *real_copy, *real_move;
+
 __attribute__((constructor)) static void begin(void)
 {
+    real_copy = (copy_fn *)dlsym(RTLD_NEXT, "memcpy");
+    real_move = (copy_fn *)dlsym(RTLD_NEXT, "memmove");
     const char *path = getenv("CORACLE_COUNTS");
     int fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644) : -1;
     if (fd >= 0 && ftruncate(fd, sizeof(struct counts)) == 0) {
@@ -88,6 +96,64 @@ int posix_memalign(void **ret, size_t align, size_t size)
     }
     *ret = p;
     return 0;
+}
+
+/* ---- copies ---- */
+
+/* Before begin(), and for who copies then. */
+static void *copy_slowly(void *dst, const void *src, size_t n)
+{
+    char *d = dst;
+    const char *s = src;
+    if (d <= s) {
+        for (size_t i = 0; i < n; i++) {
+            d[i] = s[i];
+        }
+    } else {
+        for (size_t i = n; i-- > 0;) {
+            d[i] = s[i];
+        }
+    }
+    return dst;
+}
+
+static void *copy(copy_fn *real, void *dst, const void *src, size_t n)
+{
+    atomic_fetch_add_explicit(&counts->copied, n, memory_order_relaxed);
+    return real ? real(dst, src, n) : copy_slowly(dst, src, n);
+}
+
+void *memcpy(void *dst, const void *src, size_t n);
+void *memmove(void *dst, const void *src, size_t n);
+
+void *memcpy(void *dst, const void *src, size_t n)
+{
+    return copy(real_copy, dst, src, n);
+}
+
+void *memmove(void *dst, const void *src, size_t n)
+{
+    return copy(real_move, dst, src, n);
+}
+
+/* What _FORTIFY_SOURCE makes of the two. */
+void *__memcpy_chk(void *dst, const void *src, size_t n, size_t room);
+void *__memmove_chk(void *dst, const void *src, size_t n, size_t room);
+
+void *__memcpy_chk(void *dst, const void *src, size_t n, size_t room)
+{
+    if (n > room) {
+        abort();
+    }
+    return memcpy(dst, src, n);
+}
+
+void *__memmove_chk(void *dst, const void *src, size_t n, size_t room)
+{
+    if (n > room) {
+        abort();
+    }
+    return memmove(dst, src, n);
 }
 
 /* ---- files ---- */

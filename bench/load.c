@@ -247,6 +247,7 @@ void bench_report_counts(struct bench *b, const struct usage_counts *before, con
     bench_figure(b, ((double)(after->allocations - before->allocations) - (double)less->allocations) / n, "", "allocations per %s", what);
     bench_figure(b, ((double)(after->bytes - before->bytes) - (double)less->bytes) / n, "B", "bytes allocated per %s", what);
     bench_figure(b, ((double)(after->file_bytes - before->file_bytes) - (double)less->file_bytes) / n, "B", "bytes written to files per %s", what);
+    bench_figure(b, ((double)(after->copied - before->copied) - (double)less->copied) / n, "B", "bytes copied per %s", what);
     bench_figure(b, ((double)(after->syncs - before->syncs) - (double)less->syncs) / n, "", "syncs of files per %s", what);
 }
 

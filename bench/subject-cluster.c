@@ -46,11 +46,11 @@ static bool schedule(struct bench *b, char *prefix, unsigned n, bool report, str
     if (!watch) {
         return false;
     }
-    struct load l = { .n = n, .concurrency = b->concurrency, .make = make_pod, .arg = prefix, .setup = !report };
+    struct load l = { .n = n, .concurrency = b->concurrency, .make = make_pod, .arg = prefix, .setup = true };
     struct usage after = { 0 };
     uint64_t begin = clock_mono_ns();
-    bool ok = load_run(b, &l, err) && counter_wait(b, &bound, 120000, err) &&
-              usage_read(b->processes, b->n_processes, &after, err);
+    bool ok = (!report || bench_around(b, "begin", err)) && load_run(b, &l, err) && counter_wait(b, &bound, 120000, err) &&
+              (!report || bench_around(b, "end", err)) && usage_read(b->processes, b->n_processes, &after, err);
     if (bound.open) {
         http_call_cancel(watch);
     }
@@ -83,9 +83,9 @@ static bool run_deployment(struct bench *b, struct err *err)
     buf_init(&r.body, BUF_NO_MAX);
     snprintf(r.target, sizeof(r.target), "/apis/apps/v1/namespaces/%s/deployments", b->ns);
     body_deployment(&r.body, "bench", b->replicas);
-    bool ok = usage_read(b->processes, b->n_processes, &before, err);
+    bool ok = bench_around(b, "begin", err) && usage_read(b->processes, b->n_processes, &before, err);
     uint64_t begin = clock_mono_ns();
-    ok = ok && bench_do(b, &r, 0, err) && counter_wait(b, &made, 60000, err) &&
+    ok = ok && bench_do(b, &r, 0, err) && counter_wait(b, &made, 120000, err) && bench_around(b, "end", err) &&
          usage_read(b->processes, b->n_processes, &after, err);
     buf_deinit(&r.body);
     if (made.open) {

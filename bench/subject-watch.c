@@ -18,6 +18,7 @@ struct fan {
     struct watcher *watchers;
     unsigned n, opening; /* watches without an answer yet */
     unsigned left;       /* events still to come */
+    uint64_t bytes;      /* of all that came */
     struct histogram latency;
     struct err err;
 };
@@ -49,6 +50,7 @@ static void watch_body(struct http_call *c, struct str data, void *arg)
     (void)c;
     struct watcher *w = arg;
     struct str head, rest = data;
+    w->fan->bytes += data.len;
     while (str_cut(rest, '\n', &head, &data)) {
         buf_append(&w->line, head);
         count_event(w, buf_str(&w->line));
@@ -130,6 +132,7 @@ static bool measure(struct bench *b, struct fan *f, struct load *changes, const 
 {
     f->left = f->n * changes->n;
     double events = f->left;
+    f->bytes = 0;
     uint64_t begin = clock_mono_ns();
     struct usage after = { 0 };
     if (!load_run(b, changes, err) || !bench_wait(b, &f->left, 60000, err)) {
@@ -150,6 +153,11 @@ static bool measure(struct bench *b, struct fan *f, struct load *changes, const 
         bench_figure(b, used / events * 1e6, "us", "CPU of %s per event", b->processes[0].name);
     }
     bench_report_counts(b, &changes->before.counts, &after.counts, &base->counts, events, "event delivered");
+    if (usage_has_counts()) {
+        double copied = (double)(after.counts.copied - changes->before.counts.copied) - (double)base->counts.copied;
+        bench_figure(b, (double)f->bytes / events, "B", "size of an event");
+        bench_figure(b, copied / (double)f->bytes, "", "copies of a byte of an event delivered");
+    }
     return true;
 }
 
@@ -168,6 +176,7 @@ static bool run_watch(struct bench *b, struct err *err)
     base.counts.bytes -= changes.before.counts.bytes;
     base.counts.file_bytes -= changes.before.counts.file_bytes;
     base.counts.syncs -= changes.before.counts.syncs;
+    base.counts.copied -= changes.before.counts.copied;
     struct fan f = { .n = b->watchers, .watchers = calloc(b->watchers, sizeof(*f.watchers)) };
     if (!f.watchers) {
         return err_set(err, ERR_NO_MEMORY, "out of memory");

@@ -20,7 +20,8 @@ struct usage_process {
 struct usage_counts {
     uint64_t allocations, bytes; /* allocated */
     uint64_t file_bytes, syncs;  /* written to files */
-    uint64_t unused[4];
+    uint64_t copied;             /* bytes, by memcpy and memmove */
+    uint64_t unused[3];
 };
 
 struct usage {

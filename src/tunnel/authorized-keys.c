@@ -18,15 +18,16 @@
 /* "type base64" of a *.pub line, without its comment. */
 static bool key_of(struct str line, struct str *ret_key, struct err *err)
 {
-    struct str type, rest, base64, comment;
+    struct str type, rest;
     CLEANUP(buf_deinit) struct buf blob;
     buf_init(&blob, TUNNEL_MAX_KEY_FILE);
     line = str_trim(line);
     if (str_find_char(line, '\n') >= 0 || !known_key_parse(line, &type, &blob)) {
         return err_set(err, ERR_INVALID, "this is no public SSH key, \"type base64 comment\"");
     }
-    (void)str_cut(line, ' ', &type, &rest);
-    (void)str_cut(str_trim(rest), ' ', &base64, &comment);
+    rest = line;
+    (void)known_word(&rest);
+    struct str base64 = known_word(&rest);
     *ret_key = str_n(line.ptr, (size_t)(base64.ptr + base64.len - line.ptr));
     return true;
 }
@@ -34,14 +35,14 @@ static bool key_of(struct str line, struct str *ret_key, struct err *err)
 /* Does the line hold this base64 as a word of its own, whatever options stand before it? */
 static bool has_key(struct str line, struct str key)
 {
-    struct str type, base64, rest = str_trim(line), word;
-    (void)str_cut(key, ' ', &type, &base64);
-    base64 = str_trim(base64);
+    struct str rest = str_trim(line);
+    (void)known_word(&key);
+    struct str base64 = known_word(&key);
     if (str_starts(rest, STR("#"))) {
         return false;
     }
-    while (str_split(&rest, ' ', &word)) {
-        if (str_eq(str_trim(word), base64)) {
+    while (!str_empty(rest)) {
+        if (str_eq(known_word(&rest), base64)) {
             return true;
         }
     }

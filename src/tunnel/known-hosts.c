@@ -26,8 +26,7 @@ struct known_hosts {
     size_t n, capacity, bad;
 };
 
-/* The next word; moves 'rest' behind it and the blanks after it. */
-static struct str word(struct str *rest)
+struct str known_word(struct str *rest)
 {
     size_t i = 0, j;
     while (i < rest->len && rest->ptr[i] != ' ' && rest->ptr[i] != '\t') {
@@ -56,9 +55,9 @@ bool known_key_parse(struct str line, struct str *ret_type, struct buf *ret_blob
 {
     struct arena a;
     struct str rest = str_trim(line), blob;
-    struct str type = word(&rest);
+    struct str type = known_word(&rest);
     arena_init(&a, 4 * MAX_BLOB);
-    bool ok = read_key(&a, type, word(&rest), &blob);
+    bool ok = read_key(&a, type, known_word(&rest), &blob);
     if (ok) {
         *ret_type = type;
         buf_append(ret_blob, blob);
@@ -80,17 +79,17 @@ static bool read_hashed(struct arena *a, struct str hosts, struct entry *e)
 static bool read_line(struct known_hosts *k, struct str line, struct entry *e)
 {
     struct str rest = line;
-    struct str hosts = word(&rest);
+    struct str hosts = known_word(&rest);
     *e = (struct entry){ 0 };
     if (str_starts(hosts, STR("@"))) {
         if (!str_eq_c(hosts, "@revoked")) {
             return false;
         }
         e->revoked = true;
-        hosts = word(&rest);
+        hosts = known_word(&rest);
     }
-    e->type = word(&rest);
-    if (str_empty(hosts) || !read_key(&k->arena, e->type, word(&rest), &e->blob)) {
+    e->type = known_word(&rest);
+    if (str_empty(hosts) || !read_key(&k->arena, e->type, known_word(&rest), &e->blob)) {
         return false;
     }
     if (hosts.ptr[0] == '|') {
@@ -288,7 +287,7 @@ bool known_hosts_pin(struct str file, struct str host, struct str key, struct bu
     }
     while (!str_empty(rest) && str_split(&rest, '\n', &line)) {
         struct str words = str_trim(line);
-        struct str hosts = word(&words), line_type = word(&words);
+        struct str hosts = known_word(&words), line_type = known_word(&words);
         if (str_eq(hosts, host) && str_eq(line_type, type)) {
             continue;
         }
@@ -297,8 +296,8 @@ bool known_hosts_pin(struct str file, struct str host, struct str key, struct bu
             buf_append_char(ret, '\n');
         }
     }
-    (void)word(&key_rest);
-    struct str base64 = word(&key_rest);
+    (void)known_word(&key_rest);
+    struct str base64 = known_word(&key_rest);
     buf_printf(ret, "%.*s %.*s %.*s\n", STR_ARG(host), STR_ARG(type), STR_ARG(base64));
     return !buf_failed(ret) || err_set(err, ERR_TOO_LARGE, "the file is too big");
 }

@@ -29,6 +29,8 @@ enum known_verdict known_hosts_check(const struct known_hosts *k, const struct s
 /* The key types ("ssh-ed25519") of the host's lines, each once, at most 'max': what to ask the server for. */
 size_t known_hosts_types(const struct known_hosts *k, const struct str *names, size_t n, struct str *ret_types, size_t max);
 
+/* The next word of a line; moves 'rest' behind it and the spaces and tabs after it. Empty at the end. */
+struct str known_word(struct str *rest);
 /* One key in text, "ssh-ed25519 AAAA… comment": as in the annotation and in *.pub files. 'ret_blob' is appended to. */
 MUST_CHECK bool known_key_parse(struct str line, struct str *ret_type, struct buf *ret_blob);
 

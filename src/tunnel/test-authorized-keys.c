@@ -38,6 +38,23 @@ TEST(our_key_is_added_with_restrictions_and_once)
     CHECK_INT(removed, 1);
 }
 
+TEST(tabs_part_the_words_of_a_key_as_spaces_do)
+{
+    CLEANUP(buf_deinit) struct buf once, twice;
+    struct err err;
+    struct str tabbed = STR("ssh-ed25519\tAAAAC3NzaC1lZDI1NTE5AAAAIJKmZSmEOiKVAwECU/IVvFaOp3YCXSPdC8Vv6oYfTyXq\tme@home");
+    size_t removed;
+    buf_init(&once, 65536);
+    buf_init(&twice, 65536);
+    CHECK_OK(authorized_keys_add(STR(""), tabbed, NULL, 0, &once, &err), &err);
+    CHECK(str_find(buf_str(&once), STR("me@home")) < 0);
+    CHECK_OK(authorized_keys_add(buf_str(&once), STR(OURS), NULL, 0, &twice, &err), &err);
+    CHECK(str_find(str_sub(buf_str(&twice), 1, SIZE_MAX), STR("\n")) == (ptrdiff_t)twice.len - 2);
+    buf_clear(&once);
+    CHECK_OK(authorized_keys_remove(buf_str(&twice), tabbed, &once, &removed, &err), &err);
+    CHECK(removed == 1 && once.len == 0);
+}
+
 TEST(what_is_no_key_and_no_target_is_refused)
 {
     CLEANUP(buf_deinit) struct buf b;
