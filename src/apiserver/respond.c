@@ -46,7 +46,7 @@ static void begin(struct request *r, int code, struct str content_type, int64_t 
     (void)snprintf(code_text, sizeof(code_text), "%d", code);
     metric_add(metric_cell(&requests_total, r->info.verb, r->info.group, r->info.version, r->info.resource, r->info.subresource,
                            str_c(code_text)), 1);
-    h[n++] = (struct http_header){ STR("Audit-Id"), str_c(audit_id) };
+    h[n++] = (struct http_header){ STR("Audit-Id"), str_c(audit_id), .once = true };
     bool caching = false;
     for (size_t i = 0; i < n_more && n < 16; i++) {
         caching |= str_eq_nocase(more[i].name, STR("cache-control"));

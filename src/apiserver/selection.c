@@ -42,18 +42,23 @@ static bool check_fields(struct request *r, struct selection *s)
     return true;
 }
 
-bool selection_parse(struct request *r, struct selection *s)
+static struct str kept(struct arena *a, struct str s)
+{
+    return s.len ? arena_str(a, s) : s;
+}
+
+bool selection_parse(struct arena *a, struct request *r, struct selection *s)
 {
     struct err err = { 0 };
     *s = (struct selection){ .class = &r->rest->class, .field = -1, .name = STR_EMPTY };
-    if (!selector_parse(&r->arena, r->opt.label_selector, &s->labels, &err) ||
-        !field_selector_parse(&r->arena, r->opt.field_selector, &s->fields, &err)) {
+    if (!selector_parse(a, kept(a, r->opt.label_selector), &s->labels, &err) ||
+        !field_selector_parse(a, kept(a, r->opt.field_selector), &s->fields, &err)) {
         (void)request_bad(r, "%s", err.msg);
         return false;
     }
     if (str_eq_c(r->info.verb, "watch") && str_eq_c(r->in->method, "GET") && !str_empty(r->info.name) &&
         str_empty(r->opt.field_selector)) {
-        s->name = r->info.name; /* /api/v1/watch/…/name */
+        s->name = kept(a, r->info.name); /* /api/v1/watch/…/name */
     }
     if (!check_fields(r, s)) {
         return false;

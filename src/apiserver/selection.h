@@ -6,6 +6,7 @@
 #include "api/selector.h"
 #include "apiserver/stage.h"
 
+struct arena;
 struct object;
 struct object_class;
 struct request;
@@ -21,8 +22,8 @@ struct selection {
     bool is_nothing;    /* cannot match: metadata.namespace or name contradict the path */
 };
 
-/* From r->opt; everything lives in the request's arena. False with r->status filled. */
-MUST_CHECK bool selection_parse(struct request *r, struct selection *ret);
+/* From r->opt; everything lives in 'a', also after the request. False with r->status filled. */
+MUST_CHECK bool selection_parse(struct arena *a, struct request *r, struct selection *ret);
 /* Labels and fields; the caller has looked at the namespace. */
 bool selection_matches(const struct selection *s, const struct object *o);
 

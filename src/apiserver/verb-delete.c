@@ -224,7 +224,7 @@ static bool collect(struct request *r, struct collection *c)
     struct snapshot_iter it;
     const struct object *o;
     size_t capacity = 0;
-    if (!selection_parse(r, &s)) {
+    if (!selection_parse(&r->arena, r, &s)) {
         return false;
     }
     c->snapshot = watch_cache_snapshot(r->rest->cache);

@@ -450,7 +450,7 @@ enum stage_result stage_list(struct request *r)
     struct err err = { 0 };
     bool with_ns = r->rest->hub->namespaced && str_empty(r->info.ns);
 
-    if (!selection_parse(r, &selection)) {
+    if (!selection_parse(&r->arena, r, &selection)) {
         return STAGE_ERROR;
     }
     if (!str_empty(r->opt.continue_token)) {

@@ -1,6 +1,8 @@
 /*
  * WATCH: a watcher of the resource's cache, pulled while the connection takes frames. A frame is shared with the other
  * watchers that want the same representation; a slow connection holds no objects, and is told 410 when history has moved past.
+ * A watch stays for minutes, and there are thousands: it takes the stream over from its request, which ends, and keeps no more
+ * than it needs.
  */
 #include "api/encode-pb.h"
 #include "api/gen/meta_v1.h"
@@ -18,15 +20,17 @@
 static struct metric watchers_now = METRIC_GAUGE("apiserver_longrunning_requests", "Watches under way.", "verb");
 
 struct watch_run {
-    struct request *r;
+    struct http_stream *http; /* a reference */
+    const struct rest *rest;
     struct watcher *watcher;
+    struct arena arena;       /* what the request said */
     struct render how;
     struct selection selection;
     struct loop_timer timeout, bookmark;
     struct loop_task pump_task;
     bool columns_sent; /* of tables: only the first event carries them */
+    bool bookmarks;    /* the client takes them */
     bool blocked;      /* the connection is full */
-    bool over;
 };
 
 /* A counted frame as a chunk's owner. */
@@ -51,13 +55,13 @@ static void send_shared(struct watch_run *w, struct shared_bytes *bytes)
     net_ref_init(&f->ref, frame_release);
     f->bytes = bytes;
     struct net_chunk c = { .bytes = shared_bytes_str(bytes), .owner = &f->ref };
-    http_stream_write(w->r->http, &c, 1);
+    http_stream_write(w->http, &c, 1);
 }
 
 static void send_buf(struct watch_run *w, struct buf *b)
 {
     struct net_chunk c = net_chunk_take_buf(b);
-    http_stream_write(w->r->http, &c, 1);
+    http_stream_write(w->http, &c, 1);
 }
 
 static void put_varint(struct buf *b, uint64_t n)
@@ -128,13 +132,23 @@ static bool encode(void *arg, const struct watch_item *item, struct buf *b, stru
     return true;
 }
 
+static void watch_free(struct watch_run *w)
+{
+    metric_add(metric_cell(&watchers_now, STR("WATCH")), -1);
+    loop_timer_stop(&w->timeout);
+    loop_timer_stop(&w->bookmark);
+    loop_task_cancel(&w->pump_task);
+    w->watcher = watcher_free(w->watcher);
+    http_stream_set_ops(w->http, NULL, NULL);
+    http_stream_release(w->http);
+    arena_deinit(&w->arena);
+    free(w);
+}
+
 static void end(struct watch_run *w)
 {
-    if (!w->over) {
-        w->over = true;
-        http_stream_end(w->r->http);
-        request_resume(w->r, STAGE_ANSWERED);
-    }
+    http_stream_end(w->http);
+    watch_free(w);
 }
 
 /* An ERROR event with a Status, and the end. */
@@ -164,7 +178,7 @@ static void send_bookmark(struct watch_run *w, int64_t revision, bool initial_en
     arena_init(&a, 1u << 20);
     buf_init(&object, 1u << 20);
     buf_init(&b, 2u << 20);
-    const struct rest *rest = w->r->rest;
+    const struct rest *rest = w->rest;
     void *obj = arena_alloc(&a, rest->hub->type->size);
     if (obj) {
         struct meta_v1_object_meta *m = rest_meta(rest, obj);
@@ -193,7 +207,7 @@ static bool send_item(struct watch_run *w, const struct watch_item *item)
         buf_init(&b, 128u << 20);
         if (!encode(w, item, &b, &err)) {
             buf_deinit(&b);
-            log_error("apiserver: watch of %.*s: %s", STR_ARG(w->r->info.resource), err.msg);
+            log_error("apiserver: watch of %.*s: %s", STR_ARG(w->rest->hub->resource), err.msg);
             return false;
         }
         w->columns_sent = true;
@@ -202,7 +216,7 @@ static bool send_item(struct watch_run *w, const struct watch_item *item)
     }
     struct shared_bytes *bytes = watch_frame(w->watcher, item, render_representation(&w->how), encode, w, &err);
     if (!bytes) {
-        log_error("apiserver: watch of %.*s: %s", STR_ARG(w->r->info.resource), err.msg);
+        log_error("apiserver: watch of %.*s: %s", STR_ARG(w->rest->hub->resource), err.msg);
         return false;
     }
     send_shared(w, bytes);
@@ -213,8 +227,8 @@ static void pump(void *arg)
 {
     struct watch_run *w = arg;
     struct watch_item item;
-    while (!w->over) {
-        if (http_stream_queued(w->r->http) >= LIST_BATCH_BYTES) {
+    for (;;) {
+        if (http_stream_queued(w->http) >= LIST_BATCH_BYTES) {
             w->blocked = true;
             return;
         }
@@ -242,28 +256,21 @@ static void pump(void *arg)
 static void on_ready(void *arg)
 {
     struct watch_run *w = arg;
-    if (!w->blocked && !w->over) {
+    if (!w->blocked) {
         loop_task_defer(&w->pump_task);
     }
 }
 
-static void on_drain(struct http_stream *s, void *arg)
+static void on_drain(struct http_stream *s UNUSED, void *arg)
 {
-    struct request *r = arg;
-    struct watch_run *w = r->verb_data;
-    (void)s;
+    struct watch_run *w = arg;
     w->blocked = false;
     pump(w);
 }
 
-static void on_cancel(struct http_stream *s, void *arg)
+static void on_cancel(struct http_stream *s UNUSED, void *arg)
 {
-    struct request *r = arg;
-    struct watch_run *w = r->verb_data;
-    (void)s;
-    w->over = true;
-    r->cancelled = true;
-    request_resume(r, STAGE_ANSWERED);
+    watch_free(arg);
 }
 
 static const struct http_stream_ops watch_ops = { .on_drain = on_drain, .on_cancel = on_cancel };
@@ -271,7 +278,7 @@ static const struct http_stream_ops watch_ops = { .on_drain = on_drain, .on_canc
 static void bookmark_now(struct watch_run *w)
 {
     int64_t rv = watcher_bookmark(w->watcher);
-    if (rv > 0 && w->r->opt.allow_bookmarks && !w->blocked) {
+    if (rv > 0 && w->bookmarks && !w->blocked) {
         send_bookmark(w, rv, false);
     }
 }
@@ -288,17 +295,6 @@ static void on_timeout(void *arg)
     struct watch_run *w = arg;
     bookmark_now(w);
     end(w);
-}
-
-static void cleanup(struct request *r)
-{
-    struct watch_run *w = r->verb_data;
-    metric_add(metric_cell(&watchers_now, STR("WATCH")), -1);
-    loop_timer_stop(&w->timeout);
-    loop_timer_stop(&w->bookmark);
-    loop_task_cancel(&w->pump_task);
-    w->watcher = watcher_free(w->watcher);
-    free(w);
 }
 
 static bool match(void *arg, const struct object *o)
@@ -321,9 +317,8 @@ static enum watch_start how_to_start(const struct request *r)
     return WATCH_FROM_NOW;
 }
 
-static enum store_status start(struct watch_run *w)
+static enum store_status start(struct watch_run *w, const struct request *r)
 {
-    struct request *r = w->r;
     struct watch_options opt = {
         .start = how_to_start(r), .revision = (int64_t)r->opt.rv, .namespace = r->info.ns, .name = w->selection.name,
         .field = w->selection.field, .field_value = w->selection.field_value, .match_arg = &w->selection, .ready = on_ready, .arg = w,
@@ -334,19 +329,28 @@ static enum store_status start(struct watch_run *w)
     return watcher_new(r->rest->cache, &opt, &w->watcher);
 }
 
-static void arm(struct watch_run *w)
+/* The stream is the watch's from here on; whoever made the request is answered for as long as the watch lives. */
+static void take_over(struct watch_run *w, struct request *r)
 {
-    struct request *r = w->r;
     uint64_t seconds = r->opt.timeout_s > 0 ? (uint64_t)r->opt.timeout_s : WATCH_MIN_TIMEOUT_S + rand_below(WATCH_MIN_TIMEOUT_S);
-    loop_timer_stop(&r->timer);
+    r->handed_over = true;
+    http_stream_set_watermarks(w->http, LIST_BATCH_BYTES, LIST_BATCH_BYTES / 4);
+    http_stream_set_ops(w->http, &watch_ops, w);
+    loop_task_init(&w->pump_task, r->srv->loop, pump, w);
     loop_timer_init(&w->timeout, r->srv->loop, on_timeout, w);
     loop_timer_start(&w->timeout, seconds * 1000);
     loop_timer_init(&w->bookmark, r->srv->loop, on_bookmark, w);
-    if (r->opt.allow_bookmarks) {
+    if (w->bookmarks) {
         loop_timer_start(&w->bookmark, WATCH_BOOKMARK_MS);
     }
     metric_add(metric_cell(&watchers_now, STR("WATCH")), 1);
-    request_uncount(r);
+}
+
+static enum stage_result refuse(struct watch_run *w)
+{
+    arena_deinit(&w->arena);
+    free(w);
+    return STAGE_ERROR;
 }
 
 enum stage_result stage_watch(struct request *r)
@@ -355,40 +359,36 @@ enum stage_result stage_watch(struct request *r)
     if (!w) {
         abort();
     }
-    w->r = r;
-    if (!selection_parse(r, &w->selection)) {
-        free(w);
-        return STAGE_ERROR;
+    w->http = r->http;
+    w->rest = r->rest;
+    w->bookmarks = r->opt.allow_bookmarks;
+    arena_init_chunk(&w->arena, REQUEST_ARENA, 256);
+    if (!selection_parse(&w->arena, r, &w->selection)) {
+        return refuse(w);
     }
-    w->how = (struct render){ .ep = r->ep, .media = r->media, .include_object = request_param(r, "includeObject"),
+    w->how = (struct render){ .ep = r->ep, .media = r->media, .include_object = arena_str(&w->arena, request_param(r, "includeObject")),
                               .now_sec = clock_real_s() };
+    w->how.media.version = arena_str(&w->arena, r->media.version);
     if (w->how.media.format == MEDIA_YAML) {
-        free(w);
         r->media = (struct media){ .format = MEDIA_JSON, .pretty = true };
         r->status = (struct status){ .code = 406, .reason = STR("NotAcceptable"),
             .message = STR("only the following media types are accepted: application/json;stream=watch, "
                            "application/vnd.kubernetes.protobuf;stream=watch") };
-        return STAGE_ERROR;
+        return refuse(w);
     }
-    loop_task_init(&w->pump_task, r->srv->loop, pump, w);
-    r->verb_data = w;
-    r->cleanup = cleanup;
     respond_begin(r, 200, w->how.media.format == MEDIA_PROTOBUF ? STR("application/vnd.kubernetes.protobuf;stream=watch")
                                                                 : STR("application/json"), -1);
-    arm(w);
-    enum store_status status = start(w);
+    take_over(w, r);
+    enum store_status status = start(w, r);
     if (status != STORE_OK) {
         struct str text = status == STORE_E_COMPACTED
             ? arena_printf(&r->arena, "too old resource version: %llu (%lld)", (unsigned long long)r->opt.rv,
                            (long long)watch_cache_oldest(r->rest->cache))
             : str_c(store_status_text(status));
         fail(w, status == STORE_E_COMPACTED ? 410 : 500, status == STORE_E_COMPACTED ? "Expired" : "InternalError", text);
-        http_stream_end(r->http);
-        w->over = true;
+        end(w);
         return STAGE_ANSWERED;
     }
-    http_stream_set_watermarks(r->http, LIST_BATCH_BYTES, LIST_BATCH_BYTES / 4);
-    http_stream_set_ops(r->http, &watch_ops, r);
     loop_task_defer(&w->pump_task);
-    return STAGE_WAIT;
+    return STAGE_ANSWERED;
 }

@@ -1,12 +1,13 @@
 #include "net/grpc-session.h"
 
 #include <assert.h>
-#include <nghttp2/nghttp2.h>
 
+#include "net/h2-session.h"
 #include "net/stream-limits.h"
 
 struct grpc_session {
     nghttp2_session *ng;
+    struct h2_frames frames;
     const struct grpc_session_events *events;
     void *user;
     bool draining;
@@ -267,27 +268,25 @@ void grpc_session_resume(struct grpc_session *s, struct grpc_stream *st)
 
 /* The session */
 
+static void set_callbacks(nghttp2_session_callbacks *cb)
+{
+    nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data_chunk);
+    nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame_recv);
+}
+
 struct grpc_session *grpc_session_new(const struct grpc_session_events *events, void *user)
 {
     struct grpc_session *s = calloc(1, sizeof(*s));
-    nghttp2_session_callbacks *cb;
-    nghttp2_option *opt;
-    if (!s || nghttp2_session_callbacks_new(&cb) != 0 || nghttp2_option_new(&opt) != 0) {
+    if (!s) {
         abort();
     }
     s->events = events;
     s->user = user;
     s->authority = "localhost";
-    nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data_chunk);
-    nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame_recv);
-    nghttp2_option_set_no_auto_window_update(opt, 1);
-    if (nghttp2_session_client_new2(&s->ng, cb, s, opt) != 0) {
-        abort();
-    }
-    nghttp2_session_callbacks_del(cb);
-    nghttp2_option_del(opt);
+    const struct h2_session_spec spec = { .callbacks = set_callbacks, .frames = &s->frames, .arg = s };
+    s->ng = h2_session_new(&spec);
     nghttp2_settings_entry settings[] = {
         { NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
         { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, GRPC_WINDOW },

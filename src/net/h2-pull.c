@@ -45,6 +45,19 @@ ssize_t h2_pull_length(const struct h2_pull *p, int32_t session_window, int32_t 
     return window > 0 && (size_t)window < n ? window : (ssize_t)n;
 }
 
+ssize_t h2_pull_read(const struct net_queue *q, bool ended, size_t length, uint32_t *flags)
+{
+    size_t n = MIN(length, q->bytes);
+    if (n == 0 && !ended) {
+        return NGHTTP2_ERR_DEFERRED;
+    }
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+    if (ended && n == q->bytes) {
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    }
+    return (ssize_t)n;
+}
+
 int h2_pull_data(struct h2_pull *p, const uint8_t *frame_header, struct net_queue *q, size_t length)
 {
     if (p->max - p->n < FRAME_HEADER + length) {

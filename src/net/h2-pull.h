@@ -18,6 +18,9 @@ struct h2_pull {
 ssize_t h2_pull_run(struct h2_pull *p, nghttp2_session *session, char *dst, size_t max);
 /* For nghttp2's data_source_read_length_callback: the size that fills the record. */
 ssize_t h2_pull_length(const struct h2_pull *p, int32_t session_window, int32_t stream_window, uint32_t max_frame);
+/* For a data source's read callback: how much of 'q' goes into this frame, without a copy; 'ended': nothing follows. Or
+ * NGHTTP2_ERR_DEFERRED: the session waits until nghttp2_session_resume_data(). */
+ssize_t h2_pull_read(const struct net_queue *q, bool ended, size_t length, uint32_t *flags);
 /* For nghttp2's send_data_callback: moves 'length' bytes of 'q'. 0 or NGHTTP2_ERR_WOULDBLOCK. */
 int h2_pull_data(struct h2_pull *p, const uint8_t *frame_header, struct net_queue *q, size_t length);
 

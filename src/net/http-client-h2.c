@@ -1,13 +1,15 @@
 /* HTTP/2 on a client's connection: many calls at once. */
 #include "net/h2-pull.h"
+#include "net/h2-session.h"
 #include "net/http-client-private.h"
 
 /* Until the server has said how many streams it takes (it says so right after the handshake) a few are sent on trust. */
-enum { STREAMS_UNTOLD = 8, MAX_STREAMS = 1000, MAX_SENT_HEADERS = 64 };
+enum { STREAMS_UNTOLD = 8, MAX_STREAMS = 1000 };
 
 struct h2 {
     struct client_conn *conn;
     nghttp2_session *session;
+    struct h2_frames frames;
     struct h2_pull pull;
     bool settings_seen;
     /* The header block that is arriving. */
@@ -67,16 +69,9 @@ static ssize_t data_read(nghttp2_session *session, int32_t id, uint8_t *buf UNUS
     if (!call) {
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
-    size_t n = MIN(length, call->queue.bytes);
-    if (n == 0 && !call->body_ended) {
-        call->deferred = true;
-        return NGHTTP2_ERR_DEFERRED;
-    }
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (call->body_ended && n == call->queue.bytes) {
-        *flags |= NGHTTP2_DATA_FLAG_EOF;
-    }
-    return (ssize_t)n;
+    ssize_t n = h2_pull_read(&call->queue, call->body_ended, length, flags);
+    call->deferred = n == NGHTTP2_ERR_DEFERRED;
+    return n;
 }
 
 static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *header, size_t length,
@@ -95,12 +90,6 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
     return r;
 }
 
-static nghttp2_nv nv_of(const char *name, struct str value)
-{
-    return (nghttp2_nv){ (uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value.ptr, strlen(name), value.len,
-                         NGHTTP2_NV_FLAG_NONE };
-}
-
 static bool is_ours(struct str name)
 {
     static const struct str ours[] = { STR_INIT("host"), STR_INIT("content-length"), STR_INIT("transfer-encoding"),
@@ -116,28 +105,23 @@ static bool is_ours(struct str name)
 static void start(struct client_conn *c, struct http_call *call)
 {
     struct h2 *h = c->proto;
-    nghttp2_nv nv[MAX_SENT_HEADERS + 5];
+    nghttp2_nv nv[H2_MAX_SENT_HEADERS + 5];
     char length[24];
     size_t k = 0;
-    nv[k++] = nv_of(":method", call->method);
-    nv[k++] = nv_of(":scheme", net_stream_conn(c->io)->encrypted ? STR("https") : STR("http"));
-    nv[k++] = nv_of(":authority", http_call_authority(call));
-    nv[k++] = nv_of(":path", call->target);
+    nv[k++] = h2_line(":method", call->method);
+    nv[k++] = h2_line(":scheme", net_stream_conn(c->io)->encrypted ? STR("https") : STR("http"));
+    nv[k++] = h2_line(":authority", http_call_authority(call));
+    nv[k++] = h2_line(":path", call->target);
     if (call->content_length > 0) {
         (void)snprintf(length, sizeof(length), "%lld", (long long)call->content_length);
-        nv[k++] = nv_of("content-length", str_c(length));
+        nv[k++] = h2_line_once("content-length", str_c(length));
     }
     for (size_t i = 0; i < call->n_headers && k < ARRAY_SIZE(nv); i++) {
         struct http_header *header = &call->headers[i];
         if (is_ours(header->name)) {
             continue;
         }
-        char *name = (char *)(uintptr_t)header->name.ptr; /* our own copy */
-        for (size_t j = 0; j < header->name.len; j++) {
-            name[j] = name[j] >= 'A' && name[j] <= 'Z' ? (char)(name[j] + 32) : name[j];
-        }
-        nv[k++] = (nghttp2_nv){ (uint8_t *)name, (uint8_t *)(uintptr_t)header->value.ptr, header->name.len, header->value.len,
-                                NGHTTP2_NV_FLAG_NONE };
+        nv[k++] = h2_header((char *)(uintptr_t)header->name.ptr, header); /* our own copy */
     }
     bool body = call->streaming || call->queue.bytes > 0;
     nghttp2_data_provider data = { .read_callback = data_read };
@@ -471,14 +455,8 @@ static const struct client_conn_ops ops = {
     .free = free_proto,
 };
 
-static nghttp2_session *new_session(struct client_conn *c)
+static void set_callbacks(nghttp2_session_callbacks *cb)
 {
-    nghttp2_session_callbacks *cb = NULL;
-    nghttp2_option *o = NULL;
-    nghttp2_session *session = NULL;
-    if (nghttp2_session_callbacks_new(&cb) != 0 || nghttp2_option_new(&o) != 0) {
-        abort();
-    }
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame_recv);
@@ -488,17 +466,12 @@ static nghttp2_session *new_session(struct client_conn *c)
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
     nghttp2_session_callbacks_set_data_source_read_length_callback(cb, data_length);
     nghttp2_session_callbacks_set_send_data_callback(cb, send_data);
-    nghttp2_option_set_no_auto_window_update(o, 1);
-    nghttp2_option_set_no_closed_streams(o, 1);
-    nghttp2_option_set_max_reserved_remote_streams(o, 0);
+}
+
+static void set_options(nghttp2_option *o)
+{
     nghttp2_option_set_max_send_header_block_length(o, HTTP_CLIENT_MAX_HEADER_BYTES);
     nghttp2_option_set_peer_max_concurrent_streams(o, STREAMS_UNTOLD);
-    if (nghttp2_session_client_new2(&session, cb, c, o) != 0) {
-        abort();
-    }
-    nghttp2_session_callbacks_del(cb);
-    nghttp2_option_del(o);
-    return session;
 }
 
 void client_h2_start(struct client_conn *c)
@@ -511,7 +484,8 @@ void client_h2_start(struct client_conn *c)
     c->ops = &ops;
     h->conn = c;
     arena_init(&h->block, 2 * HTTP_CLIENT_MAX_HEADER_BYTES);
-    h->session = new_session(c);
+    const struct h2_session_spec spec = { .callbacks = set_callbacks, .options = set_options, .frames = &h->frames, .arg = c };
+    h->session = h2_session_new(&spec);
     nghttp2_settings_entry iv[] = {
         { NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
         { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HTTP_CLIENT_STREAM_WINDOW },

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "net/h2-pull.h"
+#include "net/h2-session.h"
 
 enum {
     TICK_MS = 15000,
@@ -18,6 +19,7 @@ struct bucket {
 struct h2 {
     struct http_conn *conn;
     nghttp2_session *session;
+    struct h2_frames frames;
     struct http_stream *incoming; /* whose header block is arriving (they are serial on a connection) */
     struct buf names;             /* its names and values, until the block is complete */
     struct h2_slice {
@@ -28,6 +30,7 @@ struct h2 {
     bool in_block, too_large;
     struct bucket resets, control;
     struct h2_pull pull;
+    int64_t dated_s;              /* the second of the last answer's date */
     bool grown;                   /* the larger limits are in force */
     bool noticed;                 /* the first GOAWAY of a drain was sent */
     bool dead;                    /* a fatal error: flush and close */
@@ -269,7 +272,7 @@ static void answer_status(struct http_stream *s, int status)
 {
     char code[4];
     (void)snprintf(code, sizeof(code), "%d", status);
-    nghttp2_nv nv = { (uint8_t *)(uintptr_t) ":status", (uint8_t *)code, 7, 3, NGHTTP2_NV_FLAG_NONE };
+    nghttp2_nv nv = h2_line(":status", str_c(code));
     struct h2 *h = h2_of(s);
     (void)nghttp2_submit_response(h->session, s->id, &nv, 1, NULL);
     kick(s->conn);
@@ -447,28 +450,19 @@ static ssize_t data_read(nghttp2_session *session, int32_t id, uint8_t *buf UNUS
     if (!s) {
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
-    size_t n = MIN(length, s->queue.bytes);
-    if (n == 0 && !s->ended) {
-        s->deferred = true;
-        return NGHTTP2_ERR_DEFERRED;
-    }
-    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (s->ended && n == s->queue.bytes) {
-        *flags |= NGHTTP2_DATA_FLAG_EOF;
-        if (s->n_trailers > 0) {
-            nghttp2_nv nv[32];
-            size_t k = 0;
-            for (; k < s->n_trailers && k < ARRAY_SIZE(nv); k++) {
-                nv[k] = (nghttp2_nv){ (uint8_t *)(uintptr_t)s->trailers[k].name.ptr,
-                                      (uint8_t *)(uintptr_t)s->trailers[k].value.ptr, s->trailers[k].name.len,
-                                      s->trailers[k].value.len, NGHTTP2_NV_FLAG_NONE };
-            }
-            if (nghttp2_submit_trailer(session, id, nv, k) == 0) {
-                *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-            }
+    ssize_t n = h2_pull_read(&s->queue, s->ended, length, flags);
+    s->deferred = n == NGHTTP2_ERR_DEFERRED;
+    if ((*flags & NGHTTP2_DATA_FLAG_EOF) && s->n_trailers > 0) {
+        nghttp2_nv nv[32];
+        size_t k = 0;
+        for (; k < s->n_trailers && k < ARRAY_SIZE(nv); k++) {
+            nv[k] = h2_header((char *)(uintptr_t)s->trailers[k].name.ptr, &s->trailers[k]); /* our own copy */
+        }
+        if (nghttp2_submit_trailer(session, id, nv, k) == 0) {
+            *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
         }
     }
-    return (ssize_t)n;
+    return n;
 }
 
 static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *header, size_t length,
@@ -571,39 +565,38 @@ static size_t make_nv(struct buf *b, const struct http_header *headers, size_t n
         if (!http_header_may_be_sent(&headers[i])) {
             continue;
         }
-        struct str name = headers[i].name, value = headers[i].value;
-        for (size_t j = 0; j < name.len; j++) {
-            at[j] = name.ptr[j] >= 'A' && name.ptr[j] <= 'Z' ? (char)(name.ptr[j] + 32) : name.ptr[j];
-        }
-        nv[k++] = (nghttp2_nv){ (uint8_t *)at, (uint8_t *)(uintptr_t)(value.ptr ? value.ptr : ""), name.len, value.len,
-                                NGHTTP2_NV_FLAG_NONE };
-        at += name.len;
+        nv[k++] = h2_header(at, &headers[i]);
+        at += headers[i].name.len;
     }
     return k;
 }
 
-static nghttp2_nv nv_of(const char *name, struct str value)
+/* The date changes each second: a client's table gets one only when it will be told the same one again, which a client that asks
+ * seldom never is. */
+static nghttp2_nv date_line(struct http_stream *s)
 {
-    return (nghttp2_nv){ (uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value.ptr, strlen(name), value.len,
-                         NGHTTP2_NV_FLAG_NONE };
+    struct h2 *h = h2_of(s);
+    struct str date = http_server_date(s->server);
+    int64_t now = http_server_date_s(s->server);
+    bool again = h->dated_s == now;
+    h->dated_s = now;
+    return again ? h2_line("date", date) : h2_line_once("date", date);
 }
-
-enum { MAX_SENT_HEADERS = 64 };
 
 static void respond(struct http_stream *s, int status, const struct http_header *headers, size_t n, int64_t length)
 {
     struct h2 *h = h2_of(s);
-    nghttp2_nv nv[MAX_SENT_HEADERS + 3];
+    nghttp2_nv nv[H2_MAX_SENT_HEADERS + 3];
     char code[8], len_text[24];
     (void)snprintf(code, sizeof(code), "%d", status);
     size_t k = 0;
-    nv[k++] = nv_of(":status", str_c(code));
-    nv[k++] = nv_of("date", http_server_date(s->server));
+    nv[k++] = h2_line(":status", str_c(code));
+    nv[k++] = date_line(s);
     if (length >= 0) {
         (void)snprintf(len_text, sizeof(len_text), "%lld", (long long)length);
-        nv[k++] = nv_of("content-length", str_c(len_text));
+        nv[k++] = h2_line_once("content-length", str_c(len_text));
     }
-    k += make_nv(http_server_scratch(s->server), headers, n, nv + k, MAX_SENT_HEADERS);
+    k += make_nv(http_server_scratch(s->server), headers, n, nv + k, H2_MAX_SENT_HEADERS);
     nghttp2_data_provider data = { .read_callback = data_read };
     int r = nghttp2_submit_response(h->session, s->id, nv, k, s->no_body || length == 0 ? NULL : &data);
     if (r != 0) {
@@ -642,10 +635,6 @@ static void end(struct http_stream *s, const struct http_header *trailers, size_
             t->name = arena_str(&s->arena, trailers[i].name);
             t->value = arena_str(&s->arena, trailers[i].value);
             if (t->name.ptr && t->value.ptr) {
-                for (size_t j = 0; j < t->name.len; j++) {
-                    char *at = (char *)(uintptr_t)t->name.ptr;
-                    at[j] = at[j] >= 'A' && at[j] <= 'Z' ? (char)(at[j] + 32) : at[j];
-                }
                 s->n_trailers++;
             }
         }
@@ -667,7 +656,7 @@ static void want_body(struct http_stream *s UNUSED)
 {
     struct str expect = http_header_get(&s->req.headers, STR("expect"));
     if (str_eq_nocase(expect, STR("100-continue")) && !s->responded) {
-        nghttp2_nv nv = nv_of(":status", STR("100"));
+        nghttp2_nv nv = h2_line(":status", STR("100"));
         (void)nghttp2_submit_headers(h2_of(s)->session, NGHTTP2_FLAG_NONE, s->id, NULL, &nv, 1, NULL);
         kick(s->conn);
     }
@@ -727,14 +716,8 @@ static const struct http_conn_ops ops = {
     .free = free_conn,
 };
 
-static nghttp2_session *new_session(struct http_conn *c)
+static void set_callbacks(nghttp2_session_callbacks *cb)
 {
-    nghttp2_session_callbacks *cb = NULL;
-    nghttp2_option *o = NULL;
-    nghttp2_session *session = NULL;
-    if (nghttp2_session_callbacks_new(&cb) != 0 || nghttp2_option_new(&o) != 0) {
-        abort();
-    }
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame_recv);
@@ -743,18 +726,13 @@ static nghttp2_session *new_session(struct http_conn *c)
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
     nghttp2_session_callbacks_set_data_source_read_length_callback(cb, data_length);
     nghttp2_session_callbacks_set_send_data_callback(cb, send_data);
-    nghttp2_option_set_no_auto_window_update(o, 1);
-    nghttp2_option_set_no_closed_streams(o, 1);
+}
+
+static void set_options(nghttp2_option *o)
+{
     nghttp2_option_set_max_outbound_ack(o, HTTP2_MAX_OUT_ACK);
-    nghttp2_option_set_max_reserved_remote_streams(o, 0);
     nghttp2_option_set_max_send_header_block_length(o, HTTP_MAX_HEADER_BYTES);
     nghttp2_option_set_max_deflate_dynamic_table_size(o, HTTP2_HPACK_TABLE);
-    if (nghttp2_session_server_new2(&session, cb, c, o) != 0) {
-        abort();
-    }
-    nghttp2_session_callbacks_del(cb);
-    nghttp2_option_del(o);
-    return session;
 }
 
 void http_h2_start(struct http_conn *c)
@@ -766,7 +744,9 @@ void http_h2_start(struct http_conn *c)
     c->proto = h;
     c->ops = &ops;
     h->conn = c;
-    h->session = new_session(c);
+    const struct h2_session_spec spec = { .server = true, .callbacks = set_callbacks, .options = set_options, .frames = &h->frames,
+                                          .arg = c };
+    h->session = h2_session_new(&spec);
     h->resets = (struct bucket){ HTTP2_RESET_BURST, now_of(c) };
     h->control = (struct bucket){ HTTP2_CONTROL_BURST, now_of(c) };
     buf_init(&h->names, 2 * HTTP_MAX_HEADER_BYTES);

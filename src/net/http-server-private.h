@@ -129,6 +129,8 @@ void http_conn_gone(struct http_conn *c);
 void http_conn_released(struct http_conn *c);
 /* "Tue, 24 Nov 2026 08:02:49 GMT", read once a second. */
 struct str http_server_date(struct http_server *srv);
+/* The second that http_server_date() told last. */
+int64_t http_server_date_s(const struct http_server *srv);
 /* Emptied by each user. */
 struct buf *http_server_scratch(struct http_server *srv);
 const struct http_server_config *http_server_config(const struct http_server *srv);

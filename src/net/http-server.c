@@ -49,6 +49,11 @@ struct str http_server_date(struct http_server *srv)
     return str_c(srv->date);
 }
 
+int64_t http_server_date_s(const struct http_server *srv)
+{
+    return srv->date_s;
+}
+
 struct buf *http_server_scratch(struct http_server *srv)
 {
     buf_clear(&srv->scratch);

@@ -10,6 +10,7 @@
 struct http_header {
     struct str name; /* any case on the way out, lower case on the way in */
     struct str value;
+    bool once; /* on the way out: the value is of this message alone, so HTTP/2 keeps it in no table (RFC 7541 7.1.3) */
 };
 
 struct http_headers {
