@@ -80,15 +80,20 @@ static void client_on_io(struct loop_io *io UNUSED, unsigned events, void *arg)
         }
         return;
     }
-    if (k->control->answer(k->control->arg, line, &k->reply)) {
-        if (!k->reply.len) {
-            client_free(k);
-        } else {
-            client_write(k);
-        }
-    } else {
+    const struct control *c = k->control;
+    if (str_eq_c(line, "stop")) {
         (void)loop_io_set(&k->io, LOOP_HUP); /* the answer is the end of this process */
+        c->ops->stop(c->arg);
+        return;
     }
+    if (str_eq_c(line, "status")) {
+        c->ops->status(c->arg, &k->reply);
+    } else if (str_eq_c(line, "nodes")) {
+        c->ops->nodes(c->arg, &k->reply);
+    } else {
+        buf_append_c(&k->reply, "unknown request\n");
+    }
+    client_write(k);
 }
 
 static void control_on_io(struct loop_io *io UNUSED, unsigned events UNUSED, void *arg)
@@ -111,11 +116,11 @@ static void control_on_io(struct loop_io *io UNUSED, unsigned events UNUSED, voi
     (void)loop_io_set(&k->io, LOOP_READ);
 }
 
-bool control_start(struct control *c, struct loop *l, const struct place *place,
-                   bool (*answer)(void *arg, struct str request, struct buf *reply), void *arg, struct err *err)
+bool control_start(struct control *c, struct loop *l, const struct place *place, const struct control_ops *ops, void *arg,
+                   struct err *err)
 {
     struct net_addr a;
-    *c = (struct control){ .loop = l, .fd = -1, .answer = answer, .arg = arg };
+    *c = (struct control){ .loop = l, .fd = -1, .ops = ops, .arg = arg };
     if (!socket_addr(place, &a)) {
         return err_set(err, ERR_INTERNAL, "the path of the control socket is too long");
     }

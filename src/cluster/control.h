@@ -15,17 +15,21 @@
 
 /* ---- in the supervisor ---- */
 struct control_client;
+struct control_ops {
+    void (*status)(void *arg, struct buf *reply);
+    void (*nodes)(void *arg, struct buf *reply);
+    void (*stop)(void *arg); /* begins the end; who asked is told by the process's end */
+};
 struct control {
     struct loop *loop;
     struct loop_io io;
     int fd;
     unsigned n_clients;
-    /* Appends the answer; false keeps the connection open (until the process ends). */
-    bool (*answer)(void *arg, struct str request, struct buf *reply);
+    const struct control_ops *ops;
     void *arg;
 };
-MUST_CHECK bool control_start(struct control *c, struct loop *l, const struct place *place,
-                              bool (*answer)(void *arg, struct str request, struct buf *reply), void *arg, struct err *err);
+MUST_CHECK bool control_start(struct control *c, struct loop *l, const struct place *place, const struct control_ops *ops, void *arg,
+                              struct err *err);
 void control_stop(struct control *c);
 
 /* ---- in commands ---- */

@@ -54,47 +54,10 @@ static void tunnel(const struct host *h, const struct role_maker *m, struct role
     role_word(r, m->a, "--reverse-client-ca-file=%s/kube/tunnel/ca.crt", m->state);
 }
 
-static void containerd(const struct role_maker *m, struct role *r)
-{
-    *r = (struct role){ .name = "containerd", .program = "/usr/bin/containerd", .health = "unix:" SOCKET };
-    role_word(r, m->a, "containerd");
-    role_word(r, m->a, "--config=%s/containerd.toml", m->conf);
-    role_word(r, m->a, "--log-level=warn");
-}
-
-static void images(const struct role_maker *m, struct role *r)
-{
-    *r = (struct role){ .name = "images", .program = "/usr/bin/ctr", .once = true, .needs = SOCKET };
-    role_word(r, m->a, "ctr");
-    role_word(r, m->a, "--address=" SOCKET);
-    role_word(r, m->a, "--namespace=k8s.io");
-    role_word(r, m->a, "images");
-    role_word(r, m->a, "import");
-    role_word(r, m->a, "--snapshotter=%s", m->machine->overlayfs ? "overlayfs" : "native");
-    role_word(r, m->a, "%s/images/coracle.tar", m->state);
-}
-
 static void kubelet(const struct host *h, const struct role_maker *m, struct role *r)
 {
-    role_start(m, r, "kubelet");
-    r->health = "http://127.0.0.1:10248/healthz";
-    role_word(r, m->a, "--flag-defaults=secure");
-    role_word(r, m->a, "--kubeconfig=%s/kubelet.conf", m->conf);
-    role_word(r, m->a, "--hostname-override=%s", m->node_name);
-    role_word(r, m->a, "--node-ip=%s", m->node_ip);
-    role_word(r, m->a, "--root-dir=/var/lib/kubelet");
+    role_kubelet(m, r);
     role_word(r, m->a, "--container-runtime-endpoint=unix://" SOCKET);
-    role_word(r, m->a, "--cni-conf-dir=%s/cni", m->conf);
-    role_word(r, m->a, "--cni-masquerade=false");
-    role_word(r, m->a, "--pod-infra-container-image=coracle.local/pause:1");
-    role_word(r, m->a, "--cgroup-driver=cgroupfs");
-    role_word(r, m->a, "--fail-swap-on=false");
-    role_word(r, m->a, "--cluster-domain=%s", m->domain);
-    role_word(r, m->a, "--client-ca-file=%s/ca.crt", m->conf);
-    role_word(r, m->a, "--anonymous-auth=false");
-    role_word(r, m->a, "--authentication-token-webhook=true");
-    role_word(r, m->a, "--authorization-mode=Webhook");
-    role_word(r, m->a, "--read-only-port=0");
     if (h->server) {
         role_word(r, m->a, "--tls-cert-file=%s/kubelet.crt", m->conf);
         role_word(r, m->a, "--tls-private-key-file=%s/kubelet.key", m->conf);
@@ -111,15 +74,8 @@ static void kubelet(const struct host *h, const struct role_maker *m, struct rol
 /* With the node's own credentials, which the server lets read Services. */
 static void proxy(const struct role_maker *m, struct role *r)
 {
-    role_start(m, r, "kube-proxy");
-    r->health = "http://127.0.0.1:10256/healthz";
+    role_proxy(m, r, "kubelet.conf");
     r->needs_file = role_text(m->a, "%s/kubelet.conf", m->conf);
-    role_word(r, m->a, "--flag-defaults=secure");
-    role_word(r, m->a, "--kubeconfig=%s/kubelet.conf", m->conf);
-    role_word(r, m->a, "--hostname-override=%s", m->node_name);
-    role_word(r, m->a, "--proxy-mode=nftables");
-    role_word(r, m->a, "--cluster-cidr=%s", m->pod_cidr);
-    role_word(r, m->a, "--healthz-bind-address=127.0.0.1:10256");
 }
 
 /* The node's end of its reverse tunnel. */
@@ -154,7 +110,7 @@ size_t host_roles(const struct host *h, const struct machine *machine, struct ar
     snprintf(m.node_name, sizeof(m.node_name), "%s", h->name);
     snprintf(m.node_ip, sizeof(m.node_ip), "%s", h->address);
     if (h->node) {
-        containerd(&m, &roles[n++]); /* takes longest to be ready */
+        role_containerd(&m, &roles[n++], SOCKET); /* takes longest to be ready */
     }
     if (h->server) {
         apiserver(h, &m, &roles[n++]);
@@ -165,7 +121,7 @@ size_t host_roles(const struct host *h, const struct machine *machine, struct ar
         }
     }
     if (h->node) {
-        images(&m, &roles[n++]);
+        role_images(&m, &roles[n++], SOCKET);
         kubelet(h, &m, &roles[n++]);
         proxy(&m, &roles[n++]);
         if (h->reach == HOST_BY_REVERSE) {

@@ -40,21 +40,18 @@ struct runner {
     bool stopping;
 };
 
-static const char *state_word(const struct program *c)
+static void write_status(void *arg, struct buf *b)
 {
-    static const char *const words[] = { "stopped", "running", "waiting", "done" };
-    return words[c->state];
+    const struct runner *r = arg;
+    for (size_t i = 0; i < r->n; i++) {
+        program_write_status(&r->programs[i], r->host->name, b);
+    }
 }
 
-static void write_status(const struct runner *r, struct buf *b)
+static void write_nodes(void *arg, struct buf *b)
 {
-    for (size_t i = 0; i < r->n; i++) {
-        const struct program *c = &r->programs[i];
-        uint64_t now = loop_now_ms(r->loop);
-        buf_printf(b, "%s\t%s\t%d\t%s\t%u\t%llu\t%s\t%d\t%s\n", c->role->name, r->host->name, (int)c->pid,
-                   state_word(c), c->restarts, (unsigned long long)((now - MIN(c->started_ms, now)) / 1000),
-                   c->role->health ? c->role->health : "-", c->last_status, c->log_path);
-    }
+    const struct runner *r = arg;
+    buf_printf(b, "%s\t%s\t%d\n", r->host->name, r->host->address, (int)getpid());
 }
 
 /* ---- the end ---- */
@@ -92,22 +89,6 @@ static void begin_stop(void *arg)
     }
     r->stop_until_ms = loop_now_ms(r->loop) + STOP_GRACE_MS;
     loop_timer_start(&r->stop, 1);
-}
-
-static bool answer(void *arg, struct str request, struct buf *reply)
-{
-    struct runner *r = arg;
-    if (str_eq_c(request, "status")) {
-        write_status(r, reply);
-    } else if (str_eq_c(request, "nodes")) {
-        buf_printf(reply, "%s\t%s\t%d\n", r->host->name, r->host->address, (int)getpid());
-    } else if (str_eq_c(request, "stop")) {
-        begin_stop(r);
-        return false;
-    } else {
-        buf_append_c(reply, "unknown request\n");
-    }
-    return true;
 }
 
 /* ---- while it runs ---- */
@@ -160,11 +141,12 @@ static bool listen_for_api(struct runner *r, struct err *err)
 
 static bool start(struct runner *r, const struct machine *m, struct err *err)
 {
+    static const struct control_ops words = { .status = write_status, .nodes = write_nodes, .stop = begin_stop };
     if (loop_signal_start(&r->on_term, r->loop, SIGTERM, begin_stop, r) < 0 ||
         loop_signal_start(&r->on_int, r->loop, SIGINT, begin_stop, r) < 0) {
         return err_set(err, ERR_IO, "cannot take signals");
     }
-    if (!host_prepare_run(r->host, err) || !control_start(&r->control, r->loop, &r->host->place, answer, r, err) ||
+    if (!host_prepare_run(r->host, err) || !control_start(&r->control, r->loop, &r->host->place, &words, r, err) ||
         (r->host->server && !listen_for_api(r, err))) {
         return false;
     }

@@ -192,3 +192,11 @@ void program_trim_log(struct program *c)
         log_warning("cannot shorten %s: %s", c->log_path, strerror(errno));
     }
 }
+
+void program_write_status(const struct program *c, const char *node, struct buf *b)
+{
+    static const char *const words[] = { "stopped", "running", "waiting", "done" };
+    uint64_t now = loop_now_ms(c->loop);
+    buf_printf(b, "%s\t%s\t%d\t%s\t%u\t%llu\t%s\t%d\t%s\n", c->role->name, node, (int)c->pid, words[c->state], c->restarts,
+               (unsigned long long)((now - MIN(c->started_ms, now)) / 1000), c->role->health ? c->role->health : "-", c->last_status, c->log_path);
+}

@@ -48,5 +48,7 @@ void program_stop(struct program *c, bool now);
 void program_forget(struct program *c);
 /* Moves a long log aside. */
 void program_trim_log(struct program *c);
+/* Its line of the control socket's answer to "status" (control.h). */
+void program_write_status(const struct program *c, const char *node, struct buf *b);
 
 #endif

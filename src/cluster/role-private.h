@@ -27,5 +27,12 @@ void role_start(const struct role_maker *m, struct role *r, const char *name);
 void role_apiserver(const struct role_maker *m, struct role *r);
 void role_controller_manager(const struct role_maker *m, struct role *r);
 void role_scheduler(const struct role_maker *m, struct role *r);
+/* containerd, and what loads the images that a cluster is born with as soon as it answers at 'socket'. */
+void role_containerd(const struct role_maker *m, struct role *r, const char *socket);
+void role_images(const struct role_maker *m, struct role *r, const char *socket);
+/* Without its runtime, and without its own certificate. */
+void role_kubelet(const struct role_maker *m, struct role *r);
+/* With the credentials in <conf>/'kubeconfig'. */
+void role_proxy(const struct role_maker *m, struct role *r, const char *kubeconfig);
 
 #endif

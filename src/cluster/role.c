@@ -2,6 +2,8 @@
 
 #include <stdarg.h>
 
+#define CONTAINERD_SOCKET "/run/containerd/containerd.sock"
+
 /* Appends one word. The arena has no budget, so a NULL is the end of memory. */
 void role_word(struct role *r, struct arena *a, const char *fmt, ...)
 {
@@ -193,13 +195,18 @@ void role_scheduler(const struct role_maker *m, struct role *r)
     elect(m, r);
 }
 
-static void containerd(const struct role_maker *m, struct role *r)
+void role_containerd(const struct role_maker *m, struct role *r, const char *socket)
 {
     *r = (struct role){ .name = "containerd", .node = m->node, .program = "/usr/bin/containerd" };
-    r->health = "unix:/run/containerd/containerd.sock";
+    r->health = role_text(m->a, "unix:%s", socket);
     role_word(r, m->a, "containerd");
     role_word(r, m->a, "--config=%s/containerd.toml", m->conf);
     role_word(r, m->a, "--log-level=warn");
+}
+
+static void containerd(const struct role_maker *m, struct role *r)
+{
+    role_containerd(m, r, CONTAINERD_SOCKET);
 }
 
 /* dockerd with a containerd of its own below it. Networks are CNI's: it makes none, and touches neither routes nor rules. */
@@ -236,13 +243,11 @@ static void docker_images(const struct role_maker *m, struct role *r)
     role_word(r, m->a, "--input=%s/images/coracle.tar", m->state);
 }
 
-/* Loads the images that a cluster is born with, as soon as containerd answers. */
-static void images(const struct role_maker *m, struct role *r)
+void role_images(const struct role_maker *m, struct role *r, const char *socket)
 {
-    *r = (struct role){ .name = "images", .node = m->node, .program = "/usr/bin/ctr", .once = true,
-                        .needs = "/run/containerd/containerd.sock" };
+    *r = (struct role){ .name = "images", .node = m->node, .program = "/usr/bin/ctr", .once = true, .needs = socket };
     role_word(r, m->a, "ctr");
-    role_word(r, m->a, "--address=/run/containerd/containerd.sock");
+    role_word(r, m->a, "--address=%s", socket);
     role_word(r, m->a, "--namespace=k8s.io");
     role_word(r, m->a, "images");
     role_word(r, m->a, "import");
@@ -250,7 +255,12 @@ static void images(const struct role_maker *m, struct role *r)
     role_word(r, m->a, "%s/images/coracle.tar", m->state);
 }
 
-static void kubelet(const struct role_maker *m, struct role *r)
+static void images(const struct role_maker *m, struct role *r)
+{
+    role_images(m, r, CONTAINERD_SOCKET);
+}
+
+void role_kubelet(const struct role_maker *m, struct role *r)
 {
     role_start(m, r, "kubelet");
     r->health = "http://127.0.0.1:10248/healthz";
@@ -259,38 +269,48 @@ static void kubelet(const struct role_maker *m, struct role *r)
     role_word(r, m->a, "--hostname-override=%s", m->node_name);
     role_word(r, m->a, "--node-ip=%s", m->node_ip);
     role_word(r, m->a, "--root-dir=/var/lib/kubelet");
-    if (m->c->docker) {
-        role_word(r, m->a, "--docker-endpoint=unix:///run/docker.sock");
-        role_word(r, m->a, "--cni-bin-dir=%s", m->machine->cni_bin);
-    } else {
-        role_word(r, m->a, "--container-runtime-endpoint=unix:///run/containerd/containerd.sock");
-    }
     role_word(r, m->a, "--cni-conf-dir=%s/cni", m->conf);
-    /* The switch does that for what leaves the cluster; inside, pods are seen by their own addresses. */
+    /* What leaves a cluster of namespaces is masqueraded by its switch; inside, pods are seen by their own addresses. */
     role_word(r, m->a, "--cni-masquerade=false");
     role_word(r, m->a, "--pod-infra-container-image=coracle.local/pause:1");
     role_word(r, m->a, "--cgroup-driver=cgroupfs");
     role_word(r, m->a, "--fail-swap-on=false");
     role_word(r, m->a, "--cluster-domain=%s", m->domain);
     role_word(r, m->a, "--client-ca-file=%s/ca.crt", m->conf);
-    role_word(r, m->a, "--tls-cert-file=%s/kubelet.crt", m->conf);
-    role_word(r, m->a, "--tls-private-key-file=%s/kubelet.key", m->conf);
     role_word(r, m->a, "--anonymous-auth=false");
     role_word(r, m->a, "--authentication-token-webhook=true");
     role_word(r, m->a, "--authorization-mode=Webhook");
     role_word(r, m->a, "--read-only-port=0");
 }
 
-static void proxy(const struct role_maker *m, struct role *r)
+static void kubelet(const struct role_maker *m, struct role *r)
+{
+    role_kubelet(m, r);
+    role_word(r, m->a, "--tls-cert-file=%s/kubelet.crt", m->conf);
+    role_word(r, m->a, "--tls-private-key-file=%s/kubelet.key", m->conf);
+    if (m->c->docker) {
+        role_word(r, m->a, "--docker-endpoint=unix:///run/docker.sock");
+        role_word(r, m->a, "--cni-bin-dir=%s", m->machine->cni_bin);
+    } else {
+        role_word(r, m->a, "--container-runtime-endpoint=unix://" CONTAINERD_SOCKET);
+    }
+}
+
+void role_proxy(const struct role_maker *m, struct role *r, const char *kubeconfig)
 {
     role_start(m, r, "kube-proxy");
     r->health = "http://127.0.0.1:10256/healthz";
     role_word(r, m->a, "--flag-defaults=secure");
-    role_word(r, m->a, "--kubeconfig=%s/kube-proxy.conf", m->conf);
+    role_word(r, m->a, "--kubeconfig=%s/%s", m->conf, kubeconfig);
     role_word(r, m->a, "--hostname-override=%s", m->node_name);
     role_word(r, m->a, "--proxy-mode=nftables");
     role_word(r, m->a, "--cluster-cidr=%s", m->pod_cidr);
     role_word(r, m->a, "--healthz-bind-address=127.0.0.1:10256");
+}
+
+static void proxy(const struct role_maker *m, struct role *r)
+{
+    role_proxy(m, r, "kube-proxy.conf");
 }
 
 /* Carries connections from a port of the host's loopback to a port of node 1. */

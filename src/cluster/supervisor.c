@@ -218,25 +218,19 @@ static void node_on_end(struct loop_child *child UNUSED, int status UNUSED, void
 
 /* ---- status ---- */
 
-static const char *state_word(const struct program *c)
+static void write_status(void *arg, struct buf *b)
 {
-    static const char *const words[] = { "stopped", "running", "waiting", "done" };
-    return words[c->state];
-}
-
-static void write_status(const struct supervisor *s, struct buf *b)
-{
+    const struct supervisor *s = arg;
     for (size_t i = 0; i < s->n_programs; i++) {
-        const struct program *c = &s->programs[i];
-        buf_printf(b, "%s\tnode-%u\t%d\t%s\t%u\t%llu\t%s\t%d\t%s\n", c->role->name, c->role->node, (int)c->pid,
-                   state_word(c), c->restarts,
-                   (unsigned long long)((loop_now_ms(s->loop) - MIN(c->started_ms, loop_now_ms(s->loop))) / 1000),
-                   c->role->health ? c->role->health : "-", c->last_status, c->log_path);
+        char name[16];
+        cluster_node_name(s->programs[i].role->node, name);
+        program_write_status(&s->programs[i], name, b);
     }
 }
 
-static void write_nodes(const struct supervisor *s, struct buf *b)
+static void write_nodes(void *arg, struct buf *b)
 {
+    const struct supervisor *s = arg;
     for (unsigned i = 0; i < s->config->n_nodes; i++) {
         char ip[CLUSTER_IP_SIZE];
         const struct node *n = &s->nodes[i];
@@ -281,22 +275,6 @@ static void begin_stop(void *arg)
     }
     loop_timer_init(&s->stop, s->loop, check_stopped, s);
     loop_timer_start(&s->stop, 1);
-}
-
-static bool answer(void *arg, struct str request, struct buf *reply)
-{
-    struct supervisor *s = arg;
-    if (str_eq_c(request, "status")) {
-        write_status(s, reply);
-    } else if (str_eq_c(request, "nodes")) {
-        write_nodes(s, reply);
-    } else if (str_eq_c(request, "stop")) {
-        begin_stop(s);
-        return false;
-    } else {
-        buf_append_c(reply, "unknown request\n");
-    }
-    return true;
 }
 
 /* Once a minute. */
@@ -385,12 +363,13 @@ static void make_programs(struct supervisor *s)
 
 static bool start_all(struct supervisor *s, struct err *err)
 {
+    static const struct control_ops words = { .status = write_status, .nodes = write_nodes, .stop = begin_stop };
     int a = loop_signal_start(&s->on_term, s->loop, SIGTERM, begin_stop, s);
     int b = loop_signal_start(&s->on_int, s->loop, SIGINT, begin_stop, s);
     if (a < 0 || b < 0) {
         return err_set(err, ERR_IO, "cannot take signals");
     }
-    if (!cgroups_detect(&s->cgroups, err) || !control_start(&s->control, s->loop, &s->config->place, answer, s, err) ||
+    if (!cgroups_detect(&s->cgroups, err) || !control_start(&s->control, s->loop, &s->config->place, &words, s, err) ||
         !start_network(s, err)) {
         return false;
     }

@@ -1,4 +1,4 @@
-/* One request of the server's process, in the core: server-core.c, stats.c. */
+/* One request of the server's process, in the core: server-core.c, core-*.c, stats.c, paths.c. */
 #ifndef KUBELET_SERVER_CORE_H
 #define KUBELET_SERVER_CORE_H
 

@@ -69,9 +69,8 @@ static bool is_good(const struct engine *e, const struct conntrack_flow *f, bool
     const struct nftables *t = (const struct nftables *)e;
     struct proxy_endpoint endpoint = { .port = f->replier_port };
     struct proxy_addr to;
-    bool rewritten = memcmp(f->replier, f->destination, sizeof(f->replier)) != 0 || f->replier_port != f->destination_port;
+    bool rewritten = flow_is_rewritten(f, &to);
     memcpy(endpoint.addr.b, f->replier, sizeof(f->replier));
-    memcpy(to.b, f->destination, sizeof(f->destination));
     for (size_t i = 0; i < t->n; i++) {
         if (ruleset_family(t->rs[i]) == f->family) {
             return ruleset_connection_is_good(t->rs[i], f->protocol, &to, f->destination_port, is_local,

@@ -36,6 +36,13 @@ struct engine {
     const struct engine_ops *ops;
 };
 
+/* Where a tracked connection goes: its first destination's address, and whether something rewrote it. */
+static inline bool flow_is_rewritten(const struct conntrack_flow *f, struct proxy_addr *ret_to)
+{
+    memcpy(ret_to->b, f->destination, sizeof(f->destination));
+    return memcmp(f->replier, f->destination, sizeof(f->replier)) != 0 || f->replier_port != f->destination_port;
+}
+
 /* One ruleset for each family that is configured ('tables[i].family' 0: not this one). */
 struct engine *engine_nftables_new(const struct proxy_table_config tables[2], struct str node);
 

@@ -1,4 +1,5 @@
 #include "proxy/ruleset-private.h"
+#include "proxy/service.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -7,7 +8,6 @@
 
 /* Of one Service's endpoints while it is looked at; 100,000 endpoints are 10 MB. */
 #define SCRATCH_MAX (256u << 20)
-#define AFFINITY_SECONDS 10800 /* DefaultClientIPServiceAffinitySeconds */
 
 /* The Service under way. */
 struct pass {
@@ -146,7 +146,7 @@ static void want_cluster_ip(struct port *t, struct str ip)
 {
     struct proxy_addr addr;
     uint16_t port = htons((uint16_t)t->port->port);
-    bool local = str_eq(t->p->service->spec.internal_traffic_policy, STR("Local"));
+    bool local = service_is_local(t->p->service->spec.internal_traffic_policy);
     if (!proxy_addr_parse(family_of(t), ip, &addr) || !proxy_addr_is_routable(family_of(t), &addr)) {
         return;
     }
@@ -210,7 +210,7 @@ static void want_external(struct port *t, struct str ip, bool load_balancer)
 {
     struct proxy_addr in_addr, *addr = ip.ptr ? &in_addr : NULL;
     uint16_t port = htons((uint16_t)(addr ? t->port->port : t->port->node_port));
-    bool local = str_eq(t->p->service->spec.external_traffic_policy, STR("Local"));
+    bool local = service_is_local(t->p->service->spec.external_traffic_policy);
     if (addr && (!proxy_addr_parse(family_of(t), ip, addr) || !proxy_addr_is_routable(family_of(t), addr))) {
         return;
     }
@@ -233,27 +233,12 @@ static void want_external(struct port *t, struct str ip, bool load_balancer)
     }
 }
 
-static uint32_t affinity_seconds(const struct core_v1_service_spec *spec)
-{
-    const struct core_v1_session_affinity_config *c = spec->session_affinity_config;
-    if (!str_eq(spec->session_affinity, STR("ClientIP"))) {
-        return 0;
-    }
-    return c && c->client_ip && c->client_ip->has_timeout_seconds &&
-                   c->client_ip->timeout_seconds > 0
-               ? (uint32_t)c->client_ip->timeout_seconds
-               : AFFINITY_SECONDS;
-}
-
 static void want_port(struct pass *p, const struct core_v1_service_port *port,
                       const struct endpoints *e)
 {
     const struct core_v1_service *service = p->service;
     const struct core_v1_service_spec *spec = &service->spec;
-    struct port t = { .p = p, .port = port, .e = *e, .affinity = affinity_seconds(spec) };
-    t.protocol = str_eq(port->protocol, STR("UDP"))    ? IPPROTO_UDP
-                 : str_eq(port->protocol, STR("SCTP")) ? IPPROTO_SCTP
-                                                       : IPPROTO_TCP;
+    struct port t = { .p = p, .port = port, .e = *e, .affinity = service_affinity_seconds(spec), .protocol = service_protocol(port) };
     if (spec->n_cluster_ips) {
         for (size_t i = 0; i < spec->n_cluster_ips; i++) {
             want_cluster_ip(&t, spec->cluster_ips[i]);
@@ -281,28 +266,6 @@ static void want_port(struct pass *p, const struct core_v1_service_port *port,
     p->s->n_ports++;
     p->s->n_endpoints += e->n_all;
     p->s->n_local_ready = MAX(p->s->n_local_ready, e->n_local_ready);
-}
-
-/* Has it a cluster IP of our family? */
-static bool has_cluster_ip(const struct core_v1_service_spec *spec, uint8_t family)
-{
-    struct proxy_addr addr;
-    bool any = !spec->n_cluster_ips && proxy_addr_parse(family, spec->cluster_ip, &addr);
-    for (size_t i = 0; i < spec->n_cluster_ips && !any; i++) {
-        any = proxy_addr_parse(family, spec->cluster_ips[i], &addr);
-    }
-    return any;
-}
-
-static bool is_ours(const struct core_v1_service *s, uint8_t family)
-{
-    const struct core_v1_service_spec *spec = &s->spec;
-    for (size_t i = 0; i < s->metadata.n_labels; i++) {
-        if (str_eq(s->metadata.labels[i].key, STR("service.kubernetes.io/service-proxy-name"))) {
-            return false;
-        }
-    }
-    return !str_eq(spec->type, STR("ExternalName")) && has_cluster_ip(spec, family);
 }
 
 /* Lists and firewalls of the Service that were not asked for this time go. */
@@ -343,7 +306,7 @@ size_t ruleset_set_service(struct ruleset *rs, struct str key, const struct core
                          const struct discovery_v1_endpoint_slice *const *slices, size_t n_slices)
 {
     struct service *s = map_get(&rs->services, key);
-    bool ours = service && is_ours(service, rs->config.table.family);
+    bool ours = service && service_is_ours(service) && service_has_cluster_ip(&service->spec, rs->config.table.family);
     struct arena a;
     size_t refused = 0;
     if (!s && !ours) {
@@ -380,10 +343,7 @@ size_t ruleset_set_service(struct ruleset *rs, struct str key, const struct core
                 refused += e.n_refused;
             }
         }
-        if (str_eq(spec->type, STR("LoadBalancer")) &&
-            str_eq(spec->external_traffic_policy, STR("Local"))) {
-            s->health_port = (uint16_t)spec->health_check_node_port;
-        }
+        s->health_port = service_health_port(spec);
         qsort(p.wishes, p.n, p.n ? sizeof(struct wish) : 1, rules_compare_wishes);
     }
     rules_change_elements(rs, s, p.wishes, p.n);

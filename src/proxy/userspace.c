@@ -14,9 +14,9 @@
 #include "proxy/inlet.h"
 #include "proxy/redirects.h"
 #include "proxy/relay.h"
+#include "proxy/service.h"
 
 #define SCRATCH_MAX (256u << 20)
-#define AFFINITY_SECONDS 10800 /* DefaultClientIPServiceAffinitySeconds */
 /* After all ports were taken, nobody is tried again for so long, unless one becomes free. */
 #define AGAIN_MS 10000
 
@@ -93,22 +93,6 @@ static uint8_t family_of(const struct pass *p)
     return p->u->config.tables[p->family].family;
 }
 
-static bool is_local(struct str policy)
-{
-    return str_eq(policy, STR("Local"));
-}
-
-static uint32_t affinity_seconds(const struct core_v1_service_spec *spec)
-{
-    const struct core_v1_session_affinity_config *c = spec->session_affinity_config;
-    if (!str_eq(spec->session_affinity, STR("ClientIP"))) {
-        return 0;
-    }
-    return c && c->client_ip && c->client_ip->has_timeout_seconds && c->client_ip->timeout_seconds > 0
-               ? (uint32_t)c->client_ip->timeout_seconds
-               : AFFINITY_SECONDS;
-}
-
 static void exhausted(struct pass *p, const struct err *err)
 {
     char text[1600];
@@ -172,12 +156,12 @@ static struct inlet *ask_inlet(struct pass *p, enum role role)
     }
     struct inlet *f = e->inlet;
     if (!e->asked) {
-        bool local = role == ROLE_INTERNAL ? is_local(spec->internal_traffic_policy) : is_local(spec->external_traffic_policy);
+        bool local = role == ROLE_INTERNAL ? service_is_local(spec->internal_traffic_policy) : service_is_local(spec->external_traffic_policy);
         e->asked = true;
         f->policy = !local ? INLET_ANYWHERE : role == ROLE_INTERNAL ? INLET_LOCAL : INLET_LOCAL_FOR_OUTSIDERS;
         f->pods = t->has_pod_cidr ? &t->pod_cidr : NULL;
-        balancer_set(&f->all, p->e->all, p->e->n_all, affinity_seconds(spec));
-        balancer_set(&f->local, p->e->local, p->e->n_local, affinity_seconds(spec));
+        balancer_set(&f->all, p->e->all, p->e->n_all, service_affinity_seconds(spec));
+        balancer_set(&f->local, p->e->local, p->e->n_local, service_affinity_seconds(spec));
         set_sources(p, f, role == ROLE_BALANCER);
     }
     return f;
@@ -199,7 +183,7 @@ static void redirect(struct pass *p, struct str ip, enum role role)
         return;
     }
     /* Without policies that differ, one port of the host is enough. */
-    if (role == ROLE_EXTERNAL && !is_local(spec->external_traffic_policy) && !is_local(spec->internal_traffic_policy)) {
+    if (role == ROLE_EXTERNAL && !service_is_local(spec->external_traffic_policy) && !service_is_local(spec->internal_traffic_policy)) {
         role = ROLE_INTERNAL;
     }
     if (role == ROLE_INTERNAL && ip.ptr) {
@@ -242,26 +226,6 @@ static void set_port(struct pass *p)
     p->s->n_local_ready = MAX(p->s->n_local_ready, p->e->n_local_ready);
 }
 
-static bool has_cluster_ip(const struct core_v1_service_spec *spec, uint8_t family)
-{
-    struct proxy_addr addr;
-    bool any = !spec->n_cluster_ips && proxy_addr_parse(family, spec->cluster_ip, &addr);
-    for (size_t i = 0; i < spec->n_cluster_ips && !any; i++) {
-        any = proxy_addr_parse(family, spec->cluster_ips[i], &addr);
-    }
-    return any;
-}
-
-static bool is_ours(const struct core_v1_service *s)
-{
-    for (size_t i = 0; i < s->metadata.n_labels; i++) {
-        if (str_eq(s->metadata.labels[i].key, STR("service.kubernetes.io/service-proxy-name"))) {
-            return false;
-        }
-    }
-    return !str_eq(s->spec.type, STR("ExternalName"));
-}
-
 static size_t set_ports(struct userspace *u, struct service *s, const struct core_v1_service *service,
                         const struct discovery_v1_endpoint_slice *const *slices, size_t n_slices, size_t family, bool *waiting)
 {
@@ -288,7 +252,7 @@ static size_t set_ports(struct userspace *u, struct service *s, const struct cor
             s->told = true;
             continue;
         }
-        p.protocol = str_eq(protocol, STR("UDP")) ? IPPROTO_UDP : IPPROTO_TCP;
+        p.protocol = service_protocol(p.port);
         if (endpoints_choose(&a, &in, &e)) {
             set_port(&p);
             refused += e.n_refused;
@@ -321,7 +285,7 @@ static size_t set_service(struct engine *engine, struct str key, const struct co
 {
     struct userspace *u = of(engine);
     struct service *s = map_get(&u->services, key);
-    bool ours = service && is_ours(service), waiting = false;
+    bool ours = service && service_is_ours(service), waiting = false;
     size_t refused = 0;
     if (!s && !ours) {
         return 0;
@@ -337,20 +301,17 @@ static size_t set_service(struct engine *engine, struct str key, const struct co
     u->n_endpoints -= s->n_endpoints;
     u->n_waiting -= s->waiting;
     s->n_ports = s->n_endpoints = s->n_local_ready = 0;
-    s->health_port = 0;
     for (size_t i = 0; i < 2; i++) {
         if (u->redirects[i]) {
             redirects_begin(u->redirects[i], &s->owners[i]);
-            if (ours && has_cluster_ip(&service->spec, u->config.tables[i].family)) {
+            if (ours && service_has_cluster_ip(&service->spec, u->config.tables[i].family)) {
                 refused += set_ports(u, s, service, slices, n_slices, i, &waiting);
             }
             u->freed = redirects_end(u->redirects[i], &s->owners[i]) || u->freed;
         }
     }
     drop_entries(u, s);
-    if (ours && str_eq(service->spec.type, STR("LoadBalancer")) && is_local(service->spec.external_traffic_policy)) {
-        s->health_port = (uint16_t)service->spec.health_check_node_port;
-    }
+    s->health_port = ours ? service_health_port(&service->spec) : 0;
     s->waiting = waiting;
     u->n_waiting += waiting;
     u->n_ports += s->n_ports;
@@ -437,9 +398,8 @@ static bool take_udp_changed(struct engine *e)
 static bool is_good(const struct engine *e, const struct conntrack_flow *f, bool local)
 {
     const struct userspace *u = (const struct userspace *)e;
-    bool rewritten = memcmp(f->replier, f->destination, sizeof(f->replier)) != 0 || f->replier_port != f->destination_port;
     struct proxy_addr to;
-    memcpy(to.b, f->destination, sizeof(f->destination));
+    bool rewritten = flow_is_rewritten(f, &to);
     const struct redirects *r = u->redirects[f->family == NFPROTO_IPV6];
     return !r || redirects_is_good(r, f->protocol, &to, f->destination_port, local, rewritten ? ntohs(f->replier_port) : 0);
 }
