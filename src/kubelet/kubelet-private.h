@@ -24,6 +24,7 @@ struct objects;
 struct node_agent;
 struct server_core;
 struct collector;
+struct evictor;
 struct static_pods;
 struct start_op;
 struct bootstrap;
@@ -41,6 +42,7 @@ struct kubelet {
     struct node_agent *node;
     struct server_core *server;
     struct collector *collector;
+    struct evictor *evictor;
     struct static_pods *statics;
     struct bootstrap *bootstrap; /* NULL: no apiserver was named */
     struct serving *serving;     /* NULL: no port is served */
@@ -175,7 +177,8 @@ struct pod {
     bool deleting;   /* deletionTimestamp is set */
     int64_t grace_s; /* of the stop */
     bool finished;   /* reached Succeeded or Failed: nothing is started any more */
-    bool evicted;    /* by deadline */
+    bool evicted;    /* by deadline, or by the node */
+    bool over_limit; /* a volume is larger than it may be: 'end_reason' says which; it is to be evicted */
     char end_reason[64], end_message[256];
     bool delete_sent;
 
@@ -365,6 +368,17 @@ bool node_network_ready(struct kubelet *k);
 /* collect.c */
 void collector_start(struct kubelet *k);
 void collector_stop(struct kubelet *k);
+
+/* evict.c */
+struct volume_use {
+    uint64_t bytes, inodes;
+    int64_t time_s; /* when it was measured */
+};
+void evictor_start(struct kubelet *k);
+void evictor_stop(struct kubelet *k);
+void evictor_look(struct kubelet *k);
+/* What a volume takes. False: not known yet; it is measured from now on, as long as somebody asks. */
+bool volume_use_of(struct pod *p, struct str volume, struct volume_use *ret);
 
 /* server-core.c. server_fork() comes before the loop is made. */
 bool server_fork(struct kubelet *k, struct err *err);

@@ -366,6 +366,7 @@ static bool start(struct kubelet *k, struct err *err)
         watch_api(k);
     }
     collector_start(k);
+    evictor_start(k);
     return true;
 }
 
@@ -374,6 +375,7 @@ static void stop(struct kubelet *k)
     loop_timer_stop(&k->offline_timer);
     loop_timer_stop(&k->keep_time);
     collector_stop(k);
+    evictor_stop(k);
     server_stop(k);
     statics_stop(k);
     pleg_stop(k);

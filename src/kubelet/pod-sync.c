@@ -327,7 +327,7 @@ static bool stop_running(struct pod *p, const char *reason)
     for (size_t i = 0; i < p->n_containers; i++) {
         struct pod_container *c = p->containers[i];
         if (container_is_running(c)) {
-            container_stop(c, p->deleting || p->gone ? p->grace_s : container_grace(c), reason);
+            container_stop(c, p->deleting || p->gone || p->over_limit ? p->grace_s : container_grace(c), reason);
             any = true;
         }
     }
@@ -402,6 +402,12 @@ static void run(struct pod *p)
     if (deadline_passed(p)) {
         snprintf(p->end_reason, sizeof(p->end_reason), "DeadlineExceeded");
         snprintf(p->end_message, sizeof(p->end_message), "Pod was active on the node longer than the specified deadline");
+        p->evicted = true;
+        set_finished(p);
+        pod_wake(p);
+        return;
+    }
+    if (p->over_limit) {
         p->evicted = true;
         set_finished(p);
         pod_wake(p);

@@ -204,12 +204,12 @@ static struct str phase_of(struct pod *p)
 
 /* ---- conditions ---- */
 
-enum { COND_READY_TO_START, COND_INITIALIZED, COND_READY, COND_CONTAINERS_READY, COND_SCHEDULED, COND_MAX };
+enum { COND_READY_TO_START, COND_INITIALIZED, COND_READY, COND_CONTAINERS_READY, COND_SCHEDULED, COND_DISRUPTION, COND_MAX };
 
 static void condition(struct pod *p, int which, bool value, struct str reason, struct str message, struct core_v1_pod_condition *ret)
 {
     static const struct str types[COND_MAX] = { STR_INIT("PodReadyToStartContainers"), STR_INIT("Initialized"), STR_INIT("Ready"),
-                                                STR_INIT("ContainersReady"), STR_INIT("PodScheduled") };
+                                                STR_INIT("ContainersReady"), STR_INIT("PodScheduled"), STR_INIT("DisruptionTarget") };
     char state = value ? 'T' : 'F';
     if (p->condition_state[which] != state) {
         p->transition[which] = (struct api_time){ .sec = clock_real_s(), .set = true };
@@ -295,6 +295,9 @@ static void conditions(struct pod *p, struct arena *a, struct str phase, struct 
               gated ? STR("the status of a readiness gate is not \"True\"") : message, &s->conditions[s->n_conditions++]);
     condition(p, COND_CONTAINERS_READY, ready, reason, message, &s->conditions[s->n_conditions++]);
     condition(p, COND_SCHEDULED, true, STR_NULL, STR_NULL, &s->conditions[s->n_conditions++]);
+    if (p->over_limit) {
+        condition(p, COND_DISRUPTION, true, STR("TerminationByKubelet"), str_c(p->end_message), &s->conditions[s->n_conditions++]);
+    }
 }
 
 /* ---- the whole ---- */
