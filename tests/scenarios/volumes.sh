@@ -1,5 +1,5 @@
 # Volumes of real pods: what containers see, what changes, what they cannot reach, and what is left when they are gone.
-# limit: 120 s
+# limit: 140 s
 . "$(dirname "$0")/../lib/scenario.sh"
 need_root
 for program in kube-apiserver kube-controller-manager kube-scheduler kubelet; do need_program $program; done
@@ -133,6 +133,21 @@ check [ "$(kubectl logs talk --limit-bytes=4)" = one ]
 check_out "Z three" kubectl logs talk --timestamps
 check [ -z "$(kubectl logs talk --since-time=2099-01-01T00:00:00Z)" ]
 check [ "$(kubectl logs talk -f | wc -l)" = 3 ]
+
+step "a volume on disk that grows past its limit ends its pod"
+kubectl create -f - >/dev/null <<'YAML'
+apiVersion: v1
+kind: Pod
+metadata: {name: greedy}
+spec:
+  containers:
+  - {name: a, image: "coracle.local/busybox:1", command: [sh, -c, "dd if=/dev/zero of=/d/file bs=1M count=3; sleep 1000"], volumeMounts: [{name: d, mountPath: /d}]}
+  volumes:
+  - {name: d, emptyDir: {sizeLimit: 1Mi}}
+YAML
+eventually 30 out_has 'Failed Evicted Usage of EmptyDir volume "d" exceeds the limit "1Mi"' kubectl get pod greedy -o 'jsonpath={.status.phase} {.status.reason} {.status.message}'
+check out_has TerminationByKubelet kubectl get pod greedy -o 'jsonpath={.status.conditions[?(@.type=="DisruptionTarget")].reason}'
+eventually 10 out_has "exceeds the limit" kubectl get events --field-selector reason=Evicted
 
 step "what is left"
 check node_has_pod
