@@ -10,7 +10,7 @@
 #include <emmintrin.h>
 #endif
 
-#include "base/str.h"
+#include "base/buf.h"
 
 #define BYTES_ONES 0x0101010101010101ULL
 #define BYTES_HIGHS 0x8080808080808080ULL
@@ -128,6 +128,37 @@ static inline bool bytes_unsafe16(const char *p)
 }
 #endif
 
+/* Copies like bytes_copy(), and tells whether all of it can stand in a JSON string. If not, what is in 'dst' is of no use. */
+static inline bool bytes_copy_safe(char *dst, const char *src, size_t n)
+{
+    if (n < 8) {
+        uint64_t v = bytes_load(src, n);
+        bytes_copy(dst, src, n);
+        return bytes_unsafe(v) == 0;
+    }
+    if (n < 16) {
+        uint64_t head = bytes_load(src, 8), tail = bytes_load(src + n - 8, 8);
+        memcpy(dst, &head, 8);
+        memcpy(dst + n - 8, &tail, 8);
+        return (bytes_unsafe(head) | bytes_unsafe(tail)) == 0;
+    }
+#ifdef __SSE2__
+    bool unsafe = bytes_unsafe16(src + n - 16);
+    for (size_t i = 0; i + 16 <= n; i += 16) {
+        unsafe |= bytes_unsafe16(src + i);
+    }
+    bytes_copy(dst, src, n);
+    return !unsafe;
+#else
+    uint64_t unsafe = bytes_unsafe(bytes_load(src + n - 8, 8));
+    for (size_t i = 0; i + 8 <= n; i += 8) {
+        unsafe |= bytes_unsafe(bytes_load(src + i, 8));
+    }
+    bytes_copy(dst, src, n);
+    return unsafe == 0;
+#endif
+}
+
 static inline bool bytes_all_safe(const char *p, size_t n)
 {
 #ifdef __SSE2__
@@ -143,6 +174,39 @@ static inline bool bytes_all_safe(const char *p, size_t n)
         }
     }
     return n == 0 || bytes_unsafe(bytes_load(p, n)) == 0;
+}
+
+/* Is JSON text without white space, and without what Go escapes? White space inside strings makes it doubtful: false. */
+static inline bool bytes_all_compact(const char *p, size_t n)
+{
+#ifdef __SSE2__
+    for (; n >= 16; p += 16, n -= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i hit = _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(0x21)), _mm_cmpeq_epi8(v, _mm_set1_epi8('&')));
+        hit = _mm_or_si128(hit, _mm_cmpeq_epi8(_mm_or_si128(v, _mm_set1_epi8(0x02)), _mm_set1_epi8(0x3e)));
+        if (_mm_movemask_epi8(hit)) {
+            return false;
+        }
+    }
+#endif
+    for (; n > 0; p++, n--) {
+        if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x80 || *p == '&' || *p == '<' || *p == '>') {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Room for 'n' bytes at the end of a buffer, without a call where there is room already; NULL as buf_reserve(). */
+static inline char *bytes_room(struct buf *b, size_t n)
+{
+    return !b->failed && b->capacity - b->len > n && n <= b->max - b->len ? b->ptr + b->len : buf_reserve(b, n);
+}
+
+static inline void bytes_done(struct buf *b, size_t n)
+{
+    b->len += n;
+    b->ptr[b->len] = '\0';
 }
 
 #endif

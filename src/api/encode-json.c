@@ -22,69 +22,56 @@ static void write_message(struct writer *w, const struct api_type *t, const char
 
 static inline void put(struct writer *w, const char *p, size_t n)
 {
-    struct buf *b = w->b;
+    char *dst = bytes_room(w->b, n);
 
-    if (b->capacity - b->len > n && !b->failed && n <= b->max - b->len) {
-        bytes_copy(b->ptr + b->len, p, n);
-        b->len += n;
-        b->ptr[b->len] = '\0';
-    } else {
-        buf_append_bytes(b, p, n);
+    if (dst) {
+        bytes_copy(dst, p, n);
+        bytes_done(w->b, n);
     }
 }
 
 #define PUT(w, lit) put((w), "" lit, sizeof(lit) - 1)
 
-/* 'before', 's' and 'behind' in one step: a key with its quotes and colon, a string with its quotes. */
-static inline void put_between(struct writer *w, struct str before, struct str s, struct str behind)
-{
-    struct buf *b = w->b;
-    size_t n = before.len + s.len + behind.len;
-
-    if (b->capacity - b->len > n && !b->failed && n <= b->max - b->len) {
-        char *p = b->ptr + b->len;
-        bytes_copy(p, before.ptr, before.len);
-        bytes_copy(p + before.len, s.ptr, s.len);
-        bytes_copy(p + before.len + s.len, behind.ptr, behind.len);
-        p[n] = '\0';
-        b->len += n;
-    } else {
-        buf_append(b, before);
-        buf_append(b, s);
-        buf_append(b, behind);
-    }
-}
-
 static void write_string(struct writer *w, struct str s)
 {
-    if (s.len && !bytes_all_safe(s.ptr, s.len)) {
+    char *p = bytes_room(w->b, s.len + 2);
+
+    if (!p) {
+        return;
+    }
+    if (!bytes_copy_safe(p + 1, s.ptr, s.len)) {
         json_write_string(w->b, s);
         return;
     }
-    put_between(w, STR("\""), s, STR("\""));
+    p[0] = '"';
+    p[s.len + 1] = '"';
+    bytes_done(w->b, s.len + 2);
+}
+
+/* A field's name with its quotes and colon, behind a comma unless it is the first. */
+static inline void write_name(struct writer *w, struct str name, bool first)
+{
+    char *p = bytes_room(w->b, name.len + 4);
+
+    if (p) {
+        p[0] = ',';
+        p += !first;
+        p[0] = '"';
+        bytes_copy(p + 1, name.ptr, name.len);
+        p[name.len + 1] = '"';
+        p[name.len + 2] = ':';
+        bytes_done(w->b, name.len + 3 + !first);
+    }
 }
 
 /* Raw JSON: compact nearly always, and then copied whole. */
 static void write_raw(struct writer *w, struct str s)
 {
-    const char *p = s.ptr;
-    size_t n = s.len;
-    bool clean = true;
-
     if (s.len == 0) {
         PUT(w, "null");
         return;
     }
-    for (; n >= 8 && clean; p += 8, n -= 8) {
-        uint64_t v = bytes_load(p, 8);
-
-        clean = ((v & BYTES_HIGHS) | ((v - BYTES_ONES * 0x21) & ~v & BYTES_HIGHS) | bytes_zero(v ^ (BYTES_ONES * '&')) |
-                 bytes_zero((v | BYTES_ONES * 0x02) ^ (BYTES_ONES * 0x3e))) == 0;
-    }
-    for (; n > 0 && clean; p++, n--) {
-        clean = (unsigned char)*p > 0x20 && (unsigned char)*p < 0x80 && *p != '&' && *p != '<' && *p != '>';
-    }
-    if (clean) {
+    if (bytes_all_compact(s.ptr, s.len)) {
         put(w, s.ptr, s.len);
     } else {
         json_write_compact(w->b, s);
@@ -265,7 +252,7 @@ static void write_fields(struct writer *w, const struct api_type *t, const char 
         if (how == API_LEFT_OUT && !gap_here) {
             continue;
         }
-        put_between(w, *first ? STR("\"") : STR(",\""), f->name, STR("\":"));
+        write_name(w, f->name, *first);
         *first = false;
         if (gap_here) {
             PUT(w, "\"");
@@ -332,10 +319,8 @@ static unsigned write_type_meta(struct writer *w, const struct api_type *t, cons
     own[1] = w->o->api_version.ptr ? w->o->api_version : *(const struct str *)(const void *)(obj + t->fields[1].offset);
     for (unsigned i = 0; i < 2; i++) {
         if (own[i].len) {
-            put(w, *first ? "\"" : ",\"", *first ? 1 : 2);
+            write_name(w, t->fields[i].name, *first);
             *first = false;
-            put(w, t->fields[i].name.ptr, t->fields[i].name.len);
-            PUT(w, "\":");
             write_string(w, own[i]);
         }
     }

@@ -283,59 +283,73 @@ size_t fields_count(const struct fields *f)
 
 /* ---- JSON ---- */
 
-/* A step as a key: a plain name directly, anything with JSON in it through a buffer, since it is escaped once more. */
-void fields_pe_write_json(struct buf *b, const struct fields_pe *pe)
+/* A step with JSON in it, or one whose name is escaped: through 'step', since it is escaped once more. */
+static void write_step(struct buf *b, struct buf *step, const struct fields_pe *pe)
 {
-    if (pe->kind == FIELDS_NAME && bytes_all_safe(pe->name.ptr, pe->name.len)) {
-        char *p = buf_reserve(b, pe->name.len + 4);
-        if (p) {
-            memcpy(p, "\"f:", 3);
-            bytes_copy(p + 3, pe->name.ptr, pe->name.len);
-            p[3 + pe->name.len] = '"';
-            buf_commit(b, pe->name.len + 4);
-        }
-        return;
-    }
-    CLEANUP(buf_deinit) struct buf step;
-    buf_init(&step, b->max);
+    buf_clear(step);
     switch (pe->kind) {
     case FIELDS_NAME:
-        buf_append(&step, STR("f:"));
-        buf_append(&step, pe->name);
+        buf_append(step, STR("f:"));
+        buf_append(step, pe->name);
         break;
-    case FIELDS_KEY: buf_append(&step, STR("k:")); break;
-    case FIELDS_VALUE: buf_append(&step, STR("v:")); break;
-    case FIELDS_INDEX: buf_append(&step, STR("i:")); break;
+    case FIELDS_KEY: buf_append(step, STR("k:")); break;
+    case FIELDS_VALUE: buf_append(step, STR("v:")); break;
+    case FIELDS_INDEX: buf_append(step, STR("i:")); break;
     }
     if (pe->kind != FIELDS_NAME) {
-        val_write_json(&step, &pe->value);
+        val_write_json(step, &pe->value);
     }
-    json_write_string(b, buf_str(&step));
-    b->failed |= buf_failed(&step);
+    json_write_string(b, buf_str(step));
+    b->failed |= buf_failed(step);
 }
 
-static void write_node(struct buf *b, const struct fields *f, unsigned levels)
+/* 'step' is a buffer to work in. */
+static void write_node(struct buf *b, struct buf *step, const struct fields *f, unsigned levels)
 {
     uint32_t n = levels ? f->n : 0;
     if (n == 0) {
         buf_append(b, STR("{}"));
         return;
     }
-    buf_append(b, f->member ? STR("{\".\":{},") : STR("{"));
+    buf_append(b, f->member ? STR("{\".\":{}") : STR("{"));
     for (uint32_t i = 0; i < n; i++) {
-        if (i > 0) {
-            buf_append_char(b, ',');
+        const struct fields *kid = &f->kids[i];
+        bool comma = i > 0 || f->member, leaf = kid->n == 0 || levels == 1;
+        size_t len = kid->pe.kind == FIELDS_NAME ? kid->pe.name.len : 0;
+        char *p = bytes_room(b, len + 8);
+        if (!p) {
+            return;
         }
-        fields_pe_write_json(b, &f->kids[i].pe);
-        buf_append_char(b, ':');
-        write_node(b, &f->kids[i], levels - 1);
+        /* A plain name in one step, and a leaf with it: ,"f:name":{} */
+        p[0] = ',';
+        if (kid->pe.kind == FIELDS_NAME && bytes_copy_safe(p + comma + 3, kid->pe.name.ptr, len)) {
+            memcpy(p + comma, "\"f:", 3);
+            memcpy(p + comma + 3 + len, "\":{}", 4);
+            bytes_done(b, comma + len + (leaf ? 7 : 5));
+        } else {
+            bytes_done(b, comma);
+            write_step(b, step, &kid->pe);
+            buf_append(b, leaf ? STR(":{}") : STR(":"));
+        }
+        if (!leaf) {
+            write_node(b, step, kid, levels - 1);
+        }
     }
     buf_append_char(b, '}');
 }
 
 void fields_write(struct buf *b, const struct fields *f)
 {
-    write_node(b, f, FIELDS_DEPTH - 2);
+    CLEANUP(buf_deinit) struct buf step;
+    buf_init(&step, b->max);
+    write_node(b, &step, f, FIELDS_DEPTH - 2);
+}
+
+void fields_pe_write_json(struct buf *b, const struct fields_pe *pe)
+{
+    CLEANUP(buf_deinit) struct buf step;
+    buf_init(&step, b->max);
+    write_step(b, &step, pe);
 }
 
 static bool parse_step(struct arena *a, struct str key, struct fields_pe *ret, struct err *err)

@@ -565,7 +565,9 @@ bool json_skip(struct json_reader *r)
             return syntax_error(r, "looking for beginning of value");
         }
         char c = *r->pos;
-        if (c == '{' || c == '[') {
+        if (c == '{' && r->end - r->pos > 1 && r->pos[1] == '}' && r->depth < r->max_depth) {
+            r->pos += 2;
+        } else if (c == '{' || c == '[') {
             uint32_t level = r->depth - base;
             if (!enter(r)) {
                 return false;

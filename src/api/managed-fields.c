@@ -306,26 +306,30 @@ static bool need_trees(struct arena *a, const struct managed_writer *w, struct s
     return true;
 }
 
-static bool meets(const struct managed_entry *e, const struct fields_diff *d)
+/* All that changed, came or went. */
+static bool unite(struct arena *a, const struct fields_diff *d, struct fields *ret)
 {
-    return fields_text_meets(e->text, &d->modified) || fields_text_meets(e->text, &d->added) ||
-           fields_text_meets(e->text, &d->removed);
+    return fields_union(a, &d->modified, &d->added, ret) && fields_union(a, ret, &d->removed, ret);
 }
 
 /* Takes what changed and what went from everybody but the writer, who keeps what changed. */
 static bool take_away(struct arena *a, struct managed *m, const struct managed_writer *w, const struct managed_entry *self,
                       struct sides *s, const struct fields_diff *own)
 {
+    struct fields all;
+    if (!unite(a, own, &all)) {
+        return false;
+    }
     for (size_t i = 0; i < m->n; i++) {
         struct managed_entry *e = &m->entries[i];
         struct fields_diff d = *own;
-        struct fields rest;
+        struct fields touched = all;
         bool drop = false;
         if (e == self) {
             continue;
         }
         if (!str_eq(e->api_version, w->api_version) && w->convert &&
-            (!need_trees(a, w, s) || !managed_compare(a, w, e->api_version, s->from, s->to, &d, &drop))) {
+            (!need_trees(a, w, s) || !managed_compare(a, w, e->api_version, s->from, s->to, &d, &drop) || !unite(a, &d, &touched))) {
             return false;
         }
         if (drop) {
@@ -334,11 +338,10 @@ static bool take_away(struct arena *a, struct managed *m, const struct managed_w
             continue;
         }
         /* Entries that the write does not touch stay text. */
-        if (e->unread && !meets(e, &d)) {
+        if (e->unread && !fields_text_meets(e->text, &touched)) {
             continue;
         }
-        if (!read_entry(a, e) || !fields_difference(a, &e->set, &d.modified, &rest) ||
-            !fields_difference(a, &rest, &d.added, &rest) || !fields_difference(a, &rest, &d.removed, &e->set)) {
+        if (!read_entry(a, e) || !fields_difference(a, &e->set, &touched, &e->set)) {
             return false;
         }
     }

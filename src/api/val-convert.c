@@ -1,7 +1,9 @@
 #include "api/val-convert.h"
 
+#include "api/bytes.h"
 #include "api/json-writer.h"
 #include "api/presence.h"
+#include "api/quantity.h"
 #include "base/clock.h"
 #include "base/encoding.h"
 
@@ -265,9 +267,172 @@ bool api_to_val(struct arena *a, const struct api_type *t, const void *obj, stru
     return message_to_val(a, t, obj, ret);
 }
 
+/* ---- trees to structs ---- */
+
+/*
+ * The direct way knows no errors: false means that the JSON way has to be taken, which words them, and knows what is rare (unions,
+ * masks, unknown fields, keys out of order, bytes that are not UTF-8).
+ */
+static bool message_from_val(struct arena *a, const struct api_type *t, const struct val *v, char *obj);
+
+static bool str_from_val(const struct val *v, struct str *ret)
+{
+    if (v->kind != VAL_STRING) {
+        return false;
+    }
+    *ret = v->s.ptr ? v->s : STR_EMPTY;
+    return bytes_plain_run(ret->ptr, ret->ptr + ret->len) == ret->ptr + ret->len || str_is_utf8(*ret);
+}
+
+static bool i32_from_val(const struct val *v, int32_t *ret)
+{
+    if (v->kind != VAL_INT || v->i < INT32_MIN || v->i > INT32_MAX) {
+        return false;
+    }
+    *ret = (int32_t)v->i;
+    return true;
+}
+
+/* 'p' is zeroed; null leaves it so. */
+static bool value_from_val(struct arena *a, const struct api_field *f, const struct val *v, void *p)
+{
+    struct str s;
+
+    switch ((enum api_ftype)f->ftype) {
+    case API_STRING:
+    case API_DURATION:
+        return str_from_val(v, p);
+    case API_BOOL:
+        *(bool *)p = v->kind == VAL_BOOL && v->b;
+        return v->kind == VAL_BOOL;
+    case API_INT32:
+    case API_ENUM:
+        return i32_from_val(v, p);
+    case API_INT64:
+        *(int64_t *)p = v->kind == VAL_INT ? v->i : 0;
+        return v->kind == VAL_INT;
+    case API_TIME:
+    case API_MICROTIME: {
+        struct api_time *t = p;
+        if (v->kind != VAL_STRING || !clock_parse_rfc3339(v->s, &t->sec, &t->nsec)) {
+            return false;
+        }
+        t->nsec = f->ftype == API_MICROTIME ? t->nsec / 1000 * 1000 : 0;
+        t->set = true;
+        return true;
+    }
+    case API_QUANTITY: {
+        struct err err;
+        return str_from_val(v, &s) && quantity_canonical(a, str_trim(s), p, &err);
+    }
+    case API_INT_OR_STRING: {
+        struct api_int_or_string *x = p;
+        x->kind = v->kind == VAL_STRING ? API_IOS_STRING : API_IOS_INT;
+        return v->kind == VAL_STRING ? str_from_val(v, &x->s) : i32_from_val(v, &x->i);
+    }
+    case API_MESSAGE:
+        return message_from_val(a, f->message, v, p);
+    case API_UINT32:
+    case API_UINT64:
+    case API_DOUBLE:
+    case API_BYTES:
+    case API_RAW:
+    case API_STRLIST:
+    case API_FTYPE_MAX:
+        break;
+    }
+    return false;
+}
+
+static bool items_from_val(struct arena *a, const struct api_field *f, const struct val *v, char *p)
+{
+    bool map = f->card == API_MAP;
+    size_t size = map ? api_entry_size(f) : api_item_size(f);
+    char *items = v->kind == (map ? VAL_OBJECT : VAL_ARRAY) ? arena_alloc_n(a, v->n, size) : NULL;
+
+    for (uint32_t i = 0; items && i < v->n; i++) {
+        char *item = items + i * size;
+        const struct val *from = map ? &v->members[i].value : &v->items[i];
+
+        if (map) {
+            const struct str key = v->members[i].key;
+
+            if ((i > 0 && str_cmp(v->members[i - 1].key, key) >= 0) || !str_from_val(&(const struct val){ .kind = VAL_STRING, .s = key }, (struct str *)(void *)item)) {
+                return false;
+            }
+            item += API_ENTRY_VALUE;
+        }
+        if (from->kind != VAL_NULL && !value_from_val(a, f, from, item)) {
+            return false;
+        }
+    }
+    *(char **)(void *)p = items;
+    *(size_t *)(void *)(p + sizeof(void *)) = items ? v->n : 0;
+    if (items && (f->flags & API_F_TYPE_META)) {
+        api_set_item_type_meta(f, items, v->n);
+    }
+    return items != NULL;
+}
+
+static bool message_from_val(struct arena *a, const struct api_type *t, const struct val *v, char *obj)
+{
+    unsigned next = 0;
+
+    if (t->form != API_FORM_OBJECT || v->kind != VAL_OBJECT) {
+        return false;
+    }
+    for (uint32_t i = 0; i < v->n; i++) {
+        const struct val_member *m = &v->members[i];
+        /* Names mostly come in the order of the schema. */
+        int at = next < t->n_flat && str_eq(t->flat[next].field->name, m->key) ? (int)next : api_flat_find(t, m->key);
+
+        if (at < 0) {
+            return false;
+        }
+        next = (unsigned)at + 1;
+        const struct api_field *f = t->flat[at].field;
+        char *owner = obj + t->flat[at].base, *p = owner + f->offset;
+
+        if (m->value.kind == VAL_NULL) {
+            continue;
+        }
+        if (f->card != API_SINGLE) {
+            if (!items_from_val(a, f, &m->value, p)) {
+                return false;
+            }
+            continue;
+        }
+        if (f->ftype == API_MESSAGE && (f->flags & API_F_POINTER)) {
+            char *below = arena_alloc(a, f->message->size);
+
+            if (!below || !message_from_val(a, f->message, &m->value, below)) {
+                return false;
+            }
+            *(char **)(void *)p = below;
+            continue;
+        }
+        if (!value_from_val(a, f, &m->value, p)) {
+            return false;
+        }
+        if (f->has_offset) {
+            owner[f->has_offset] = 1;
+        }
+    }
+    return true;
+}
+
 bool api_from_val(struct arena *a, const struct api_type *t, const struct val *v, const struct api_json_decode *o, void *ret,
                   struct err *err)
 {
+    if (!o || (!o->mask && !o->copy)) {
+        if (message_from_val(a, t, v, ret)) {
+            if (o && o->ret_syntax) {
+                *o->ret_syntax = false;
+            }
+            return true;
+        }
+        memset(ret, 0, t->size);
+    }
     struct str text = val_to_json(a, v);
 
     if (!text.ptr) {
