@@ -6,6 +6,9 @@
 #include "base/clock.h"
 #include "base/encoding.h"
 
+/* What a buffer that is empty gets at once. */
+#define FIRST_BYTES 4096
+
 struct writer {
     struct buf *b;
     const struct api_json_encode *o;
@@ -334,6 +337,10 @@ bool api_encode_json(struct buf *b, const struct api_type *t, const void *obj, c
     struct writer w = { .b = b, .o = o ? o : &none, .begin = b->len };
     bool first = true;
 
+    /* Most objects fit, so that the buffer does not grow by doubling while it is written. */
+    if (b->capacity == 0 && !buf_reserve(b, MIN((size_t)FIRST_BYTES, b->max))) {
+        return false;
+    }
     if (t->form != API_FORM_OBJECT) {
         write_union(&w, t, obj);
     } else {

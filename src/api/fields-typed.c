@@ -60,7 +60,8 @@ static bool key_of(struct arena *a, struct fields_at at, const struct api_type *
     struct val_member members[KEYS_MAX];
     struct val key = { .kind = VAL_OBJECT, .members = members, .capacity = KEYS_MAX };
     struct str name;
-    for (size_t i = 0; i < KEYS_MAX && (name = fields_at_key(at, i)).ptr; i++) {
+    size_t names = 0;
+    for (; names < KEYS_MAX && (name = fields_at_key(at, names)).ptr; names++) {
         int flat = api_flat_find(t, name);
         if (flat < 0) {
             continue;
@@ -76,6 +77,14 @@ static bool key_of(struct arena *a, struct fields_at at, const struct api_type *
             return false;
         }
         members[key.n++] = (struct val_member){ .key = name, .value = v };
+    }
+    /* One name, and it is there: nothing to sort, and no default to look for. */
+    if (names == 1 && key.n == 1) {
+        key.members = arena_grow_n(a, members, 1, 1, sizeof(*members));
+        key.capacity = 1;
+        *ret_pe = (struct fields_pe){ .kind = FIELDS_KEY, .value = key };
+        *ret = true;
+        return key.members != NULL;
     }
     *ret = fields_item_pe(a, at, &key, ret_pe, NULL);
     return true;

@@ -8,6 +8,8 @@
 #include "api/gen/meta_v1.h"
 
 #define ANCIENT "ancient-changes"
+/* What most entries' texts fit in. */
+#define TEXT_BYTES 2048
 
 static bool no_memory(struct err *err)
 {
@@ -437,7 +439,7 @@ bool managed_encode(struct arena *a, struct managed *m, struct meta_v1_managed_f
         const struct managed_entry *e = &m->entries[i];
         bool kept = e->text.len && (e->unread || fields_is_same(&e->set, &e->read));
         buf_clear(&b);
-        if (!kept) {
+        if (!kept && (b.capacity || buf_reserve(&b, TEXT_BYTES))) {
             fields_write(&b, &e->set);
         }
         out[i] = (struct meta_v1_managed_fields_entry){

@@ -203,6 +203,17 @@ static bool decode_json(struct request *r, const struct body_type *want, struct 
                         struct api_problems *problems, void *obj)
 {
     struct err err = { 0 };
+    struct api_json_decode how = { .problems = problems };
+    /* What is all right is read once. Anything else is looked at in the order in which upstream finds faults. */
+    if (api_peek_type_meta(&r->arena, r->body, tm, &err) && str_eq(tm->kind, want->kind) && str_eq(tm->api_version, want->api_version) &&
+        api_decode_json(&r->arena, want->type, r->body, &how, obj, &err)) {
+        return true;
+    }
+    memset(obj, 0, want->type->size);
+    *tm = (struct api_type_meta){ 0 };
+    if (problems) {
+        problems->n = 0;
+    }
     if (!json_check(r->body, JSON_DEPTH_MAX, &err)) {
         struct str why = arena_printf(&r->arena, "couldn't get version/kind; json parse error: %s", err.msg);
         return unrecognized(r, want->kind, why);
@@ -213,7 +224,6 @@ static bool decode_json(struct request *r, const struct body_type *want, struct 
     if (!check_kind(r, want, tm)) {
         return false;
     }
-    struct api_json_decode how = { .problems = problems };
     return api_decode_json(&r->arena, want->type, r->body, &how, obj, &err) || cannot_handle(r, want, tm, str_c(err.msg));
 }
 
