@@ -46,6 +46,7 @@ void cache_deinit(struct cache *c)
     map_deinit(&c->by_name);
     free(c->nodes);
     free(c->slots);
+    free(c->priorities);
     free(c->free_slots);
 }
 
@@ -203,6 +204,35 @@ static void count_pod(struct node_info *n, const struct pod_info *p, int sign)
     n->n_pods += (size_t)sign;
 }
 
+/* Few: priorities are those of PriorityClasses. */
+static void count_priority(struct cache *c, int32_t priority, int sign)
+{
+    size_t i = 0;
+    while (i < c->n_priorities && c->priorities[i].priority < priority) {
+        i++;
+    }
+    if (i == c->n_priorities || c->priorities[i].priority != priority) {
+        if (c->n_priorities == c->priorities_capacity) {
+            c->priorities_capacity = c->priorities_capacity ? c->priorities_capacity * 2 : 8;
+            c->priorities = reallocarray(c->priorities, c->priorities_capacity, sizeof(*c->priorities));
+            if (!c->priorities) {
+                abort();
+            }
+        }
+        memmove(&c->priorities[i + 1], &c->priorities[i], (c->n_priorities++ - i) * sizeof(*c->priorities));
+        c->priorities[i] = (struct priority_count){ .priority = priority };
+    }
+    c->priorities[i].n += (size_t)sign;
+    if (!c->priorities[i].n) {
+        memmove(&c->priorities[i], &c->priorities[i + 1], (--c->n_priorities - i) * sizeof(*c->priorities));
+    }
+}
+
+bool cache_has_lower(const struct cache *c, int32_t priority)
+{
+    return c->n_priorities && c->priorities[0].priority < priority;
+}
+
 void cache_add_pod(struct cache *c, struct pod_info *p, struct str node_name)
 {
     struct node_info *n = node_of(c, node_name);
@@ -215,6 +245,7 @@ void cache_add_pod(struct cache *c, struct pod_info *p, struct str node_name)
     }
     list_insert_before(before, &p->on_node);
     count_pod(n, p, 1);
+    count_priority(c, p->priority, 1);
     index_add_pod(&c->index, p, n->slot);
 }
 
@@ -224,6 +255,7 @@ void cache_remove_pod(struct cache *c, struct pod_info *p)
     if (n) {
         index_remove_pod(&c->index, p, n->slot);
         count_pod(n, p, -1);
+        count_priority(c, p->priority, -1);
         list_remove(&p->on_node);
         p->node = NULL;
         p->assumed = false;
@@ -235,7 +267,7 @@ void cache_lift_pod(struct cache *c, struct pod_info *p, bool indexed)
 {
     assert(p->node && !p->lifted);
     p->lifted = true;
-    count_pod(p->node, p, -1);
+    resources_add(&p->node->requested, &p->requests, -1);
     if (indexed) {
         index_count_pod(&c->index, p, p->node->slot, -1);
     }
@@ -245,7 +277,7 @@ void cache_settle_pod(struct cache *c, struct pod_info *p, bool indexed)
 {
     assert(p->lifted);
     p->lifted = false;
-    count_pod(p->node, p, 1);
+    resources_add(&p->node->requested, &p->requests, 1);
     if (indexed) {
         index_count_pod(&c->index, p, p->node->slot, 1);
     }

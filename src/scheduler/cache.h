@@ -17,6 +17,11 @@ struct cache {
     size_t next_start; /* where the next cycle begins to filter */
     size_t n_unschedulable, n_taints_hard, n_taints_soft; /* nodes: 0 lets the plugins skip their work */
     struct index index; /* counts of pods by what plugins ask */
+    struct priority_count { /* pods on nodes by priority, lowest first: who could be preempted at all */
+        int32_t priority;
+        size_t n;
+    } *priorities;
+    size_t n_priorities, priorities_capacity;
 };
 
 void cache_init(struct cache *c);
@@ -28,13 +33,15 @@ void cache_remove_node(struct cache *c, struct str name);
 /* Puts the pod on a node (which need not exist yet). It is on none. */
 void cache_add_pod(struct cache *c, struct pod_info *p, struct str node_name);
 void cache_remove_pod(struct cache *c, struct pod_info *p);
-/* Counts a pod on a node as if it were not there, and settles it again: for looking what would be. Between the two nothing else
- * happens to it. 'indexed': the counts of the index too; false where nobody will ask for them. */
+/* For filters, a pod on a node is as if it were not there until it is settled again: for looking what would be. Between the two nothing
+ * else happens to it, and no node is scored. 'indexed': the counts of the index too; false where nobody will ask for them. */
 void cache_lift_pod(struct cache *c, struct pod_info *p, bool indexed);
 void cache_settle_pod(struct cache *c, struct pod_info *p, bool indexed);
 /* Keeps what the pod asks for free on a node, against pods of no higher priority, until the pod is on a node or gone. An absent
  * name takes it back. */
 void cache_promise(struct cache *c, struct pod_info *p, struct str node_name);
+/* Is a pod of lower priority on any node? */
+bool cache_has_lower(const struct cache *c, int32_t priority);
 struct node_info *cache_node(const struct cache *c, struct str name);
 
 #endif

@@ -70,17 +70,18 @@ static struct node_info *choose(struct cycle *c, struct node_info *const *nodes,
 static void filter_node(struct cycle *c, struct node_info *n, uint8_t *verdicts, struct node_info **fit, struct tally *tally,
                         struct cycle_result *ret)
 {
-    struct rejection r = { .n = 0 };
-    size_t plugin = 0;
-    verdicts[n->index] = (uint8_t)framework_filter(c, n, &r, &plugin);
+    struct rejection *r = &tally->last; /* not one on the stack: it would be zeroed for every node */
+    size_t plugin;
+    r->n = 0;
+    verdicts[n->index] = (uint8_t)framework_filter(c, n, r, &plugin);
     ret->n_evaluated++;
     if (verdicts[n->index] == SCHED_OK) {
         fit[ret->n_feasible++] = n;
         return;
     }
     ret->rejected_by |= 1ULL << plugin;
-    for (size_t i = 0; i < r.n; i++) {
-        tally_add(tally, r.reasons[i], 1);
+    for (size_t i = 0; i < r->n; i++) {
+        tally_add(tally, r->reasons[i], 1);
     }
 }
 

@@ -32,6 +32,7 @@ struct tally {
         size_t n;
     } items[64];
     size_t n;
+    struct rejection last; /* of the node that is filtered */
 };
 void tally_add(struct tally *t, struct str reason, size_t n);
 /* "0/N nodes are available: 1 a, 2 b." */

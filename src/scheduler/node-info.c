@@ -45,6 +45,7 @@ void pod_info_set(struct pod_info *p, const struct core_v1_pod *pod)
     pod_info_clear(p);
     p->pod = pod;
     p->priority = pod->spec.has_priority ? pod->spec.priority : 0;
+    p->started_s = pod->status.start_time.sec;
     p->controller = controller_of(pod);
     resources_of_pod(&p->requests, &p->non_zero, &pod->spec);
     for (size_t i = 0; i < pod->spec.n_containers; i++) {

@@ -22,18 +22,22 @@ struct host_port {
 };
 
 struct pod_info {
+    /* What looking for victims touches of every pod on a node stands together. */
+    struct list on_node; /* in node_info.pods */
+    int32_t priority;
+    bool assumed; /* the binding is not confirmed by the watch */
+    bool lifted;  /* for the moment as if it were not there: see cache_lift_pod() */
+    int64_t started_s; /* status.startTime */
+    struct resources requests;
+
     const struct core_v1_pod *pod; /* what the watch said last */
-    struct resources requests, non_zero;
+    struct resources non_zero;
     struct host_port *ports;
     size_t n_ports;
-    int32_t priority;
     struct str controller; /* uid of the owner that is its controller, or absent; borrowed of the pod */
 
     /* In the cache. */
-    struct list on_node;    /* in node_info.pods */
     struct node_info *node; /* assumed or bound; NULL: none */
-    bool assumed;           /* the binding is not confirmed by the watch */
-    bool lifted;            /* for the moment as if it were not there: see cache_lift_pod() */
     struct family *family;  /* index.h: while on a node */
     struct holding **holds;
     uint32_t n_holds;

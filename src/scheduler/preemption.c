@@ -45,15 +45,23 @@ static bool fits(struct cycle *c, struct node_info *n, struct arena *scratch)
     return ok;
 }
 
-/* More important first: higher priority, then older. */
-static int by_importance(const void *a, const void *b)
+/* More important: higher priority, then older. */
+static bool is_more_important(const struct pod_info *x, const struct pod_info *y)
 {
-    const struct pod_info *x = *(struct pod_info *const *)a, *y = *(struct pod_info *const *)b;
-    if (x->priority != y->priority) {
-        return x->priority > y->priority ? -1 : 1;
+    return x->priority != y->priority ? x->priority > y->priority : x->started_s < y->started_s;
+}
+
+/* The most important first. They come nearly so, turned around. */
+static void sort_by_importance(struct pod_info **pods, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        struct pod_info *p = pods[i];
+        size_t k = i;
+        for (; k && is_more_important(p, pods[k - 1]); k--) {
+            pods[k] = pods[k - 1];
+        }
+        pods[k] = p;
     }
-    int64_t at_x = x->pod->status.start_time.sec, at_y = y->pod->status.start_time.sec;
-    return at_x < at_y ? -1 : at_x > at_y;
 }
 
 static struct pod_info *pod_at(const struct list *l)
@@ -77,13 +85,17 @@ static bool try_node(struct cycle *c, struct node_info *n, struct pod_info **low
 {
     size_t n_lower = 0;
     /* Lowest priority first: what could go stands together. */
-    for (const struct list *l = n->pods.next; l != &n->pods && pod_at(l)->priority < c->pod->priority; l = l->next) {
-        lower[n_lower++] = pod_at(l);
+    const struct list *end = n->pods.next;
+    while (end != &n->pods && pod_at(end)->priority < c->pod->priority) {
+        end = end->next;
     }
-    if (!n_lower) {
+    if (end == n->pods.next) {
         return false;
     }
-    qsort(lower, n_lower, sizeof(struct pod_info *), by_importance);
+    for (const struct list *l = end->prev; l != &n->pods; l = l->prev) {
+        lower[n_lower++] = pod_at(l);
+    }
+    sort_by_importance(lower, n_lower);
     bool indexed = c->indexed;
     for (size_t i = 0; i < n_lower; i++) {
         cache_lift_pod(c->cache, lower[i], indexed);
@@ -150,6 +162,7 @@ void preemption_run(struct cycle *c, const uint8_t *verdicts, struct cycle_resul
     struct pod_info **lower = arena_new_n(c->arena, struct pod_info *, most_pods);
     struct arena scratch;
     arena_init(&scratch, c->arena->budget);
+    bool any_lower = cache_has_lower(c->cache, c->pod->priority);
     bool helpful = lower && framework_pre_filter(c, &r, &plugin);
     for (size_t k = 0; k < n_nodes && looked < most; k++) {
         size_t i = (c->cache->next_start + k) % n_nodes; /* not always the same ones */
@@ -158,7 +171,7 @@ void preemption_run(struct cycle *c, const uint8_t *verdicts, struct cycle_resul
             not_helpful++;
             continue;
         }
-        if (!try_node(c, c->cache->nodes[i], lower, &scratch, &found)) {
+        if (!any_lower || !try_node(c, c->cache->nodes[i], lower, &scratch, &found)) {
             no_victims++;
             continue;
         }

@@ -17,15 +17,10 @@ static const struct resources *with_promised(const struct cycle *c, const struct
     return sum;
 }
 
-static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n,
-                                 struct rejection *r)
+/* Says why the pod does not fit, if it does not. 'used' is what others have of the node. */
+static enum sched_verdict compare(struct cycle *c, const struct node_info *n, const struct resources *used, struct rejection *r)
 {
-    const struct resources *want = &c->pod->requests, *have = &n->allocatable,
-                           *used = &n->requested;
-    CLEANUP(resources_deinit) struct resources promised = { 0 };
-    if (!list_empty(&n->promised)) {
-        used = with_promised(c, n, &promised);
-    }
+    const struct resources *want = &c->pod->requests, *have = &n->allocatable;
     bool too_large = false; /* would not fit on an empty node either */
     size_t before = r->n;
     if (used->pods + 1 > have->pods) {
@@ -61,6 +56,18 @@ static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const stru
         return SCHED_OK;
     }
     return too_large ? SCHED_UNRESOLVABLE : SCHED_UNSCHEDULABLE;
+}
+
+static enum sched_verdict filter_promised(struct cycle *c, const struct node_info *n, struct rejection *r)
+{
+    CLEANUP(resources_deinit) struct resources promised = { 0 };
+    return compare(c, n, with_promised(c, n, &promised), r);
+}
+
+static enum sched_verdict filter(struct cycle *c, void *state UNUSED, const struct node_info *n,
+                                 struct rejection *r)
+{
+    return list_empty(&n->promised) ? compare(c, n, &n->requested, r) : filter_promised(c, n, r);
 }
 
 static int64_t most_allocated(int64_t used, int64_t capacity)
