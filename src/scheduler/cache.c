@@ -3,10 +3,13 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/buf.h"
+
 void cache_init(struct cache *c)
 {
     *c = (struct cache){ 0 };
     map_init(&c->by_name);
+    map_init(&c->taints_by_text);
     index_init(&c->index);
 }
 
@@ -45,6 +48,12 @@ void cache_deinit(struct cache *c)
     index_deinit(&c->index);
     map_deinit(&c->by_name);
     free(c->nodes);
+    for (size_t i = 0; i < c->n_taint_sets; i++) {
+        free((void *)(uintptr_t)c->taint_sets[i]->text.ptr);
+        free(c->taint_sets[i]);
+    }
+    free(c->taint_sets);
+    map_deinit(&c->taints_by_text);
     free(c->slots);
     free(c->priorities);
     free(c->free_slots);
@@ -125,6 +134,49 @@ static bool same_labels(const struct core_v1_node *a, const struct core_v1_node 
     return true;
 }
 
+static struct taint_set *taints_join(struct cache *c, const struct core_v1_node *node)
+{
+    struct buf text;
+    buf_init(&text, BUF_NO_MAX);
+    for (size_t i = 0; i < node->spec.n_taints; i++) {
+        const struct core_v1_taint *t = &node->spec.taints[i];
+        /* None of these may hold a line break (validation). */
+        buf_printf(&text, "%.*s\n%.*s\n%.*s\n", STR_ARG(t->key), STR_ARG(t->value), STR_ARG(t->effect));
+    }
+    struct taint_set *set = text.len ? map_get(&c->taints_by_text, buf_str(&text)) : NULL;
+    if (text.len && !set) {
+        if (c->n_taint_sets == c->taint_sets_capacity) {
+            c->taint_sets_capacity = c->taint_sets_capacity ? c->taint_sets_capacity * 2 : 8;
+            c->taint_sets = reallocarray(c->taint_sets, c->taint_sets_capacity, sizeof(struct taint_set *));
+        }
+        set = calloc(1, sizeof(*set));
+        if (!set || !c->taint_sets) {
+            abort();
+        }
+        set->text = str_n(str_dup(buf_str(&text)), text.len);
+        set->number = (uint32_t)c->n_taint_sets;
+        c->taint_sets[c->n_taint_sets++] = set;
+        map_put(&c->taints_by_text, set->text, set);
+    }
+    if (set) {
+        set->n_nodes++;
+    }
+    buf_deinit(&text);
+    return set;
+}
+
+static void taints_leave(struct cache *c, struct taint_set *set)
+{
+    if (set && --set->n_nodes == 0) {
+        struct taint_set *last = c->taint_sets[--c->n_taint_sets];
+        c->taint_sets[set->number] = last;
+        last->number = set->number;
+        map_remove(&c->taints_by_text, set->text);
+        free((void *)(uintptr_t)set->text.ptr);
+        free(set);
+    }
+}
+
 /* What filters ask of every node, and how many nodes there are of each sort. */
 static void note_facts(struct cache *c, struct node_info *n, const struct core_v1_node *node)
 {
@@ -138,6 +190,8 @@ static void note_facts(struct cache *c, struct node_info *n, const struct core_v
         n->taints_soft = n->taints_soft || soft;
         n->taints_hard = n->taints_hard || !soft;
     }
+    taints_leave(c, n->taints);
+    n->taints = node ? taints_join(c, node) : NULL;
     c->n_unschedulable += n->unschedulable;
     c->n_taints_hard += n->taints_hard;
     c->n_taints_soft += n->taints_soft;

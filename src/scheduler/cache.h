@@ -6,6 +6,13 @@
 #include "scheduler/index.h"
 #include "scheduler/node-info.h"
 
+/* Nodes with equal taints share one: a cycle asks once whether its pod tolerates them. */
+struct taint_set {
+    struct str text; /* owned */
+    uint32_t number; /* in cache.taint_sets */
+    size_t n_nodes;
+};
+
 struct cache {
     struct map by_name;       /* node name -> struct node_info */
     struct node_info **nodes; /* those that exist, in no order */
@@ -16,6 +23,9 @@ struct cache {
     size_t n_free_slots;
     size_t next_start; /* where the next cycle begins to filter */
     size_t n_unschedulable, n_taints_hard, n_taints_soft; /* nodes: 0 lets the plugins skip their work */
+    struct map taints_by_text;
+    struct taint_set **taint_sets; /* as many as there are, in no order */
+    size_t n_taint_sets, taint_sets_capacity;
     struct index index; /* counts of pods by what plugins ask */
     struct priority_count { /* pods on nodes by priority, lowest first: who could be preempted at all */
         int32_t priority;

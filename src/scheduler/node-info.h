@@ -14,6 +14,7 @@
 struct family;
 struct holding;
 struct node_info;
+struct taint_set;
 
 /* A host port in use. */
 struct host_port {
@@ -63,6 +64,7 @@ struct node_info {
     const struct core_v1_node *node; /* NULL: pods name a node that is not there (yet) */
     bool unschedulable;              /* what filters ask of every node */
     bool taints_hard, taints_soft;   /* has a taint that keeps pods away; one that is PreferNoSchedule */
+    struct taint_set *taints;        /* cache.h */
     uint32_t slot;                   /* a small number of its own, while it is known */
     struct resources allocatable, requested, non_zero;
     struct list pods;     /* of lowest priority first */

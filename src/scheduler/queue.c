@@ -14,7 +14,12 @@ void sched_queue_init(struct sched_queue *q)
                                .max_backoff_ms = MAX_BACKOFF_MS };
     heap_init(&q->active);
     heap_init(&q->backoff);
-    list_init(&q->unschedulable);
+    heap_init(&q->errors);
+    for (size_t i = 0; i < UNSCHEDULABLE_SETS; i++) {
+        list_init(&q->unschedulable[i].pods);
+    }
+    q->unschedulable[0].events = EVENT_ANY;
+    q->n_sets = 1;
     list_init(&q->gated);
 }
 
@@ -22,22 +27,38 @@ void sched_queue_deinit(struct sched_queue *q)
 {
     heap_deinit(&q->active);
     heap_deinit(&q->backoff);
+    heap_deinit(&q->errors);
 }
 
 /* Higher priority first, then first come: one number, as heap keys are small first. Milliseconds
  * since boot fit 32 bits of 4096 ms; the heap keeps equal keys in order of arrival. */
+static uint64_t rank_of(const struct pod_info *p)
+{
+    return (uint64_t)((int64_t)INT32_MAX - p->priority); /* 0 … 2^32 - 1 */
+}
+
 static uint64_t active_key(const struct pod_info *p)
 {
-    uint64_t rank = (uint64_t)((int64_t)INT32_MAX - p->priority); /* 0 … 2^32 - 1 */
     uint64_t age = MIN(p->added_ms >> 4, (uint64_t)UINT32_MAX);
-    return rank << 32 | age;
+    return rank_of(p) << 32 | age;
+}
+
+/* Whole seconds, then priority: of pods that may go early the most important one does. */
+static uint64_t backoff_key(const struct pod_info *p, uint64_t due_ms)
+{
+    return MIN((due_ms + 999) / 1000, (uint64_t)UINT32_MAX) << 32 | rank_of(p);
+}
+
+static uint64_t backoff_due_ms(uint64_t key)
+{
+    return (key >> 32) * 1000;
 }
 
 static void leave(struct sched_queue *q, struct pod_info *p)
 {
     switch ((enum queue_place)p->where) {
     case QUEUE_ACTIVE: heap_remove(&q->active, &p->queued); break;
-    case QUEUE_BACKOFF: heap_remove(&q->backoff, &p->queued); break;
+    case QUEUE_BACKOFF: heap_remove(p->rejected_by ? &q->backoff : &q->errors, &p->queued); break;
     case QUEUE_UNSCHEDULABLE:
         list_remove(&p->unschedulable);
         q->n_unschedulable--;
@@ -77,7 +98,11 @@ static void enter_ready(struct sched_queue *q, struct pod_info *p, uint64_t now_
     }
     leave(q, p);
     p->where = QUEUE_BACKOFF;
-    heap_push(&q->backoff, &p->queued, due);
+    if (p->rejected_by) {
+        heap_push(&q->backoff, &p->queued, backoff_key(p, due));
+    } else {
+        heap_push(&q->errors, &p->queued, due);
+    }
 }
 
 static bool is_gated(const struct pod_info *p)
@@ -126,16 +151,22 @@ void sched_queue_remove(struct sched_queue *q, struct pod_info *p)
 static void wake(struct sched_queue *q, uint64_t now_ms)
 {
     struct heap_node *n;
-    while ((n = heap_peek(&q->backoff)) && n->key <= now_ms) {
+    while ((n = heap_peek(&q->backoff)) && backoff_due_ms(n->key) <= now_ms) {
         enter_active(q, CONTAINER_OF(n, struct pod_info, queued));
     }
-    /* The list is in order of entry: the oldest first. */
-    while (!list_empty(&q->unschedulable)) {
-        struct pod_info *p = LIST_ENTRY(q->unschedulable.next, struct pod_info, unschedulable);
-        if (p->attempted_ms + UNSCHEDULABLE_MOST_MS > now_ms) {
-            break;
+    while ((n = heap_peek(&q->errors)) && n->key <= now_ms) {
+        enter_active(q, CONTAINER_OF(n, struct pod_info, queued));
+    }
+    /* The lists are in order of entry: the oldest first. */
+    for (size_t i = 0; i < q->n_sets; i++) {
+        struct list *pods = &q->unschedulable[i].pods;
+        while (!list_empty(pods)) {
+            struct pod_info *p = LIST_ENTRY(pods->next, struct pod_info, unschedulable);
+            if (p->attempted_ms + UNSCHEDULABLE_MOST_MS > now_ms) {
+                break;
+            }
+            enter_active(q, p);
         }
-        enter_active(q, p);
     }
 }
 
@@ -143,6 +174,7 @@ struct pod_info *sched_queue_pop(struct sched_queue *q, uint64_t now_ms)
 {
     wake(q, now_ms);
     struct heap_node *n = heap_peek(&q->active);
+    n = n ? n : heap_peek(&q->backoff);
     if (!n) {
         return NULL;
     }
@@ -164,6 +196,21 @@ static unsigned helpful(const struct sched_queue *q, uint64_t rejected_by)
     return events;
 }
 
+/* Where pods wait that these events may help. */
+static struct list *set_of(struct sched_queue *q, unsigned events)
+{
+    for (size_t i = 0; i < q->n_sets; i++) {
+        if (q->unschedulable[i].events == events) {
+            return &q->unschedulable[i].pods;
+        }
+    }
+    if (q->n_sets == UNSCHEDULABLE_SETS) {
+        return &q->unschedulable[0].pods;
+    }
+    q->unschedulable[q->n_sets].events = events;
+    return &q->unschedulable[q->n_sets++].pods;
+}
+
 void sched_queue_failed(struct sched_queue *q, struct pod_info *p, uint64_t rejected_by,
                         uint64_t now_ms)
 {
@@ -177,7 +224,7 @@ void sched_queue_failed(struct sched_queue *q, struct pod_info *p, uint64_t reje
         enter_ready(q, p, now_ms);
     } else {
         p->where = QUEUE_UNSCHEDULABLE;
-        list_push_back(&q->unschedulable, &p->unschedulable);
+        list_push_back(set_of(q, helpful(q, rejected_by)), &p->unschedulable);
         q->n_unschedulable++;
     }
 }
@@ -188,30 +235,34 @@ void sched_queue_bound(struct sched_queue *q, struct pod_info *p)
     p->in_cycle = false;
 }
 
-void sched_queue_event(struct sched_queue *q, unsigned events, uint64_t now_ms)
+void sched_queue_event(struct sched_queue *q, const struct sched_change *change, uint64_t now_ms)
 {
     q->event_seq++;
-    LIST_FOREACH(&q->unschedulable, struct pod_info, unschedulable, p) {
-        if (helpful(q, p->rejected_by) & events) {
-            enter_ready(q, p, now_ms);
+    for (size_t i = 0; i < q->n_sets; i++) {
+        if (!(q->unschedulable[i].events & change->events)) {
+            continue;
+        }
+        LIST_FOREACH(&q->unschedulable[i].pods, struct pod_info, unschedulable, p) {
+            if ((helpful(q, p->rejected_by) & change->events) && (!q->hint || q->hint(q->hint_data, p, change))) {
+                enter_ready(q, p, now_ms);
+            }
         }
     }
 }
 
 uint64_t sched_queue_wait_ms(const struct sched_queue *q, uint64_t now_ms)
 {
-    if (q->active.n) {
+    if (q->active.n || q->backoff.n) {
         return 0;
     }
-    uint64_t due = UINT64_MAX;
-    struct heap_node *n = heap_peek(&q->backoff);
-    if (n) {
-        due = n->key;
-    }
-    if (!list_empty(&q->unschedulable)) {
-        const struct pod_info *p =
-            LIST_ENTRY(q->unschedulable.next, struct pod_info, unschedulable);
-        due = MIN(due, p->attempted_ms + UNSCHEDULABLE_MOST_MS);
+    struct heap_node *n = heap_peek(&q->errors);
+    uint64_t due = n ? n->key : UINT64_MAX;
+    for (size_t i = 0; i < q->n_sets; i++) {
+        const struct list *pods = &q->unschedulable[i].pods;
+        if (!list_empty(pods)) {
+            const struct pod_info *p = LIST_ENTRY(pods->next, struct pod_info, unschedulable);
+            due = MIN(due, p->attempted_ms + UNSCHEDULABLE_MOST_MS);
+        }
     }
     return due == UINT64_MAX ? due : due > now_ms ? due - now_ms : 0;
 }
@@ -220,7 +271,7 @@ size_t sched_queue_len(const struct sched_queue *q, enum queue_place place)
 {
     switch (place) {
     case QUEUE_ACTIVE: return q->active.n;
-    case QUEUE_BACKOFF: return q->backoff.n;
+    case QUEUE_BACKOFF: return q->backoff.n + q->errors.n;
     case QUEUE_UNSCHEDULABLE: return q->n_unschedulable;
     case QUEUE_GATED: return q->n_gated;
     case QUEUE_NOWHERE: return 0;

@@ -3,8 +3,9 @@
  *
  * Active pods are ordered by priority, then by when they came in. A pod whose cycle failed waits:
  * in back-off when something changed during its cycle or an event may help it, in the unschedulable
- * set otherwise, from where an event that a rejecting plugin waits for, or five minutes, bring it
- * back (KEP-4247 queueing hints, by kinds of events).
+ * set otherwise, from where an event that a rejecting plugin waits for and takes for helpful, or five
+ * minutes, bring it back (KEP-4247 queueing hints). When no pod is active, those in back-off need not
+ * wait for its end (KEP-5142), but for those that met an error.
  */
 #ifndef SCHEDULER_QUEUE_H
 #define SCHEDULER_QUEUE_H
@@ -34,14 +35,27 @@ struct sched_change {
 
 enum queue_place { QUEUE_NOWHERE, QUEUE_ACTIVE, QUEUE_BACKOFF, QUEUE_UNSCHEDULABLE, QUEUE_GATED };
 
+/* Unschedulable pods that the same events may help, the one that waits longest first. */
+struct unschedulable {
+    unsigned events;
+    struct list pods;
+};
+/* Distinct sets of events are unions of the few that plugins have; the first set is all events, and takes what is past the bound. */
+#define UNSCHEDULABLE_SETS 32
+
 struct sched_queue {
-    struct heap active, backoff;
-    struct list unschedulable, gated;
+    struct heap active, backoff, errors;
+    struct unschedulable unschedulable[UNSCHEDULABLE_SETS];
+    size_t n_sets;
+    struct list gated;
     size_t n_unschedulable, n_gated;
     uint64_t event_seq; /* counts events, so that one during a cycle is not lost */
     uint64_t initial_backoff_ms, max_backoff_ms;
     /* events[i]: which events may help a pod that plugin i rejected. */
     unsigned events[64];
+    /* Does the change help the pod? NULL: every one of its events does. */
+    bool (*hint)(void *data, const struct pod_info *p, const struct sched_change *change);
+    void *hint_data;
 };
 
 void sched_queue_init(struct sched_queue *q);
@@ -60,8 +74,8 @@ void sched_queue_failed(struct sched_queue *q, struct pod_info *p, uint64_t reje
                         uint64_t now_ms);
 /* It is bound. */
 void sched_queue_bound(struct sched_queue *q, struct pod_info *p);
-/* Something happened ('events' is a set of enum sched_event). */
-void sched_queue_event(struct sched_queue *q, unsigned events, uint64_t now_ms);
+/* Something happened. */
+void sched_queue_event(struct sched_queue *q, const struct sched_change *change, uint64_t now_ms);
 /* Milliseconds until a pod may be popped: 0 now; UINT64_MAX: nothing waits for time. */
 uint64_t sched_queue_wait_ms(const struct sched_queue *q, uint64_t now_ms);
 size_t sched_queue_len(const struct sched_queue *q, enum queue_place place);

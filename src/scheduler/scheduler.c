@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "api/equal.h"
 #include "api/json-writer.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -76,24 +77,83 @@ static void plan(struct scheduler *s)
     }
 }
 
-static void happened(struct scheduler *s, unsigned events)
+/* Something happened to, or on, a node ('n' may be NULL: somewhere), or to a pod (or NULL). */
+static void happened(struct scheduler *s, unsigned events, const struct node_info *n, const struct core_v1_pod *pod)
 {
-    sched_queue_event(&s->queue, events, loop_now_ms(component_loop(s->component)));
+    struct sched_change change = { .events = events, .node = n, .pod = pod };
+    sched_queue_event(&s->queue, &change, loop_now_ms(component_loop(s->component)));
     plan(s);
+}
+
+/* Does the change help the pod, by a plugin that rejected it? */
+static bool hint(void *data, const struct pod_info *p, const struct sched_change *change)
+{
+    struct scheduler *s = data;
+    for (uint64_t by = p->rejected_by; by; by &= by - 1) {
+        const struct sched_plugin *plugin = sched_plugins[__builtin_ctzll(by)];
+        if ((plugin->events & change->events) && (!plugin->hint || plugin->hint(&s->cache, p, change))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The node of a pod while it is there: one that is not may be gone with its last pod. */
+static const struct node_info *lasting_node(const struct pod_info *p)
+{
+    return p->node && p->node->node ? p->node : NULL;
 }
 
 static void forget_pod(struct scheduler *s, struct pod_info *p)
 {
     char key[600];
     bool was_on_node = p->node != NULL;
+    const struct node_info *n = lasting_node(p);
     sched_queue_remove(&s->queue, p);
     cache_remove_pod(&s->cache, p);
     map_remove(&s->by_key, key_of(p->pod, key));
-    const void *obj = p->pod;
+    const struct core_v1_pod *obj = p->pod;
     pod_info_free(p);
-    informer_unref(obj);
     if (was_on_node) {
-        happened(s, EVENT_POD_DELETE);
+        happened(s, EVENT_POD_DELETE, n, obj);
+    }
+    informer_unref(obj);
+}
+
+/* What the cache counts by is the same; the rest of a pod's status does not matter here. */
+static bool counts_alike(const struct core_v1_pod *a, const struct core_v1_pod *b)
+{
+    struct core_v1_pod_spec spec = a->spec;
+    spec.node_name = b->spec.node_name;
+    return a->metadata.deletion_timestamp.set == b->metadata.deletion_timestamp.set &&
+           api_equal_field(&meta_v1_object_meta_type, "labels", &a->metadata, &b->metadata) &&
+           api_equal_field(&meta_v1_object_meta_type, "ownerReferences", &a->metadata, &b->metadata) &&
+           api_equal(&core_v1_pod_spec_type, &spec, &b->spec);
+}
+
+/* A pod that is on a node changed, or the watch confirms where it is. */
+static void change_placed(struct scheduler *s, struct pod_info *p, const struct core_v1_pod *pod)
+{
+    bool confirmed = pod->spec.node_name.len > 0, was_confirmed = !p->assumed;
+    bool stays = !confirmed || str_eq(pod->spec.node_name, p->node->name);
+    bool alike = stays && counts_alike(p->pod, pod);
+    if (alike) {
+        pod_info_set(p, pod);
+    } else {
+        char *name = str_dup(stays ? p->node->name : pod->spec.node_name);
+        cache_remove_pod(&s->cache, p);
+        pod_info_set(p, pod);
+        cache_add_pod(&s->cache, p, str_c(name));
+        free(name);
+    }
+    p->assumed = !confirmed;
+    if (confirmed && !p->in_cycle) {
+        sched_queue_remove(&s->queue, p);
+    }
+    if (confirmed && !was_confirmed) {
+        happened(s, EVENT_POD_ADD, lasting_node(p), pod);
+    } else if (!alike) {
+        happened(s, EVENT_POD_UPDATE, lasting_node(p), pod);
     }
 }
 
@@ -110,39 +170,30 @@ static void take_pod(struct scheduler *s, const struct core_v1_pod *pod)
         return;
     }
     const void *old = p ? p->pod : NULL;
-    bool was_confirmed = p && p->node && !p->assumed;
-    if (!p) {
-        p = pod_info_new(informer_ref(pod));
-        map_put(&s->by_key, str_c(key), p);
-        if (!pod->spec.node_name.len) {
-            sched_queue_add(&s->queue, p, now);
-        }
-    } else if (p->node) {
-        struct node_info *n = p->node;
-        char *name = strndup(n->name.ptr, n->name.len);
-        bool assumed = p->assumed;
-        cache_remove_pod(&s->cache, p);
-        pod_info_set(p, informer_ref(pod));
-        if (!pod->spec.node_name.len) {
-            /* The watch does not know of the binding yet. */
-            cache_add_pod(&s->cache, p, str_c(name));
-            p->assumed = assumed;
-        }
-        free(name);
+    informer_ref(pod);
+    if (p && p->node) {
+        change_placed(s, p, pod);
     } else {
-        pod_info_set(p, informer_ref(pod));
-        if (!pod->spec.node_name.len) {
+        bool is_new = !p;
+        if (is_new) {
+            p = pod_info_new(pod);
+            map_put(&s->by_key, str_c(key), p);
+        } else {
+            pod_info_set(p, pod);
+        }
+        if (pod->spec.node_name.len) {
+            if (!p->in_cycle) {
+                sched_queue_remove(&s->queue, p);
+            }
+            cache_add_pod(&s->cache, p, pod->spec.node_name);
+            happened(s, EVENT_POD_ADD, lasting_node(p), pod);
+        } else if (is_new) {
+            sched_queue_add(&s->queue, p, now);
+        } else {
             sched_queue_update(&s->queue, p, now);
         }
     }
     informer_unref(old);
-    if (pod->spec.node_name.len) {
-        if (!p->in_cycle) {
-            sched_queue_remove(&s->queue, p);
-        }
-        cache_add_pod(&s->cache, p, pod->spec.node_name);
-        happened(s, was_confirmed ? EVENT_POD_UPDATE : EVENT_POD_ADD);
-    }
     plan(s);
 }
 
@@ -215,7 +266,7 @@ static void on_node(void *data, const void *old, const void *obj)
         informer_unref(a);
         return;
     }
-    cache_put_node(&s->cache, informer_ref(b));
+    const struct node_info *n = cache_put_node(&s->cache, informer_ref(b));
     if (!a) {
         events = EVENT_NODE_ADD;
     } else {
@@ -225,7 +276,7 @@ static void on_node(void *data, const void *old, const void *obj)
         informer_unref(a);
     }
     if (events) {
-        happened(s, events);
+        happened(s, events, n, NULL);
     }
 }
 
@@ -233,7 +284,7 @@ static void on_namespace(void *data, const void *old UNUSED, const void *obj UNU
 {
     struct scheduler *s = data;
     index_namespaces_changed(&s->cache.index);
-    happened(s, EVENT_NAMESPACE);
+    happened(s, EVENT_NAMESPACE, NULL, NULL);
 }
 
 static const struct api_str_pair *namespace_labels(void *data, struct str ns, size_t *ret_n)
@@ -337,20 +388,39 @@ static void on_bound(void *data, const struct client_answer *answer)
     } else if (p && p->in_cycle) {
         log_warning("binding %s to %.*s failed: %s; the pod is tried again", key, STR_ARG(b->node),
                     answer->err->msg);
-        if (p->assumed) {
+        const struct node_info *n = lasting_node(p);
+        bool was_assumed = p->assumed;
+        if (was_assumed) {
             cache_remove_pod(&s->cache, p);
         }
         observe(s, p, "error");
         sched_queue_failed(&s->queue, p, 0, loop_now_ms(component_loop(s->component)));
-        happened(s, EVENT_POD_DELETE); /* the room it had been given is free */
+        if (was_assumed) {
+            happened(s, EVENT_POD_DELETE, n, p->pod); /* the room it had been given is free */
+        }
     }
     arena_deinit(&b->arena);
     free(b);
     plan(s);
 }
 
+/* A more important pod takes the node: those of lower priority that it was promised to may look anew. */
+static void break_lower_promises(struct scheduler *s, const struct pod_info *p, struct node_info *n)
+{
+    uint64_t now = loop_now_ms(component_loop(s->component));
+    LIST_FOREACH(&n->promised, struct pod_info, on_promised, other) {
+        if (other != p && other->priority < p->priority) {
+            cache_promise(&s->cache, other, STR_NULL);
+            free((void *)(uintptr_t)other->nominated.ptr);
+            other->nominated = STR_NULL;
+            sched_queue_update(&s->queue, other, now);
+        }
+    }
+}
+
 static void bind(struct scheduler *s, struct pod_info *p, struct node_info *n)
 {
+    break_lower_promises(s, p, n);
     struct binding *b = calloc(1, sizeof(*b));
     if (!b) {
         abort();
@@ -378,10 +448,11 @@ static void bind(struct scheduler *s, struct pod_info *p, struct node_info *n)
     client_create(component_client(s->component), &t, &core_v1_binding_type, &body, on_bound, b);
 }
 
-static void on_victim_deleted(void *data UNUSED, const struct client_answer *answer)
+static void on_victim_deleted(void *data, const struct client_answer *answer)
 {
     if (answer->err && answer->err->code != ERR_NOT_FOUND) {
         log_warning("a pod that should make room was not deleted: %s", answer->err->msg);
+        happened(data, EVENT_POD_DELETE, NULL, NULL); /* who waits for it has to look elsewhere */
     }
 }
 
@@ -393,7 +464,7 @@ static void preempt(struct scheduler *s, struct pod_info *p, const struct cycle_
                                    .ns = v->metadata.namespace,
                                    .name = v->metadata.name };
         struct client_delete_options o = { .uid = v->metadata.uid, .grace_seconds = -1 };
-        client_delete(component_client(s->component), &t, &o, on_victim_deleted, NULL);
+        client_delete(component_client(s->component), &t, &o, on_victim_deleted, s);
         tell_event(s, v, "Normal", "Preempted",
                    arena_printf(&s->arena, "Preempted by pod %.*s on node %.*s",
                                 STR_ARG(p->pod->metadata.uid), STR_ARG(r->nominated->name)));
@@ -511,6 +582,8 @@ struct scheduler *scheduler_new(struct component *c, const struct scheduler_conf
     s->cache.index.namespace_labels = namespace_labels;
     s->cache.index.namespace_data = s;
     sched_queue_init(&s->queue);
+    s->queue.hint = hint;
+    s->queue.hint_data = s;
     if (config->initial_backoff_ms) {
         s->queue.initial_backoff_ms = config->initial_backoff_ms;
     }

@@ -256,12 +256,51 @@ static void normalize(struct cycle *c UNUSED, void *state UNUSED,
     }
 }
 
+static bool any_means(const struct index *x, struct arena *a, const struct core_v1_pod_affinity_term *t, size_t n, const struct core_v1_pod *owner,
+                      const struct core_v1_pod *pod)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct pod_term term;
+        if (pod_term_make(a, &t[i], owner->metadata.namespace, &term) && pod_term_matches(x, &term, pod)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool anti_affinity_means(const struct index *x, struct arena *a, const struct core_v1_pod *owner, const struct core_v1_pod *pod)
+{
+    const struct core_v1_pod_anti_affinity *anti = owner->spec.affinity ? owner->spec.affinity->pod_anti_affinity : NULL;
+    return anti && any_means(x, a, anti->required_during_scheduling_ignored_during_execution,
+                             anti->n_required_during_scheduling_ignored_during_execution, owner, pod);
+}
+
+/* A pod that came or went matters when a term of either means the other. */
+static bool hint(struct cache *cache, const struct pod_info *p, const struct sched_change *change)
+{
+    if (!(change->events & (EVENT_POD_ADD | EVENT_POD_DELETE)) || !change->pod) {
+        return true;
+    }
+    const struct core_v1_pod_affinity *affinity = p->pod->spec.affinity ? p->pod->spec.affinity->pod_affinity : NULL;
+    struct arena arena;
+    arena_init(&arena, ARENA_NO_BUDGET);
+    bool helps = affinity && any_means(&cache->index, &arena, affinity->required_during_scheduling_ignored_during_execution,
+                                       affinity->n_required_during_scheduling_ignored_during_execution, p->pod, change->pod);
+    if (!helps && change->events & EVENT_POD_DELETE) {
+        helps = anti_affinity_means(&cache->index, &arena, p->pod, change->pod) ||
+                anti_affinity_means(&cache->index, &arena, change->pod, p->pod);
+    }
+    arena_deinit(&arena);
+    return helps;
+}
+
 const struct sched_plugin plugin_inter_pod_affinity = {
     .name = "InterPodAffinity",
     .events = EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_POD_ADD | EVENT_POD_UPDATE |
               EVENT_POD_DELETE | EVENT_NAMESPACE,
     .weight = 2,
     .indexed = true,
+    .hint = hint,
     .pre_filter = pre_filter,
     .filter = filter,
     .pre_score = pre_score,

@@ -110,10 +110,16 @@ static void normalize(struct cycle *c UNUSED, void *state UNUSED,
     normalize_default(scores, n, false);
 }
 
+static bool hint(struct cache *cache UNUSED, const struct pod_info *p, const struct sched_change *change)
+{
+    return !change->node || !change->node->node || node_affinity_matches(&p->pod->spec, change->node->node);
+}
+
 const struct sched_plugin plugin_node_affinity = {
     .name = "NodeAffinity",
     .events = EVENT_NODE_ADD | EVENT_NODE_LABEL,
     .weight = 2,
+    .hint = hint,
     .pre_filter = pre_filter,
     .filter = filter,
     .pre_score = pre_score,

@@ -100,10 +100,26 @@ static int64_t score(struct cycle *c, void *state UNUSED, const struct node_info
     return weights ? sum / weights : 0;
 }
 
+/* Does it fit on the node where something happened? Nothing changed on the others. */
+static bool hint(struct cache *cache, const struct pod_info *p, const struct sched_change *change)
+{
+    struct arena arena;
+    struct rejection r = { .n = 0 };
+    struct cycle c = { .cache = cache, .pod = (struct pod_info *)(uintptr_t)p, .arena = &arena };
+    if (!change->node) {
+        return true;
+    }
+    arena_init(&arena, ARENA_NO_BUDGET);
+    bool fits = filter(&c, NULL, change->node, &r) == SCHED_OK;
+    arena_deinit(&arena);
+    return fits;
+}
+
 const struct sched_plugin plugin_node_resources_fit = {
     .name = "NodeResourcesFit",
     .events = EVENT_NODE_ADD | EVENT_NODE_ALLOCATABLE | EVENT_POD_DELETE | EVENT_POD_UPDATE,
     .weight = 1,
+    .hint = hint,
     .filter = filter,
     .score = score,
 };

@@ -24,9 +24,15 @@ static enum sched_verdict filter(struct cycle *c UNUSED, void *state UNUSED, con
     return SCHED_OK;
 }
 
+static bool hint(struct cache *cache UNUSED, const struct pod_info *p UNUSED, const struct sched_change *change)
+{
+    return !change->node || !change->node->unschedulable;
+}
+
 const struct sched_plugin plugin_node_unschedulable = {
     .name = "NodeUnschedulable",
     .events = EVENT_NODE_ADD | EVENT_NODE_TAINT,
+    .hint = hint,
     .pre_filter = pre_filter,
     .filter = filter,
 };

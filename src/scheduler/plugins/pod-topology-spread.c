@@ -361,12 +361,35 @@ static void normalize(struct cycle *c UNUSED, void *state UNUSED,
     }
 }
 
+/* A pod that came or went matters when a constraint counts it; a node when it has the labels. */
+static bool hint(struct cache *cache, const struct pod_info *p, const struct sched_change *change)
+{
+    if (!(change->events & (EVENT_POD_ADD | EVENT_POD_DELETE)) || !change->pod) {
+        return true;
+    }
+    const struct core_v1_pod *pod = change->pod;
+    if (!str_eq(pod->metadata.namespace, p->pod->metadata.namespace)) {
+        return false;
+    }
+    struct arena arena;
+    struct cycle c = { .cache = cache, .pod = (struct pod_info *)(uintptr_t)p, .arena = &arena };
+    bool counts = false;
+    arena_init(&arena, ARENA_NO_BUDGET);
+    const struct spread *s = constraints_of(&c, STR("DoNotSchedule"));
+    for (size_t i = 0; s && i < s->n; i++) {
+        counts = counts || selector_matches(&s->constraints[i].selector, pod->metadata.labels, pod->metadata.n_labels);
+    }
+    arena_deinit(&arena);
+    return counts;
+}
+
 const struct sched_plugin plugin_pod_topology_spread = {
     .name = "PodTopologySpread",
     .events =
         EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_POD_ADD | EVENT_POD_UPDATE | EVENT_POD_DELETE,
     .weight = 2,
     .indexed = true,
+    .hint = hint,
     .pre_filter = pre_filter,
     .filter = filter,
     .pre_score = pre_score,
