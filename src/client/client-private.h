@@ -93,6 +93,7 @@ struct client_request {
     struct str content_type;            /* of the body; absent for none */
     struct str body;                    /* copied */
     const struct api_type *answer_type; /* NULL: the target resource's type */
+    bool raw;                           /* the answer is not decoded: its body is all there is */
 };
 
 /* Any call on a target. What client_create() and its siblings are made of. */

@@ -138,7 +138,7 @@ static struct client_call *call_on(struct client *c, const struct client_target 
 struct client_call *client_send(struct client *c, const struct client_target *t,
                                 const struct client_request *r, client_done_fn *done, void *data)
 {
-    struct client_call *call = call_on(c, t, r->method, CALL_DECODED, done, data);
+    struct client_call *call = call_on(c, t, r->method, r->raw ? CALL_RAW : CALL_DECODED, done, data);
     call->type = r->answer_type   ? r->answer_type
                  : t->answer_type ? t->answer_type
                                   : t->resource->type;

@@ -19,7 +19,7 @@
 #include "net/loop.h"
 
 /* Calls of one pass that are under way together. */
-#define PASS_PARALLEL 16
+#define PASS_PARALLEL 64
 /* Memory of one pass. */
 #define PASS_ARENA_MAX (256u << 20)
 
@@ -65,6 +65,7 @@ struct action {
     struct client_request request;
     struct str uid; /* of a delete */
     bool absorb;    /* the answer is the object itself: into the informers with it */
+    bool create;
     enum err_code tolerate;
     struct client_call *call;
 };
@@ -76,10 +77,16 @@ struct actions {
     struct str key; /* the queue's, valid until queue_done() */
     struct action *first, **last;
     struct action *next; /* to be started */
-    unsigned n_running;
+    unsigned n_running, n_creating;
+    unsigned creates_most; /* under way together: one at first, one more for each that succeeds */
     uint64_t requeue_ms; /* UINT64_MAX: not asked for */
     int64_t now;
     bool failed;
+    /* Asked for again and again in a pass: */
+    const struct api_resource *version_of; /* whose apiVersion 'version' is */
+    struct str version;
+    const void *subject_of; /* which object 'subject' is */
+    struct event_subject subject;
     struct buf *dry; /* a dry run: what is said goes here */
 };
 
@@ -104,9 +111,14 @@ static struct action *action_new(struct actions *a, enum action_kind kind,
 /* "apps/v1", or "v1" for core. */
 static struct str api_version(struct actions *a, const struct api_resource *r)
 {
-    return str_empty(r->group)
-               ? r->version
-               : arena_printf(&a->arena, "%.*s/%.*s", STR_ARG(r->group), STR_ARG(r->version));
+    if (str_empty(r->group)) {
+        return r->version;
+    }
+    if (a->version_of != r) {
+        a->version_of = r;
+        a->version = arena_printf(&a->arena, "%.*s/%.*s", STR_ARG(r->group), STR_ARG(r->version));
+    }
+    return a->version;
 }
 
 static struct str encode(struct actions *a, const struct api_type *type, const void *obj,
@@ -130,15 +142,24 @@ static struct str encode(struct actions *a, const struct api_type *type, const v
 static void set_request(struct action *x, struct str method, struct str content_type,
                         struct str body)
 {
-    x->request =
-        (struct client_request){ .method = method, .content_type = content_type, .body = body };
+    x->request.method = method;
+    x->request.content_type = content_type;
+    x->request.body = body;
+}
+
+/* The answer's text goes into the informers, which read their fields of it; nobody needs it decoded. */
+static void set_absorbed(struct action *x)
+{
+    x->absorb = true;
+    x->request.raw = true;
 }
 
 void act_create(struct actions *a, const struct api_resource *r, struct str ns, const void *obj)
 {
     struct action *x = action_new(a, ACTION_CALL, r);
     x->target.ns = arena_str(&a->arena, ns);
-    x->absorb = true;
+    x->create = true;
+    set_absorbed(x);
     set_request(x, STR("POST"), STR("application/json"), encode(a, r->type, obj, r));
 }
 
@@ -150,7 +171,7 @@ static void update(struct actions *a, const struct api_resource *r, const char *
     x->target.ns = arena_str(&a->arena, m->namespace);
     x->target.name = arena_str(&a->arena, m->name);
     x->target.subresource = arena_str(&a->arena, str_c(subresource));
-    x->absorb = true;
+    set_absorbed(x);
     set_request(x, STR("PUT"), STR("application/json"), encode(a, r->type, obj, r));
 }
 
@@ -172,7 +193,9 @@ void act_patch(struct actions *a, const struct api_resource *r, struct str ns, s
     x->target.ns = arena_str(&a->arena, ns);
     x->target.name = arena_str(&a->arena, name);
     x->target.subresource = arena_str(&a->arena, str_c(subresource));
-    x->absorb = !subresource || strcmp(subresource, "scale") != 0;
+    if (!subresource || strcmp(subresource, "scale") != 0) {
+        set_absorbed(x);
+    }
     set_request(x, STR("PATCH"), client_patch_content_type(type), arena_str(&a->arena, patch));
 }
 
@@ -255,15 +278,19 @@ static struct action_event *event_new(struct actions *a, const struct api_resour
     if (!e) {
         abort();
     }
-    struct event_subject s = event_subject_of(r, obj);
-    e->subject = (struct event_subject){
-        .api_version = api_version(a, r),
-        .kind = s.kind,
-        .ns = arena_str(&a->arena, s.ns),
-        .name = arena_str(&a->arena, s.name),
-        .uid = arena_str(&a->arena, s.uid),
-        .resource_version = arena_str(&a->arena, s.resource_version),
-    };
+    if (a->subject_of != obj || !str_eq(a->subject.uid, meta_of(r->type, obj)->uid)) {
+        struct event_subject s = event_subject_of(r, obj);
+        a->subject_of = obj;
+        a->subject = (struct event_subject){
+            .api_version = api_version(a, r),
+            .kind = s.kind,
+            .ns = arena_str(&a->arena, s.ns),
+            .name = arena_str(&a->arena, s.name),
+            .uid = arena_str(&a->arena, s.uid),
+            .resource_version = arena_str(&a->arena, s.resource_version),
+        };
+    }
+    e->subject = a->subject;
     e->type = type;
     e->reason = reason;
     e->text = text;
@@ -378,6 +405,8 @@ static void on_answer(void *data, const struct client_answer *answer)
     struct controller *c = a->controller;
     x->call = NULL;
     a->n_running--;
+    a->n_creating -= x->create;
+    a->creates_most += x->create && !answer->err;
     if (answer->err && answer->err->code != x->tolerate) {
         bool conflict =
             answer->err->code == ERR_CONFLICT || answer->err->code == ERR_ALREADY_EXISTS;
@@ -407,8 +436,9 @@ static void on_answer(void *data, const struct client_answer *answer)
             a->next = NULL;
             act_requeue_after(a, UNTOLD_RETRY_MS);
         }
-    } else if (x->absorb && answer->object && answer->type == x->resource->type) {
-        informers_absorb(c->informers, x->resource, answer->object);
+    } else if (x->absorb && !answer->err && !informers_absorb_text(c->informers, x->resource, answer->body)) {
+        log_debug("%s %.*s: an answer is no object of %.*s", c->ops->name, STR_ARG(a->key),
+                  STR_ARG(x->resource->resource));
     }
     if (!answer->err) {
         event_write(a, x->after, NULL);
@@ -416,7 +446,13 @@ static void on_answer(void *data, const struct client_answer *answer)
     pass_step(a);
 }
 
-/* Starts what may be started; ends the pass when nothing is left. */
+/*
+ * Starts what may be started; ends the pass when nothing is left.
+ *
+ * Creates begin slowly, as upstream's: what fails (a quota, an admission plugin) fails for all of them mostly, and hundreds of
+ * refused requests help nobody. After a failure no further creates begin, and nothing behind a barrier; the next pass says
+ * anew what is to be done.
+ */
 static void pass_step(struct actions *a)
 {
     while (a->next && a->n_running < PASS_PARALLEL) {
@@ -424,14 +460,17 @@ static void pass_step(struct actions *a)
         if (x->kind == ACTION_BARRIER && a->n_running) {
             return;
         }
-        if (a->failed) {
-            a->next =
-                NULL; /* what failed decides first; the next pass says anew what is to be done */
+        if (x->kind == ACTION_BARRIER && a->failed) {
+            a->next = NULL;
             break;
         }
+        if (x->create && !a->failed && a->n_creating >= a->creates_most) {
+            return;
+        }
         a->next = x->next;
-        if (x->kind != ACTION_BARRIER) {
+        if (x->kind != ACTION_BARRIER && !(x->create && a->failed)) {
             a->n_running++;
+            a->n_creating += x->create;
             x->call = client_send(a->controller->client, &x->target, &x->request, on_answer, x);
         }
     }
@@ -450,6 +489,7 @@ static struct actions *pass_new(struct controller *c, struct str key, int64_t no
     a->key = key;
     a->last = &a->first;
     a->requeue_ms = UINT64_MAX;
+    a->creates_most = 1;
     a->now = now;
     arena_init(&a->arena, PASS_ARENA_MAX);
     list_push_back(&c->passes, &a->link);

@@ -20,9 +20,9 @@ struct buf;
 struct actions;
 struct controller;
 
-/* Objects are encoded at once: they need not outlive the call. Actions run in the order given,
- * creates and deletes of one pass up to 16 at a time; act_barrier() makes later ones wait for the
- * earlier and be dropped when one failed. */
+/* Objects are encoded at once: they need not outlive the call. Actions are begun in the order given,
+ * up to 64 at a time; of creates one at first and one more for each that succeeds, and none after one
+ * failed. act_barrier() makes later ones wait for the earlier and be dropped when one failed. */
 void act_create(struct actions *a, const struct api_resource *r, struct str ns, const void *obj);
 void act_update(struct actions *a, const struct api_resource *r, const void *obj);
 /* PUT on a subresource, usually "status". */

@@ -2,7 +2,8 @@
  * Event recording as client-go does it (core/v1 Event): equal events within ten minutes are counted
  * in one object; more than ten similar ones are aggregated; a source is limited to 25 at once and
  * one per five minutes an object. Recording never blocks and never fails the caller: an event that
- * cannot be written is logged and dropped.
+ * cannot be written is logged and dropped. Events are written one after another, so that they leave
+ * the connection and the server to the writes that somebody waits for; equal ones that wait are one.
  */
 #ifndef CLIENT_EVENTS_H
 #define CLIENT_EVENTS_H

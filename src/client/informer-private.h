@@ -57,6 +57,9 @@ struct informer *informers_get_owned(struct informers *s, const struct informer_
 /* Puts in an object of the resource's type if it is newer than what is there; 'from_list': the list
  * under way named it. */
 void informer_store(struct informer *i, const void *obj, bool from_list);
+/* Does it hold this version of the object, or a newer one? Then informer_store() would change nothing but what the list names. */
+bool informer_knows(struct informer *i, struct str ns, struct str name, struct str uid, uint64_t rv,
+                    bool from_list);
 /* Removes what is not newer than 'rv'. */
 void informer_drop(struct informer *i, struct str ns, struct str name, uint64_t rv);
 /* The list of this round is complete as of 'rv': what it did not name and is not newer is gone. */
@@ -67,6 +70,8 @@ void informers_check_synced(struct informers *s);
 /* A write of ours was answered with this object (whole): every informer of the resource takes its
  * fields of it. */
 void informers_absorb(struct informers *s, const struct api_resource *resource, const void *obj);
+/* The same for its JSON text. False when the text is no object of the resource. */
+bool informers_absorb_text(struct informers *s, const struct api_resource *resource, struct str text);
 void informers_absorb_delete(struct informers *s, const struct api_resource *resource,
                              struct str ns, struct str name, struct str uid);
 

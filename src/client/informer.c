@@ -146,15 +146,30 @@ void informer_list_ends(struct informer *i, uint64_t rv)
     free(gone);
 }
 
+/* Whether an object matches a selector is the server's to say: then the watch alone brings it. */
+static bool takes_writes(const struct informer *i)
+{
+    return !i->label_selector && !i->field_selector;
+}
+
 void informer_put(struct informer *i, const void *obj)
 {
-    const struct api_type *type = i->resource->type;
-    const struct meta_v1_object_meta *m = meta_of(type, obj);
-    /* Whether it matches a selector is the server's to say: then the watch brings it. */
-    if (i->label_selector || i->field_selector || (i->ns && !str_eq(m->namespace, str_c(i->ns)))) {
-        return;
+    const struct meta_v1_object_meta *m = meta_of(i->resource->type, obj);
+    if (takes_writes(i) && (!i->ns || str_eq(m->namespace, str_c(i->ns)))) {
+        informer_store(i, obj, false);
     }
-    informer_store(i, obj, false);
+}
+
+bool informer_knows(struct informer *i, struct str ns, struct str name, struct str uid, uint64_t rv,
+                    bool from_list)
+{
+    struct object_entry *e = object_set_find(&i->objects, ns, name);
+    if (!e || e->object->rv < rv ||
+        !str_eq(meta_of(i->resource->type, object_of(e->object))->uid, uid)) {
+        return false;
+    }
+    e->seen = from_list ? i->list_round : e->seen;
+    return true;
 }
 
 void informer_forget(struct informer *i, struct str ns, struct str name, struct str uid)
@@ -370,6 +385,17 @@ void informers_absorb(struct informers *s, const struct api_resource *resource, 
             reflector_absorb(&i->reflector, obj);
         }
     }
+}
+
+bool informers_absorb_text(struct informers *s, const struct api_resource *resource, struct str text)
+{
+    bool ok = true;
+    LIST_FOREACH(&s->all, struct informer, link, i) {
+        if (i->resource == resource && takes_writes(i)) {
+            ok = reflector_absorb_text(&i->reflector, text) && ok;
+        }
+    }
+    return ok;
 }
 
 void informers_absorb_delete(struct informers *s, const struct api_resource *resource,

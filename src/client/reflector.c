@@ -170,28 +170,92 @@ static void watch_bookmark(struct reflector *r, struct arena *a, struct str obje
     r->progress = true;
 }
 
-static void watch_event(struct reflector *r, struct arena *a, struct str type, struct str object)
+/* The metadata that says which object and version it is. */
+struct identity {
+    struct str ns, name, uid, version;
+};
+
+/* Reads as far as the identity goes, which stands near the beginning. The reader is a copy: its caller reads on from before. */
+static bool peek_identity(struct json_reader j, bool namespaced, struct identity *ret)
+{
+    struct str key, *place;
+    int more;
+    *ret = (struct identity){ STR_NULL };
+    j.err = NULL;
+    if (!json_object_begin(&j)) {
+        return false;
+    }
+    while ((more = json_object_next(&j, &key)) > 0 && !str_eq(key, STR("metadata"))) {
+        if (!json_skip(&j)) {
+            return false;
+        }
+    }
+    if (more <= 0 || !json_object_begin(&j)) {
+        return false;
+    }
+    while (json_object_next(&j, &key) > 0) {
+        place = str_eq(key, STR("name"))              ? &ret->name
+                : str_eq(key, STR("namespace"))       ? &ret->ns
+                : str_eq(key, STR("uid"))             ? &ret->uid
+                : str_eq(key, STR("resourceVersion")) ? &ret->version
+                                                      : NULL;
+        if (!(place ? json_string(&j, place) : json_skip(&j))) {
+            return false;
+        }
+        if (ret->name.len && ret->uid.len && ret->version.len && (ret->ns.len || !namespaced)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Is the object that comes one that is there already: mostly an answer to a write of ours? */
+static bool is_known(struct reflector *r, const struct json_reader *j)
+{
+    struct informer *i = r->informer;
+    struct identity id;
+    uint64_t version;
+    if (!peek_identity(*j, i->resource->namespaced, &id) || !str_to_u64(id.version, &version) ||
+        !informer_knows(i, id.ns, id.name, id.uid, version, r->state == REFLECT_LIST_STREAM)) {
+        return false;
+    }
+    if (r->state == REFLECT_WATCH) {
+        set_text(&r->rv, id.version);
+    }
+    r->progress = true;
+    return true;
+}
+
+enum watch_result { WATCH_READ, WATCH_FAILED, WATCH_LINE_DONE };
+
+/* Reads the object of an event. */
+static enum watch_result watch_object(struct reflector *r, struct json_reader *j, struct str type)
 {
     struct informer *i = r->informer;
     const struct api_type *t = i->resource->type;
-    if (str_eq(type, STR("ERROR"))) {
-        watch_error(r, a, object);
-        return;
+    struct str object;
+    bool deleted = str_eq(type, STR("DELETED"));
+    if (str_eq(type, STR("ERROR")) || str_eq(type, STR("BOOKMARK"))) {
+        if (!json_raw(j, &object)) {
+            return WATCH_FAILED;
+        }
+        if (str_eq(type, STR("ERROR"))) {
+            watch_error(r, j->arena, object);
+        } else {
+            watch_bookmark(r, j->arena, object);
+        }
+        return WATCH_READ;
     }
-    if (str_eq(type, STR("BOOKMARK"))) {
-        watch_bookmark(r, a, object);
-        return;
+    if (!deleted && is_known(r, j)) {
+        return WATCH_LINE_DONE;
     }
-    struct err err;
     struct api_json_decode o = { .mask = r->mask };
-    void *obj = arena_alloc(a, t->size);
-    if (!obj || !api_decode_json(a, t, object, &o, obj, &err)) {
-        log_error("informer of %.*s: an object cannot be read: %s", STR_ARG(i->resource->resource),
-                  obj ? err.msg : "no memory");
-        return;
+    void *obj = arena_alloc(j->arena, t->size);
+    if (!obj || !api_read_json(j, t, &o, obj)) {
+        return WATCH_FAILED;
     }
     const struct meta_v1_object_meta *m = meta_of(t, obj);
-    if (str_eq(type, STR("DELETED"))) {
+    if (deleted) {
         informer_drop(i, m->namespace, m->name, meta_rv(m));
     } else {
         informer_store(i, obj, r->state == REFLECT_LIST_STREAM);
@@ -200,34 +264,53 @@ static void watch_event(struct reflector *r, struct arena *a, struct str type, s
         set_text(&r->rv, m->resource_version);
     }
     r->progress = true;
+    return WATCH_READ;
 }
 
 /* One line: {"type":"ADDED","object":{…}}. */
+static bool watch_members(struct reflector *r, struct json_reader *j)
+{
+    struct str key, type = STR_NULL;
+    struct json_reader object = { .begin = NULL }; /* where it begins, when it came before its type */
+    int more;
+    bool done = false;
+    if (!json_object_begin(j)) {
+        return false;
+    }
+    while ((more = json_object_next(j, &key)) > 0) {
+        bool ok = true;
+        if (str_eq(key, STR("type"))) {
+            ok = json_string(j, &type);
+        } else if (str_eq(key, STR("object")) && type.ptr) {
+            enum watch_result result = watch_object(r, j, type);
+            if (result == WATCH_LINE_DONE) {
+                return true;
+            }
+            ok = done = result == WATCH_READ;
+        } else {
+            object = str_eq(key, STR("object")) ? *j : object;
+            ok = json_skip(j);
+        }
+        if (!ok) {
+            return false;
+        }
+    }
+    if (!done && more == 0 && type.ptr && object.begin) {
+        done = watch_object(r, &object, type) != WATCH_FAILED;
+    }
+    return more == 0 && done;
+}
+
 static void watch_line(struct reflector *r, struct str line)
 {
     struct arena a;
     struct err err = { 0 };
     struct json_reader j;
-    struct str key, type = STR_NULL, object = STR_NULL;
-    int more = -1;
     arena_init(&a, CLIENT_ARENA_MAX);
     json_reader_init(&j, line, &a, JSON_DEPTH, &err);
-    if (json_object_begin(&j)) {
-        while ((more = json_object_next(&j, &key)) > 0) {
-            bool ok = str_eq(key, STR("type"))     ? json_string(&j, &type)
-                      : str_eq(key, STR("object")) ? json_raw(&j, &object)
-                                                   : json_skip(&j);
-            if (!ok) {
-                more = -1;
-                break;
-            }
-        }
-    }
-    if (more < 0 || !type.ptr || !object.ptr) {
+    if (!watch_members(r, &j)) {
         log_error("informer of %.*s: a line of the watch cannot be read: %s",
                   STR_ARG(r->informer->resource->resource), err.msg);
-    } else {
-        watch_event(r, &a, type, object);
     }
     arena_deinit(&a);
 }
@@ -332,6 +415,22 @@ static void on_page(void *data, const struct client_answer *answer)
     set_text(&r->next_page, STR_NULL);
     list_is_complete(r, lm->resource_version);
     reflector_next(r);
+}
+
+bool reflector_absorb_text(struct reflector *r, struct str text)
+{
+    struct arena a;
+    const struct api_type *type = r->informer->resource->type;
+    struct api_json_decode o = { .mask = r->mask };
+    struct err err;
+    arena_init(&a, CLIENT_ARENA_MAX);
+    void *part = arena_alloc(&a, type->size);
+    bool ok = part && api_decode_json(&a, type, text, &o, part, &err) && meta_of(type, part)->uid.len;
+    if (ok) {
+        informer_put(r->informer, part);
+    }
+    arena_deinit(&a);
+    return ok;
 }
 
 void reflector_absorb(struct reflector *r, const void *obj)

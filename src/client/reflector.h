@@ -44,5 +44,7 @@ void reflector_deinit(struct reflector *r);
 void reflector_start(struct reflector *r);
 /* Puts a whole object into the informer, cut down to its fields. */
 void reflector_absorb(struct reflector *r, const void *obj);
+/* The same for an object's JSON text, of which only those fields are read; false when it is none. */
+bool reflector_absorb_text(struct reflector *r, struct str text);
 
 #endif
