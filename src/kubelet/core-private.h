@@ -16,6 +16,7 @@ struct server_core {
     struct authn_chain *authn;
     struct authz_chain *authz;
     struct list requests;
+    struct core_logs *logs; /* core-logs.c: followers that wait */
 };
 
 /* ---- server-core.c ---- */
@@ -36,7 +37,9 @@ void core_take_plain(struct server_core *s, const struct wire_message *m);
 
 /* ---- core-logs.c ---- */
 void core_logs(struct core_request *r);
-/* The server has read a log to its end: is there more? */
+void core_logs_start(struct server_core *s);
+void core_logs_stop(struct server_core *s);
+/* The server has read a log to its end: it is answered when there is more, or nothing will come. */
 void core_log_again(struct server_core *s, const struct wire_message *q);
 
 /* ---- core-streams.c ---- */

@@ -384,6 +384,8 @@ bool volume_use_of(struct pod *p, struct str volume, struct volume_use *ret);
 bool server_fork(struct kubelet *k, struct err *err);
 bool server_start(struct kubelet *k, struct err *err);
 void server_stop(struct kubelet *k);
+/* core-logs.c: what the runtime says of the pod has been read again; who follows its logs may want to know. */
+void core_logs_pod_changed(struct pod *p);
 /* The serving certificate or the CAs of clients are others now: new connections get them. */
 void server_tls_changed(struct kubelet *k);
 

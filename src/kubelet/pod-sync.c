@@ -538,6 +538,7 @@ static void machine(void *arg)
     if (p->source == POD_GHOST && !p->k->pods_synced && p->k->client) {
         return; /* the API has not said yet which pods are ours */
     }
+    core_logs_pod_changed(p);
     /* First: whether a sidecar counts as started decides about what comes after it. */
     for (size_t i = 0; i < p->n_containers; i++) {
         probes_update(p->containers[i]);

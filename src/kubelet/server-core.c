@@ -264,6 +264,7 @@ bool server_start(struct kubelet *k, struct err *err)
         return false;
     }
     loop_io_init(&s->io, k->loop, s->socket, on_message, s);
+    core_logs_start(s);
     if (k->cfg->port > 0) {
         serving_start(k);
     }
@@ -283,6 +284,7 @@ void server_stop(struct kubelet *k)
     LIST_FOREACH(&s->requests, struct core_request, link, r) {
         core_request_free(r);
     }
+    core_logs_stop(s);
     loop_io_stop(&s->io);
     wire_queue_deinit(&s->out);
     loop_child_stop(&s->child);

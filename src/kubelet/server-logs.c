@@ -13,6 +13,9 @@
 #include "base/fs.h"
 #include "kubelet/cri-log.h"
 
+/* Between two questions to the core, which answers when there is more: what a busy container writes meanwhile goes out together. */
+#define PAUSE_MS 20
+/* After an answer that brought nothing: the container has ended, or its log is being rotated. */
 #define POLL_MS 200
 #define READ_SIZE 65536
 /* What waits for a slow client. */
@@ -27,6 +30,8 @@ struct log_stream {
     bool grows, ended;
     char where[3][264];
     uint32_t attempt, asked;
+    bool fruitless;       /* nothing came since the last answer */
+    uint64_t answered_ms;
     int64_t left; /* bytes of the file that are still read; INT64_MAX: as many as come */
 };
 
@@ -86,6 +91,7 @@ static bool pump(struct log_stream *l)
         if (n <= 0) {
             return false;
         }
+        l->fruitless = false;
         if (l->left != INT64_MAX) {
             l->left -= n;
         }
@@ -114,7 +120,9 @@ static void on_again(void *arg, const struct wire_message *m)
             close(m->fd);
         }
     }
-    loop_timer_start(&l->timer, l->grows && l->next_fd < 0 ? POLL_MS : 0);
+    l->fruitless = true;
+    l->answered_ms = loop_now_ms(server_loop(l->srv));
+    loop_timer_start(&l->timer, 0);
 }
 
 static void on_timer(void *arg)
@@ -138,10 +146,22 @@ static void on_timer(void *arg)
         finish(l);
         return;
     }
-    struct wire_message m = { .what = WIRE_LOG_AGAIN, .number = l->attempt, .n_strings = 3, .fd = -1 };
+    uint64_t now = loop_now_ms(server_loop(l->srv)), due = l->answered_ms ? l->answered_ms + (l->fruitless ? POLL_MS : PAUSE_MS) : 0;
+    if (now < due) {
+        loop_timer_start(&l->timer, due - now);
+        return;
+    }
+    struct wire_message m = { .what = WIRE_LOG_AGAIN, .number = l->attempt, .n_strings = 5, .fd = -1 };
     for (size_t i = 0; i < 3; i++) {
         m.strings[i] = str_c(l->where[i]);
     }
+    struct stat st = { 0 };
+    char inode[24], at[24];
+    (void)fstat(l->fd, &st);
+    snprintf(inode, sizeof(inode), "%llu", (unsigned long long)st.st_ino);
+    snprintf(at, sizeof(at), "%lld", (long long)lseek(l->fd, 0, SEEK_CUR));
+    m.strings[3] = str_c(inode);
+    m.strings[4] = str_c(at);
     l->asked = server_ask(l->srv, &m, on_again, l);
     if (!l->asked) {
         loop_timer_start(&l->timer, POLL_MS);

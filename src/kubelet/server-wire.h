@@ -15,7 +15,8 @@ enum wire_op {
     WIRE_TLS = 1,     /* -> certificate, key, client CAs (PEM); nothing while there is none yet. Sent unasked, with id 0, when it changes */
     WIRE_REQUEST,     /* method, target, authorization, ws protocols, then the peer's chain in DER. number: how many of the chain */
     WIRE_PLAIN,       /* method, target; number: the plain port it came to, which tells the core what may be read */
-    WIRE_LOG_AGAIN,   /* namespace, pod, container; number: attempt -> a log that goes on: number 1 while it may grow, fd of the present file */
+    WIRE_LOG_AGAIN,   /* namespace, pod, container, inode and length of what was read, as numbers in text; number: attempt -> when there is
+                       * more, or after KUBELET_LOG_WAIT_MS: number 1 while it may grow, fd of the present file */
 };
 
 enum wire_kind {
