@@ -65,6 +65,13 @@ void cgroup_pod_parent(const struct pod *p, char dst[PATH_MAX])
     snprintf(dst, PATH_MAX, "%s/kubepods%s%s/pod%s", root, class[0] ? "/" : "", class, p->uid);
 }
 
+void cgroup_pods(const struct kubelet *k, char dst[PATH_MAX])
+{
+    char root[256];
+    root_of(k, root);
+    snprintf(dst, PATH_MAX, systemd(k) ? "/kubepods.slice%.0s" : "%s/kubepods", root);
+}
+
 static bool unified(void)
 {
     return access(ROOT "/cgroup.controllers", F_OK) == 0;

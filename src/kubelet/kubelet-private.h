@@ -43,6 +43,7 @@ struct kubelet {
     struct server_core *server;
     struct collector *collector;
     struct evictor *evictor;
+    struct stats_samples *samples; /* stats.c */
     struct static_pods *statics;
     struct bootstrap *bootstrap; /* NULL: no apiserver was named */
     struct serving *serving;     /* NULL: no port is served */
@@ -334,6 +335,8 @@ MUST_CHECK bool downward_resource(struct pod *p, struct arena *a, const struct c
 
 /* cgroup.c */
 void cgroup_pod_parent(const struct pod *p, char dst[PATH_MAX]);
+/* The group of all pods, below the mount of control groups. */
+void cgroup_pods(const struct kubelet *k, char dst[PATH_MAX]);
 void cgroup_make_pod(struct pod *p);
 void cgroup_remove_pod(struct pod *p);
 int64_t cgroup_shares(int64_t milli);
@@ -368,6 +371,9 @@ bool node_network_ready(struct kubelet *k);
 /* collect.c */
 void collector_start(struct kubelet *k);
 void collector_stop(struct kubelet *k);
+
+/* stats.c: forgets what was seen of CPUs */
+void stats_stop(struct kubelet *k);
 
 /* evict.c */
 struct volume_use {

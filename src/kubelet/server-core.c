@@ -285,6 +285,7 @@ void server_stop(struct kubelet *k)
         core_request_free(r);
     }
     core_logs_stop(s);
+    stats_stop(k);
     loop_io_stop(&s->io);
     wire_queue_deinit(&s->out);
     loop_child_stop(&s->child);

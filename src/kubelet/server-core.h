@@ -40,13 +40,11 @@ struct pod_container *core_request_container(struct core_request *r, struct pod 
 /* paths.c */
 void paths_report(struct core_request *r);
 
-/* stats.c */
+/* stats.c, stats-metrics.c */
 void stats_summary(struct core_request *r);
 void stats_resource_metrics(struct core_request *r);
 /* Those names of cAdvisor's that dashboards are built on, as far as the runtime knows the figures. */
 void stats_cadvisor_metrics(struct core_request *r);
-/* The container of a run, or NULL. */
-struct pod_container *stats_container(struct kubelet *k, struct str id);
 /* stats-page.c: a page for people: the machine and its containers with what they use. */
 void stats_page(struct core_request *r);
 /* /spec: the machine, in the words of cAdvisor's MachineInfo. */

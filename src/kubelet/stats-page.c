@@ -1,5 +1,5 @@
 /* What --cadvisor-port and --read-only-port show besides metrics: a page for people, and the machine. */
-#include "kubelet/server-core.h"
+#include "kubelet/stats.h"
 
 #include <sys/utsname.h>
 
@@ -14,16 +14,9 @@ static void cell(struct buf *b, const char *text)
     buf_append_c(b, "</td>");
 }
 
-static void on_page(void *arg, const void *response, const struct err *err)
+static void write_page(struct core_request *r, const struct cri_v1_list_container_stats_response *list)
 {
-    struct core_request *r = arg;
-    const struct cri_v1_list_container_stats_response *list = response;
     struct buf b;
-    r->call = NULL;
-    if (err) {
-        core_request_error(r, 500, "%s", err->msg);
-        return;
-    }
     buf_init(&b, KUBELET_MAX_WORK_ARENA);
     buf_append_c(&b, "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>");
     buf_append_html(&b, str_c(r->k->node_name));
@@ -41,15 +34,13 @@ static void on_page(void *arg, const void *response, const struct err *err)
         if (!c) {
             continue;
         }
-        const struct cri_v1_uint64_value *cpu = s->cpu ? s->cpu->usage_core_nano_seconds : NULL;
-        const struct cri_v1_uint64_value *memory = s->memory ? s->memory->working_set_bytes : NULL;
         buf_append_c(&b, "<tr>");
         cell(&b, c->pod->ns);
         cell(&b, c->pod->name);
         cell(&b, c->name);
         cell(&b, c->run.image);
-        buf_printf(&b, "<td class=\"n\">%.3f</td><td class=\"n\">%.1f</td></tr>", cpu ? (double)cpu->value / 1e9 : 0.0,
-                   memory ? (double)memory->value / 1048576 : 0.0);
+        buf_printf(&b, "<td class=\"n\">%.3f</td><td class=\"n\">%.1f</td></tr>", s->cpu ? (double)stats_value(s->cpu->usage_core_nano_seconds) / 1e9 : 0.0,
+                   s->memory ? (double)stats_value(s->memory->working_set_bytes) / 1048576 : 0.0);
     }
     buf_append_c(&b, "</table></body></html>\n");
     core_request_reply(r, 200, "text/html; charset=utf-8", buf_str(&b));
@@ -58,8 +49,7 @@ static void on_page(void *arg, const void *response, const struct err *err)
 
 void stats_page(struct core_request *r)
 {
-    const struct cri_v1_list_container_stats_request request = { 0 };
-    r->call = runtime_call(r->k->rt, &cri_v1_runtime_service_list_container_stats_rpc, &request, KUBELET_CRI_TIMEOUT_MS, on_page, r);
+    stats_ask(r, write_page);
 }
 
 void stats_machine(struct core_request *r)

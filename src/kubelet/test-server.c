@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/json-reader.h"
+#include "api/val.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "client/client.h"
@@ -475,9 +477,17 @@ TEST(paths_answer_as_the_kubelets_do)
     CHECK(has(body, "container_memory_working_set_bytes{container=\"app\",id=\"c1\"") && has(body, "pod=\"web\"} 5000") && has(body, "machine_cpu_cores"));
     CHECK(has(body, "container_cpu_usage_seconds_total{container=\"app\"") && has(body, "} 2.5\n"));
     CHECK_INT(get(&t, "/metrics/resource", &body), 200);
-    CHECK(has(body, "container_cpu_usage_seconds_total{container=\"app\",namespace=\"ns\",pod=\"web\"} 2.5"));
+    CHECK(has(body, "container_cpu_usage_seconds_total{container=\"app\",namespace=\"ns\",pod=\"web\"} 2.5 "));
+    CHECK(has(body, "container_start_time_seconds{container=\"app\"") && has(body, "\nresource_scrape_error 0\n"));
     CHECK_INT(get(&t, "/stats/summary", &body), 200);
     CHECK(has(body, "\"nodeName\":\"n1\"") && has(body, "\"workingSetBytes\":5000"));
+    CHECK(has(body, "\"systemContainers\":[{\"name\":\"kubelet\"") && has(body, "\"rlimit\":{") && has(body, "\"ephemeral-storage\":{"));
+    struct val summary;
+    struct err err = { 0 };
+    struct arena a;
+    arena_init(&a, 1 << 20);
+    CHECK_OK(val_parse_json(&a, body, JSON_DEPTH, NULL, &summary, &err), &err);
+    arena_deinit(&a);
     CHECK_INT(get(&t, "/configz", &body), 200);
     CHECK(has(body, "\"kubeletconfig\""));
     CHECK_INT(get(&t, "/metrics/nothing", &body), 404);

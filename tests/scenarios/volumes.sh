@@ -134,6 +134,21 @@ check_out "Z three" kubectl logs talk --timestamps
 check [ -z "$(kubectl logs talk --since-time=2099-01-01T00:00:00Z)" ]
 check [ "$(kubectl logs talk -f | wc -l)" = 3 ]
 
+step "what pods and node use"
+summary() { kubectl get --raw /api/v1/nodes/node-1/proxy/stats/summary | jq -e "$1" >/dev/null; }
+of_vols='.pods[] | select(.podRef.name == "vols")'
+check summary "$of_vols | .cpu.usageCoreNanoSeconds > 0 and .memory.workingSetBytes > 0 and .process_stats.process_count >= 2"
+check summary "$of_vols | .network.name == \"eth0\" and (.network.interfaces | length) == 1"
+check summary "$of_vols | .containers[0] | .rootfs.capacityBytes > 0 and .logs.capacityBytes > 0 and .memory.workingSetBytes > 0"
+check summary '.node | .cpu.usageCoreNanoSeconds > 0 and .memory.availableBytes > 0 and .fs.capacityBytes > 0 and .runtime.imageFs.capacityBytes > 0 and .rlimit.curproc > 0'
+check summary '[.node.systemContainers[].name] == ["kubelet", "pods"]'
+eventually 20 summary "$of_vols | .volume | length >= 2 and all(.usedBytes >= 0 and .inodesUsed > 0)"
+eventually 10 summary ".node.cpu.usageNanoCores > 0 and ($of_vols | .cpu | has(\"usageNanoCores\"))"
+metrics() { kubectl get --raw "/api/v1/nodes/node-1/proxy/metrics/$1"; }
+check_out 'pod_memory_working_set_bytes{namespace="default",pod="vols"}' metrics resource
+check_out 'container_start_time_seconds{container="a",namespace="default",pod="vols"}' metrics resource
+check_out 'container_network_receive_bytes_total{container="",' metrics cadvisor
+
 step "a volume on disk that grows past its limit ends its pod"
 kubectl create -f - >/dev/null <<'YAML'
 apiVersion: v1
