@@ -46,6 +46,36 @@ static inline void bytes_copy(char *dst, const char *src, size_t n)
     }
 }
 
+/* str_eq() without a call for what is short. */
+static inline bool bytes_same(struct str x, struct str y)
+{
+    const char *a = x.ptr, *b = y.ptr;
+    size_t n = x.len;
+    if (n != y.len) {
+        return false;
+    }
+    if (n > 16) {
+        return memcmp(a, b, n) == 0;
+    }
+    if (n >= 8) {
+        uint64_t head[2], tail[2];
+        memcpy(&head[0], a, 8);
+        memcpy(&head[1], b, 8);
+        memcpy(&tail[0], a + n - 8, 8);
+        memcpy(&tail[1], b + n - 8, 8);
+        return ((head[0] ^ head[1]) | (tail[0] ^ tail[1])) == 0;
+    }
+    if (n >= 4) {
+        uint32_t head[2], tail[2];
+        memcpy(&head[0], a, 4);
+        memcpy(&head[1], b, 4);
+        memcpy(&tail[0], a + n - 4, 4);
+        memcpy(&tail[1], b + n - 4, 4);
+        return ((head[0] ^ head[1]) | (tail[0] ^ tail[1])) == 0;
+    }
+    return n == 0 || (a[0] == b[0] && a[n / 2] == b[n / 2] && a[n - 1] == b[n - 1]);
+}
+
 /* Up to eight bytes as one number, filled up with 'a'. */
 static inline uint64_t bytes_load(const char *p, size_t n)
 {

@@ -171,6 +171,12 @@ static bool copy_value(const struct copier *c, const struct api_field *f, char *
     }
 }
 
+/* Is there anything to copy in one value besides its bytes? */
+static inline bool points_out(const struct copier *c, const struct api_field *f)
+{
+    return f->ftype == API_MESSAGE || f->ftype == API_STRLIST || (c->strings && f->ftype >= API_STRING);
+}
+
 static bool copy_items(const struct copier *c, const struct api_field *f, char *p, const char *like)
 {
     void **items = (void **)(void *)p;
@@ -186,6 +192,9 @@ static bool copy_items(const struct copier *c, const struct api_field *f, char *
     *items = arena_grow_n(c->a, *items, n, n, size);
     if (!*items) {
         return false;
+    }
+    if (!points_out(c, f) && !(c->strings && f->card == API_MAP)) {
+        return true;
     }
     size_t n_like = like && pointer_at(like) ? count_at(like) : 0;
     for (size_t i = 0; i < n; i++) {
@@ -231,9 +240,11 @@ static bool copy_below(const struct copier *c, const struct api_type *t, char *o
         bool ok;
 
         if (f->card != API_SINGLE) {
-            ok = copy_items(c, f, p, other);
+            ok = !pointer_at(p) || copy_items(c, f, p, other);
+        } else if (!points_out(c, f)) {
+            continue;
         } else if (f->ftype == API_MESSAGE && (f->flags & API_F_POINTER)) {
-            ok = copy_pointer(c, f->message, p, other);
+            ok = !pointer_at(p) || copy_pointer(c, f->message, p, other);
         } else {
             ok = copy_value(c, f, p, other);
         }

@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
+#include "api/bytes.h"
 #include "api/duration.h"
-
 
 /*
  * The message is written backwards, from the end of a growing piece of memory to its front: so the length of a nested message
@@ -12,7 +12,7 @@
 struct encoder {
     unsigned char *begin, *pos, *end;
     bool failed;
-    const struct api_pb_encode *object; /* of the outermost object, or NULL */
+    bool settle; /* see encode-pb.h */
     unsigned char stack[4096];          /* most messages fit and need no heap */
 };
 
@@ -52,7 +52,7 @@ static inline void put_bytes(struct encoder *e, struct str s)
 {
     if (s.len && room(e, s.len)) {
         e->pos -= s.len;
-        memcpy(e->pos, s.ptr, s.len);
+        bytes_copy((char *)e->pos, s.ptr, s.len);
     }
 }
 
@@ -98,6 +98,14 @@ static inline size_t mark(const struct encoder *e)
 
 static inline void put_string(struct encoder *e, unsigned number, struct str s)
 {
+    /* Short texts of low numbers, which nearly all are, with one look at the room. */
+    if (s.len < 0x80 && number < 16 && room(e, s.len + 2)) {
+        e->pos -= s.len + 2;
+        e->pos[0] = (unsigned char)(number << 3 | 2);
+        e->pos[1] = (unsigned char)s.len;
+        bytes_copy((char *)e->pos + 2, s.ptr, s.len);
+        return;
+    }
     put_bytes(e, s);
     put_varint(e, s.len);
     put_tag(e, number, 2);
@@ -307,6 +315,13 @@ static void encode_message(struct encoder *e, const struct api_type *t, const vo
             const char *items = *(char *const *)(const void *)p;
             size_t n = *(const size_t *)(const void *)(p + sizeof(void *));
 
+            if (n == 0 && items && e->settle) {
+                *(char **)(uintptr_t)p = NULL;
+                items = NULL;
+            }
+            if (!items) {
+                continue;
+            }
             if (f->card == API_LIST) {
                 encode_list(e, t, f, items, n);
             } else {
@@ -328,6 +343,10 @@ static void encode_message(struct encoder *e, const struct api_type *t, const vo
             if (p) {
                 encode_value(e, f, f->number, p);
             }
+            continue;
+        }
+        if (f->ftype == API_STRING && !(f->flags & API_F_POINTER) && !(t->flags & API_T_PROTO3)) {
+            put_string(e, f->number, *(const struct str *)(const void *)p);
             continue;
         }
         if (is_written(t, f, p)) {
@@ -353,7 +372,7 @@ static void encoder_init(struct encoder *e)
     e->begin = e->stack;
     e->end = e->pos = e->stack + sizeof(e->stack);
     e->failed = false;
-    e->object = NULL;
+    e->settle = false;
 }
 
 bool api_encode_pb(struct buf *b, const struct api_type *t, const void *obj)
@@ -387,9 +406,9 @@ bool api_encode_pb_object(struct buf *b, const struct api_type *t, const void *o
     UNINITIALIZED struct encoder e;
     size_t off;
     const struct api_field *meta = api_field_find(t, STR("metadata"), &off), *rv = NULL;
-    struct str saved = STR_NULL, *member = NULL;
 
     encoder_init(&e);
+    e.settle = o->settle;
     if ((o->drop_resource_version || o->resource_version.ptr) && meta && meta->ftype == API_MESSAGE) {
         size_t inner;
 
@@ -397,18 +416,24 @@ bool api_encode_pb_object(struct buf *b, const struct api_type *t, const void *o
         off += inner;
     }
     if (rv) {
-        /* A shallow copy of the object with another version: everything below is shared. */
-        void *copy = malloc(t->size);
+        const struct str version = o->resource_version.ptr ? o->resource_version : STR_EMPTY;
+        /* With another version: in the caller's own object for as long as it is written, else in a shallow copy. */
+        void *with = o->settle ? (void *)(uintptr_t)obj : malloc(t->size);
 
-        if (!copy) {
+        if (!with) {
             return false;
         }
-        memcpy(copy, obj, t->size);
-        member = (struct str *)(void *)((char *)copy + off);
-        saved = o->resource_version.ptr ? o->resource_version : STR_EMPTY;
-        *member = saved;
-        encode_message(&e, t, copy);
-        free(copy);
+        if (with != obj) {
+            memcpy(with, obj, t->size);
+        }
+        struct str *member = (struct str *)(void *)((char *)with + off);
+        const struct str before = *member;
+        *member = version;
+        encode_message(&e, t, with);
+        *member = before;
+        if (with != obj) {
+            free(with);
+        }
     } else {
         encode_message(&e, t, obj);
     }

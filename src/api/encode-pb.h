@@ -14,6 +14,8 @@ MUST_CHECK bool api_encode_pb(struct buf *b, const struct api_type *t, const voi
 struct api_pb_encode {
     struct str api_version, kind; /* of the envelope */
     bool drop_resource_version;   /* metadata.resourceVersion is written as "": the stored form (design.md 5) */
+    bool settle;                  /* the object is the caller's, and its empty lists and maps become absent on the way: as
+                                   * api_as_stored(), without another walk */
     struct str resource_version;  /* when present it is written in place of metadata.resourceVersion */
 };
 /* An object in its envelope k8s\0: what is stored, and what is answered as application/vnd.kubernetes.protobuf. */

@@ -631,6 +631,36 @@ bool json_raw(struct json_reader *r, struct str *ret)
     return true;
 }
 
+bool json_raw_unchecked(struct json_reader *r, struct str *ret)
+{
+    size_t depth = 0;
+    const char *p = r->pos, *start = p;
+    if (r->failed || p >= r->end || (*p != '{' && *p != '[')) {
+        return json_raw(r, ret);
+    }
+    while (p < r->end) {
+        char c = *p++;
+        if (c == '"') {
+            /* To the quote that ends the string; a backslash takes the next byte with it. */
+            while ((p = bytes_plain_run(p, r->end)) < r->end && *p != '"') {
+                p += *p == '\\' ? 2 : 1;
+            }
+            p++;
+        } else if (c == '{' || c == '[') {
+            depth++;
+        } else if ((c == '}' || c == ']') && --depth == 0) {
+            break;
+        }
+    }
+    if (depth > 0 || p > r->end) {
+        return json_raw(r, ret);
+    }
+    r->pos = p;
+    r->fresh = false;
+    *ret = str_n(start, (size_t)(p - start));
+    return true;
+}
+
 bool json_end(struct json_reader *r)
 {
     if (r->failed) {

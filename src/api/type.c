@@ -1,5 +1,7 @@
 #include "api/type.h"
 
+#include "api/bytes.h"
+
 const struct api_facts api_no_facts;
 
 const uint8_t api_value_sizes[API_FTYPE_MAX] = {
@@ -111,7 +113,7 @@ int api_flat_find(const struct api_type *t, struct str json_name)
     for (h = api_name_hash(json_name) & t->hash_mask; t->hash[h] != 0; h = (h + 1) & t->hash_mask) {
         int i = t->hash[h] - 1;
 
-        if (str_eq(t->flat[i].field->name, json_name)) {
+        if (bytes_same(t->flat[i].field->name, json_name)) {
             return i;
         }
     }

@@ -384,7 +384,7 @@ static bool message_from_val(struct arena *a, const struct api_type *t, const st
     for (uint32_t i = 0; i < v->n; i++) {
         const struct val_member *m = &v->members[i];
         /* Names mostly come in the order of the schema. */
-        int at = next < t->n_flat && str_eq(t->flat[next].field->name, m->key) ? (int)next : api_flat_find(t, m->key);
+        int at = next < t->n_flat && bytes_same(t->flat[next].field->name, m->key) ? (int)next : api_flat_find(t, m->key);
 
         if (at < 0) {
             return false;

@@ -115,11 +115,11 @@ enum stage_result stage_commit(struct request *r)
     if (r->opt.dry_run) {
         return STAGE_DONE;
     }
-    if (!r->rest->stored_as_json) {
+    if (r->removing && !r->rest->stored_as_json) {
         api_as_stored(r->rest->hub->type, r->obj);
     }
     r->new_pub = object_unref(r->new_pub);
-    bool encoded = r->removing || rest_encode_stored(r->rest, r->obj, &value, &err);
+    bool encoded = r->removing || rest_encode_settled(r->rest, r->obj, &value, &err);
     if (encoded && r->rest->ops->read_back) {
         r->rest->ops->read_back(r->obj);
     }

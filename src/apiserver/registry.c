@@ -279,8 +279,8 @@ void *rest_decode(const struct rest *rest, struct arena *a, const struct object 
 
 void *rest_decode_part(const struct rest *rest, struct arena *a, const struct object *o, const struct api_mask *mask)
 {
-    const struct api_json_decode how = { .mask = mask };
-    struct err err;
+    const struct api_json_decode how = { .mask = mask, .own = true };
+    UNINITIALIZED struct err err;
     void *obj = arena_alloc(a, rest->hub->type->size);
     char *text = arena_alloc(a, object_json_size(o));
     if (!obj || !text) {
@@ -336,7 +336,7 @@ struct object *rest_publish(const struct rest *rest, struct arena *a, const void
     return object_new(&init, err);
 }
 
-bool rest_encode_stored(const struct rest *rest, const void *obj, struct buf *b, struct err *err)
+static bool encode_stored(const struct rest *rest, const void *obj, bool settle, struct buf *b, struct err *err)
 {
     bool ok;
     if (rest->stored_as_json) {
@@ -351,8 +351,18 @@ bool rest_encode_stored(const struct rest *rest, const void *obj, struct buf *b,
         drop(gv);
     } else {
         struct api_pb_encode how = { .api_version = rest->hub->storage_version, .kind = rest->hub->kind,
-                                     .drop_resource_version = true };
+                                     .drop_resource_version = true, .settle = settle };
         ok = api_encode_pb_object(b, rest->hub->type, obj, &how);
     }
     return ok || err_set(err, ERR_TOO_LARGE, "object is too large");
+}
+
+bool rest_encode_stored(const struct rest *rest, const void *obj, struct buf *b, struct err *err)
+{
+    return encode_stored(rest, obj, false, b, err);
+}
+
+bool rest_encode_settled(const struct rest *rest, void *obj, struct buf *b, struct err *err)
+{
+    return encode_stored(rest, obj, true, b, err);
 }

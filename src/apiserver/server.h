@@ -149,5 +149,7 @@ MUST_CHECK void *rest_decode_part(const struct rest *rest, struct arena *a, cons
 MUST_CHECK struct object *rest_publish(const struct rest *rest, struct arena *a, const void *obj, struct err *err);
 /* Appends the value as it is stored. */
 MUST_CHECK bool rest_encode_stored(const struct rest *rest, const void *obj, struct buf *b, struct err *err);
+/* The same, and the object becomes what is read again: its empty lists and maps are absent, unless it is stored as JSON. */
+MUST_CHECK bool rest_encode_settled(const struct rest *rest, void *obj, struct buf *b, struct err *err);
 
 #endif
