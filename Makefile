@@ -8,6 +8,7 @@
 #   make faults     hurts the store for minutes, and writes build/faults-report.md
 #   make bench      measures the budgets of docs/performance.md; with PEER="--server … --token … --process …" another API server
 #                   in turn with ours, and prints ratios (bench/README.md)
+#   make flames     draws where the time goes, docs/flames (T="create list" for some loads)
 #   make fuzz       fuzzes every parser for FUZZ_SECONDS each
 #   make fuzz-report  says what each fuzzer's corpora reach
 #
@@ -23,7 +24,7 @@ DOWN ?=
 T ?=
 PEER ?=
 
-.PHONY: all packages-build packages-run packages-test packages-long packages-fuzz up down test test-long faults bench fuzz fuzz-report clean
+.PHONY: all packages-build packages-run packages-test packages-long packages-fuzz packages-flames up down test test-long faults bench flames fuzz fuzz-report clean
 
 all: packages-build
 	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
@@ -35,6 +36,8 @@ packages-run:
 	@tools/packages build run
 packages-fuzz:
 	@tools/packages build fuzz
+packages-flames:
+	@tools/packages build run flames
 packages-test:
 	@tools/packages build run test
 packages-long:
@@ -71,6 +74,11 @@ bench: packages-run
 	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
 	@tools/link-programs $(RELEASE) build/bin
 	@if [ -n "$(PEER)" ]; then bench/compare build/bin -- $(PEER); else bench/run build/bin; fi
+
+flames: packages-flames
+	@tools/build $(RELEASE) $(JOBS) -Dbuildtype=release
+	@tools/link-programs $(RELEASE) build/bin
+	@bench/flames build/bin $(RELEASE) docs/flames $(T)
 
 fuzz: packages-fuzz
 	@TARGET=fuzzers CC=clang tools/build $(FUZZ) $(JOBS) -Dbuildtype=debug -Doptimization=1 -Dfuzz=true \

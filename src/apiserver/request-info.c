@@ -34,8 +34,9 @@ struct str query_get(struct arena *a, struct str query, struct str key)
 {
     struct str rest = query, k, v;
     while (query_next(&rest, &k, &v)) {
-        if (str_eq(decoded(a, k), key)) {
-            return decoded(a, v);
+        struct str value = str_eq(decoded(a, k), key) ? decoded(a, v) : STR_NULL;
+        if (value.ptr) {
+            return value;
         }
     }
     return STR_NULL;
@@ -55,8 +56,9 @@ size_t query_get_all(struct arena *a, struct str query, struct str key, struct s
     rest = query;
     size_t i = 0;
     while (i < n && query_next(&rest, &k, &v)) {
-        if (str_eq(decoded(a, k), key)) {
-            (*ret_values)[i++] = decoded(a, v);
+        struct str value = str_eq(decoded(a, k), key) ? decoded(a, v) : STR_NULL;
+        if (value.ptr) {
+            (*ret_values)[i++] = value;
         }
     }
     return i;

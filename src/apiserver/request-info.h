@@ -27,7 +27,8 @@ struct request_info {
 MUST_CHECK bool request_info_parse(struct arena *a, struct str method, struct str path, struct str query,
                                    struct request_info *ret, struct err *err);
 
-/* Query parameters: the first value of 'key', decoded into 'a'; absent when there is none. */
+/* Query parameters: the first value of 'key', decoded into 'a'; absent when there is none. As in Go's net/url, a parameter whose escapes
+ * are none is not there. */
 struct str query_get(struct arena *a, struct str query, struct str key);
 /* Every value of 'key'; the array lives in 'a'. */
 size_t query_get_all(struct arena *a, struct str query, struct str key, struct str **ret_values);

@@ -53,6 +53,18 @@ TEST(verbs_come_from_method_query_and_name)
     CHECK(!parse(&a, "GET", "/api/v1", NULL).is_resource);
 }
 
+TEST(a_parameter_whose_escapes_are_none_is_not_there)
+{
+    CLEANUP(arena_deinit) struct arena a;
+    struct str *all;
+    arena_init(&a, 1 << 16);
+    CHECK_STR_C(query_get(&a, STR("x=%zz&x=b"), STR("x")), "b");
+    CHECK(!query_get(&a, STR("x=%zz"), STR("x")).ptr);
+    CHECK(query_get_all(&a, STR("x=%zz&x=b&%zz=c&x="), STR("x"), &all) == 2);
+    CHECK_STR_C(all[0], "b");
+    CHECK_STR_C(parse(&a, "GET", "/api/v1/pods", "watch=%zz&watch=1").verb, "watch");
+}
+
 TEST(what_follows_a_subresource_is_the_rest)
 {
     CLEANUP(arena_deinit) struct arena a;
