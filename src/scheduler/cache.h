@@ -21,7 +21,8 @@ struct cache {
     size_t n_slots, slots_capacity;
     uint32_t *free_slots; /* 'slots_capacity' of room */
     size_t n_free_slots;
-    size_t next_start; /* where the next cycle begins to filter */
+    size_t next_start;      /* where the next cycle begins to filter */
+    size_t next_preemption; /* and where the next search for victims begins: where the last one ended */
     size_t n_unschedulable, n_taints_hard, n_taints_soft; /* nodes: 0 lets the plugins skip their work */
     struct map taints_by_text;
     struct taint_set **taint_sets; /* as many as there are, in no order */

@@ -164,8 +164,9 @@ void preemption_run(struct cycle *c, const uint8_t *verdicts, struct cycle_resul
     arena_init(&scratch, c->arena->budget);
     bool any_lower = cache_has_lower(c->cache, c->pod->priority);
     bool helpful = lower && framework_pre_filter(c, &r, &plugin);
-    for (size_t k = 0; k < n_nodes && looked < most; k++) {
-        size_t i = (c->cache->next_start + k) % n_nodes; /* not always the same ones */
+    size_t start = c->cache->next_preemption % n_nodes, k = 0;
+    for (; k < n_nodes && looked < most; k++) {
+        size_t i = start + k < n_nodes ? start + k : start + k - n_nodes;
         struct candidate found;
         if (!helpful || verdicts[i] != SCHED_UNSCHEDULABLE) {
             not_helpful++;
@@ -180,6 +181,7 @@ void preemption_run(struct cycle *c, const uint8_t *verdicts, struct cycle_resul
             best = found;
         }
     }
+    c->cache->next_preemption = start + k;
     framework_done(c);
     arena_deinit(&scratch);
     if (best.node) {

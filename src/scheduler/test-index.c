@@ -205,6 +205,7 @@ static void fill(struct world *w, struct cache *c, struct pod_info **pods)
         }
     }
     c->next_start = w->cache.next_start;
+    c->next_preemption = w->cache.next_preemption;
 }
 
 static void decide(struct world *w, struct cache *cache, const struct core_v1_pod *pod, struct cycle_result *ret)
