@@ -169,9 +169,10 @@ struct str arena_str(struct arena *a, struct str s)
 
 struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap)
 {
+    char small[256]; /* most texts are short: formatting twice to learn the length would be most of the work */
     va_list again;
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, again);
+    int n = vsnprintf(small, sizeof(small), fmt, again);
     va_end(again);
     if (n < 0) {
         return STR_NULL;
@@ -180,7 +181,11 @@ struct str arena_vprintf(struct arena *a, const char *fmt, va_list ap)
     if (!p) {
         return STR_NULL;
     }
-    vsnprintf(p, (size_t)n + 1, fmt, ap);
+    if ((size_t)n < sizeof(small)) {
+        memcpy(p, small, (size_t)n + 1);
+    } else {
+        vsnprintf(p, (size_t)n + 1, fmt, ap);
+    }
     return str_n(p, (size_t)n);
 }
 

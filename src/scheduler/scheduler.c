@@ -45,11 +45,23 @@ struct scheduler {
 
 /* ---- pods and their keys ---- */
 
-static struct str key_of(const struct core_v1_pod *pod, char dst[600])
+/* "namespace/name"; both are names, 253 bytes at most. */
+#define KEY_SIZE 600
+
+static struct str key_text(struct str ns, struct str name, char dst[KEY_SIZE])
 {
-    int n = snprintf(dst, 600, "%.*s/%.*s", STR_ARG(pod->metadata.namespace),
-                     STR_ARG(pod->metadata.name));
-    return str_n(dst, MIN((size_t)n, (size_t)599));
+    ns = str_sub(ns, 0, KEY_SIZE / 2 - 2);
+    name = str_sub(name, 0, KEY_SIZE / 2 - 2);
+    memcpy(dst, ns.ptr ? ns.ptr : "", ns.len);
+    dst[ns.len] = '/';
+    memcpy(dst + ns.len + 1, name.ptr ? name.ptr : "", name.len);
+    dst[ns.len + 1 + name.len] = '\0';
+    return str_n(dst, ns.len + 1 + name.len);
+}
+
+static struct str key_of(const struct core_v1_pod *pod, char dst[KEY_SIZE])
+{
+    return key_text(pod->metadata.namespace, pod->metadata.name, dst);
 }
 
 static bool is_over(const struct core_v1_pod *pod)
@@ -106,7 +118,7 @@ static const struct node_info *lasting_node(const struct pod_info *p)
 
 static void forget_pod(struct scheduler *s, struct pod_info *p)
 {
-    char key[600];
+    char key[KEY_SIZE];
     bool was_on_node = p->node != NULL;
     const struct node_info *n = lasting_node(p);
     sched_queue_remove(&s->queue, p);
@@ -159,7 +171,7 @@ static void change_placed(struct scheduler *s, struct pod_info *p, const struct 
 
 static void take_pod(struct scheduler *s, const struct core_v1_pod *pod)
 {
-    char key[600];
+    char key[KEY_SIZE];
     uint64_t now = loop_now_ms(component_loop(s->component));
     struct pod_info *p = map_get(&s->by_key, key_of(pod, key));
     if (is_over(pod) ||
@@ -204,7 +216,7 @@ static void on_pod(void *data, const void *old, const void *obj)
         take_pod(s, obj);
         return;
     }
-    char key[600];
+    char key[KEY_SIZE];
     struct pod_info *p = map_get(&s->by_key, key_of(old, key));
     if (p) {
         forget_pod(s, p);
@@ -370,9 +382,8 @@ static void on_bound(void *data, const struct client_answer *answer)
 {
     struct binding *b = data;
     struct scheduler *s = b->scheduler;
-    char key[600];
-    snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(b->ns), STR_ARG(b->name));
-    struct pod_info *p = map_get(&s->by_key, str_c(key));
+    char key[KEY_SIZE];
+    struct pod_info *p = map_get(&s->by_key, key_text(b->ns, b->name, key));
     s->n_binding--;
     if (p && !str_eq(p->pod->metadata.uid, b->uid)) {
         p = NULL; /* deleted and made again meanwhile */
@@ -381,9 +392,9 @@ static void on_bound(void *data, const struct client_answer *answer)
         if (p) {
             observe(s, p, "scheduled");
             sched_queue_bound(&s->queue, p);
-            tell_event(s, p->pod, "Normal", "Scheduled",
-                       arena_printf(&b->arena, "Successfully assigned %.*s/%.*s to %.*s",
-                                    STR_ARG(b->ns), STR_ARG(b->name), STR_ARG(b->node)));
+            struct event_subject subject = event_subject_of(s->pods_resource, p->pod);
+            event_record(component_events(s->component), &subject, "Normal", "Scheduled",
+                         "Successfully assigned %.*s/%.*s to %.*s", STR_ARG(b->ns), STR_ARG(b->name), STR_ARG(b->node));
         }
     } else if (p && p->in_cycle) {
         log_warning("binding %s to %.*s failed: %s; the pod is tried again", key, STR_ARG(b->node),
