@@ -13,4 +13,10 @@
 MUST_CHECK bool fields_compare_typed(struct arena *a, const struct api_type *t, const void *from, const void *to,
                                      struct fields_diff *ret);
 
+/* What a new object sets, as the text of its set: what fields_compare_typed() finds as added or modified against a zeroed struct,
+ * without the members of 'skip' and all below them, written in one walk. '*ret' false: 'skip' goes where one walk cannot (below a
+ * field that is new as a whole), and nothing is written. False past the budget. */
+MUST_CHECK bool fields_write_new(struct arena *a, const struct api_type *t, const void *object, const struct fields *skip,
+                                 struct buf *b, bool *ret);
+
 #endif

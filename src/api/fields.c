@@ -5,10 +5,6 @@
 #include "api/bytes.h"
 #include "api/json-writer.h"
 
-/* Levels of a set that are written: the set stands some levels deep in its object, which must stay readable as a whole. What is
- * deeper is owned with the last level that is written. */
-#define FIELDS_DEPTH (JSON_DEPTH - 16)
-
 /* Keys are objects with sorted members, so they compare in step. */
 static int key_cmp(const struct val *a, const struct val *b)
 {
@@ -369,11 +365,16 @@ static void write_node(struct buf *b, struct buf *step, const struct fields *f, 
     buf_append_char(b, '}');
 }
 
-void fields_write(struct buf *b, const struct fields *f)
+void fields_write_below(struct buf *b, const struct fields *f, unsigned depth)
 {
     CLEANUP(buf_deinit) struct buf step;
     buf_init(&step, b->max);
-    write_node(b, &step, f, FIELDS_DEPTH - 2);
+    write_node(b, &step, f, depth < FIELDS_DEPTH - 2 ? FIELDS_DEPTH - 2 - depth : 0);
+}
+
+void fields_write(struct buf *b, const struct fields *f)
+{
+    fields_write_below(b, f, 0);
 }
 
 void fields_pe_write_json(struct buf *b, const struct fields_pe *pe)

@@ -61,8 +61,14 @@ MUST_CHECK bool fields_intersection(struct arena *a, const struct fields *x, con
 bool fields_equal(const struct fields *x, const struct fields *y);
 size_t fields_count(const struct fields *f);
 
+/* Levels of a set that are written: the set stands some levels deep in its object, which must stay readable as a whole. What is
+ * deeper is owned with the last level that is written. */
+#define FIELDS_DEPTH (JSON_DEPTH - 16)
+
 /* FieldsV1 JSON. */
 void fields_write(struct buf *b, const struct fields *f);
+/* A node that stands 'depth' levels below the root, as the value of its key. */
+void fields_write_below(struct buf *b, const struct fields *f, unsigned depth);
 /* Strings are borrowed from 'text' where they can be. ERR_BAD_REQUEST for what is no field set. */
 MUST_CHECK bool fields_parse(struct arena *a, struct str text, struct fields *ret, struct err *err);
 

@@ -143,17 +143,30 @@ bool managed_init(struct arena *a, const struct meta_v1_managed_fields_entry *li
 
 #define UNTRACKED(word) { .pe = { .kind = FIELDS_NAME, .name = { word, sizeof(word) - 1 } }, .member = true }
 
-/* '*x' without the fields that the server keeps itself. */
+/* Fields that the server keeps itself. On the caller's stack: the set is small and is read at once. */
+struct untracked {
+    struct fields all, top[3], metadata[8];
+};
+
+static void untracked(struct untracked *ret)
+{
+    *ret = (struct untracked){
+        .metadata = { UNTRACKED("creationTimestamp"), UNTRACKED("generation"), UNTRACKED("managedFields"), UNTRACKED("name"),
+                      UNTRACKED("namespace"), UNTRACKED("resourceVersion"), UNTRACKED("selfLink"), UNTRACKED("uid") },
+        .top = { UNTRACKED("apiVersion"), UNTRACKED("kind"), UNTRACKED("metadata") },
+    };
+    ret->all.kids = ret->top;
+    ret->all.n = ARRAY_SIZE(ret->top);
+    ret->top[2].kids = ret->metadata;
+    ret->top[2].n = ARRAY_SIZE(ret->metadata);
+}
+
+/* '*x' without them. */
 static bool strip(struct arena *a, struct fields *x)
 {
-    struct fields metadata[] = { UNTRACKED("creationTimestamp"), UNTRACKED("generation"), UNTRACKED("managedFields"),
-                                 UNTRACKED("name"), UNTRACKED("namespace"), UNTRACKED("resourceVersion"),
-                                 UNTRACKED("selfLink"), UNTRACKED("uid") };
-    struct fields top[] = { UNTRACKED("apiVersion"), UNTRACKED("kind"), UNTRACKED("metadata") };
-    const struct fields all = { .kids = top, .n = ARRAY_SIZE(top) };
-    top[2].kids = metadata;
-    top[2].n = ARRAY_SIZE(metadata);
-    return fields_difference(a, x, &all, x);
+    struct untracked u;
+    untracked(&u);
+    return fields_difference(a, x, &u.all, x);
 }
 
 bool managed_tidy(struct arena *a, struct managed *m)
@@ -397,12 +410,42 @@ bool managed_update(struct arena *a, struct managed *m, const struct managed_wri
     return compare(a, w, w->schema, s.from, s.to, &d) ? settle(a, m, w, &s, &d, err) : no_memory(err);
 }
 
+/* The entry of a new object that nobody has written before: its set is written as it is found. '*ret' false: the set is needed. */
+static bool enter_new(struct arena *a, struct managed *m, const struct managed_writer *w, const struct api_type *t, const void *object,
+                      bool *ret)
+{
+    CLEANUP(buf_deinit) struct buf b;
+    struct untracked u;
+    struct fields skip;
+    untracked(&u);
+    u.top[2].member = false; /* what is not named below it is tracked */
+    buf_init(&b, BUF_NO_MAX);
+    if (!buf_reserve(&b, TEXT_BYTES) || !fields_union(a, &u.all, w->ignore ? w->ignore : &(const struct fields){ 0 }, &skip) ||
+        !fields_write_new(a, t, object, &skip, &b, ret)) {
+        return false;
+    }
+    if (!*ret || str_eq(buf_str(&b), STR("{}"))) {
+        return true;
+    }
+    struct managed_entry e = { .manager = w->manager.len ? w->manager : STR("unknown"), .api_version = w->api_version,
+                               .subresource = w->subresource.len ? w->subresource : STR_NULL, .unread = true,
+                               .time = { .sec = w->now_sec, .set = true }, .text = arena_str(a, buf_str(&b)) };
+    return e.text.ptr && managed_add(a, m, &e);
+}
+
 bool managed_update_typed(struct arena *a, struct managed *m, const struct managed_writer *w, const struct api_type *t,
                           const void *live, const void *object, struct err *err)
 {
     struct sides s = { .from_struct = live, .to_struct = object };
     struct fields_diff d;
+    bool entered = false;
     if (m->n == 0 && live) {
+        return true;
+    }
+    if (m->n == 0 && !enter_new(a, m, w, t, object, &entered)) {
+        return no_memory(err);
+    }
+    if (entered) {
         return true;
     }
     if (!live && !(s.from_struct = arena_alloc(a, t->size))) {
