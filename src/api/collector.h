@@ -65,6 +65,13 @@ static inline void *collector_push(struct collector *c, struct collected *l)
     return p;
 }
 
+/* Takes the last item back. */
+static inline void collector_pop(struct collector *c, struct collected *l)
+{
+    c->used -= l->item_size;
+    l->n--;
+}
+
 /* The list ends: its items in the arena, their memory given back. False past the budget. */
 MUST_CHECK bool collector_end(struct collector *c, struct arena *a, struct collected *l, void **ret_items, size_t *ret_n);
 

@@ -23,6 +23,11 @@ static bool read_item(struct decoder *d, const struct api_field *f, const struct
     return read_value(d, f, mask, at, dst);
 }
 
+static bool is_zero(const char *p, size_t n)
+{
+    return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
+}
+
 static bool read_list(struct decoder *d, const struct api_field *f, const struct api_mask *mask, const struct place *at, void *dst)
 {
     struct collected l = collector_begin(d->c, api_item_size(f));
@@ -45,6 +50,9 @@ static bool read_list(struct decoder *d, const struct api_field *f, const struct
         }
         if (!read_item(d, f, mask, &here, item)) {
             return false;
+        }
+        if (mask && mask->sparse && is_zero(item, l.item_size)) {
+            collector_pop(d->c, &l);
         }
         here.index++;
     }

@@ -24,6 +24,8 @@ static bool apply(struct arena *a, struct api_mask *m, struct str path, struct s
 {
     struct str head, rest;
     bool more = str_cut(path, '.', &head, &rest);
+    bool sparse = more && str_ends(head, STR("?"));
+    head.len -= sparse;
     int i = api_flat_find(m->type, head);
     const struct api_field *f;
     struct api_mask *sub;
@@ -46,11 +48,18 @@ static bool apply(struct arena *a, struct api_mask *m, struct str path, struct s
         if (was == action) {
             return true;
         }
-        m->flat_sub[i] = new_node(a, f->message, was);
+        sub = new_node(a, f->message, was);
+        m->flat_sub[i] = sub;
         m->flat_action[i] = API_MASK_PART;
+        if (sub) {
+            sub->sparse = sparse;
+        }
     }
     /* Nodes are constant for everybody but us, who made them. */
     sub = (struct api_mask *)(uintptr_t)m->flat_sub[i];
+    if (sub) {
+        sub->sparse = sub->sparse && sparse;
+    }
     return sub ? apply(a, sub, rest, whole, action, err) : err_set(err, ERR_NO_MEMORY, "no memory for a mask");
 }
 

@@ -64,6 +64,16 @@ bool node_selector_term_matches(const struct core_v1_node_selector_term *t,
     return true;
 }
 
+bool node_selector_matches(const struct core_v1_node_selector *s, const struct core_v1_node *node)
+{
+    for (size_t i = 0; i < s->n_node_selector_terms; i++) {
+        if (node_selector_term_matches(&s->node_selector_terms[i], node)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool node_affinity_matches(const struct core_v1_pod_spec *spec, const struct core_v1_node *node)
 {
     for (size_t i = 0; i < spec->n_node_selector; i++) {
@@ -76,13 +86,5 @@ bool node_affinity_matches(const struct core_v1_pod_spec *spec, const struct cor
         spec->affinity && spec->affinity->node_affinity
             ? spec->affinity->node_affinity->required_during_scheduling_ignored_during_execution
             : NULL;
-    if (!required) {
-        return true;
-    }
-    for (size_t i = 0; i < required->n_node_selector_terms; i++) {
-        if (node_selector_term_matches(&required->node_selector_terms[i], node)) {
-            return true;
-        }
-    }
-    return false;
+    return !required || node_selector_matches(required, node);
 }

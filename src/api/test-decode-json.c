@@ -162,6 +162,28 @@ TEST(a_mask_keeps_only_what_it_names)
     arena_deinit(&a);
 }
 
+TEST(a_sparse_mask_leaves_out_items_that_have_nothing_of_it)
+{
+    static const char *const sparse[] = { "spec.volumes?.persistentVolumeClaim" }, *const all[] = { "spec.volumes?.persistentVolumeClaim", "spec.volumes.secret" };
+    struct arena a;
+    struct err err;
+    struct core_v1_pod pod = { 0 };
+    struct str text = STR("{\"spec\":{\"volumes\":[{\"name\":\"a\",\"emptyDir\":{}},{\"name\":\"b\",\"persistentVolumeClaim\":{\"claimName\":\"c\"}},"
+                          "{\"name\":\"d\",\"secret\":{\"secretName\":\"s\"}}]}}");
+    arena_init(&a, ARENA_NO_BUDGET);
+    const struct api_mask *m = api_mask_new(&a, &core_v1_pod_type, sparse, ARRAY_SIZE(sparse), &err);
+    CHECK_OK(m != NULL, &err);
+    CHECK_OK(api_decode_json(&a, &core_v1_pod_type, text, &(struct api_json_decode){ .mask = m }, &pod, &err), &err);
+    CHECK(pod.spec.n_volumes == 1 && pod.spec.volumes[0].name.len == 0);
+    CHECK_STR_C(pod.spec.volumes[0].volume_source.persistent_volume_claim->claim_name, "c");
+    memset(&pod, 0, sizeof(pod));
+    m = api_mask_new(&a, &core_v1_pod_type, all, ARRAY_SIZE(all), &err);
+    CHECK_OK(m != NULL, &err);
+    CHECK_OK(api_decode_json(&a, &core_v1_pod_type, text, &(struct api_json_decode){ .mask = m }, &pod, &err), &err);
+    CHECK(pod.spec.n_volumes == 3 && pod.spec.volumes[2].volume_source.secret != NULL);
+    arena_deinit(&a);
+}
+
 TEST(an_arena_budget_bounds_what_is_decoded)
 {
     struct arena a;

@@ -246,7 +246,7 @@ static const struct {
     { "pv-recycler-minimum-timeout-nfs", M, WHY_NOCTRL },
     { "pv-recycler-pod-template-filepath-hostpath", M, WHY_NOCTRL },
     { "pv-recycler-pod-template-filepath-nfs", M, WHY_NOCTRL },
-    { "pv-recycler-timeout-increment-hostpath", M, WHY_NOCTRL }, { "pvclaimbinder-sync-period", M, WHY_CTRL },
+    { "pv-recycler-timeout-increment-hostpath", M, WHY_NOCTRL },
     { "qos-reserved", K, WHY_RES }, { "really-crash-for-testing", K, WHY_KUBELET },
     { "redirect-container-streaming", K, WHY_RUNTIME }, { "register-retry-count", M, WHY_CTRL },
     { "registry-burst", K, WHY_KUBELET }, { "registry-qps", K, WHY_KUBELET },

@@ -25,7 +25,7 @@ struct options {
     bool allocate_node_cidrs, use_service_account_credentials;
     int32_t node_cidr_mask, terminated_pod_gc_threshold, statefulset_syncs;
     int64_t node_monitor_grace_ms, node_startup_grace_ms, signing_duration_ms;
-    int64_t legacy_token_cleanup_ms;
+    int64_t legacy_token_cleanup_ms, volume_sync_ms;
     double node_eviction_rate;
 };
 
@@ -57,6 +57,8 @@ static const struct flag flags[] = {
                "Ended pods that are kept; 0 keeps all"),
     FLAG_INT32(struct options, statefulset_syncs, "concurrent-statefulset-syncs", "5",
                "StatefulSets that are worked on at once"),
+    FLAG_DURATION(struct options, volume_sync_ms, "pvclaimbinder-sync-period", "15s",
+                  "A volume that could not be deleted is tried again after so long"),
     FLAG_STRING(struct options, signing_cert_file, "cluster-signing-cert-file", "",
                 "CA certificate that signs certificate requests of all four kubernetes.io signers; "
                 "no other --cluster-signing-*-file may be given beside it"),
@@ -181,6 +183,7 @@ static bool configure(struct state *s, struct err *err)
     c->terminated_pod_gc_threshold = o->terminated_pod_gc_threshold;
     c->signing_duration_ms = o->signing_duration_ms;
     c->statefulset_syncs = o->statefulset_syncs;
+    c->volume_sync_ms = o->volume_sync_ms;
     c->service_cidrs = o->service_cluster_ip_range;
     c->legacy_token_cleanup_s = o->legacy_token_cleanup_ms / 1000;
     if (o->statefulset_syncs < 1) {

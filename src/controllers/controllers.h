@@ -26,6 +26,7 @@ struct controllers_config {
     int32_t terminated_pod_gc_threshold;
     struct str service_cidrs; /* --service-cluster-ip-range */
     int32_t statefulset_syncs; /* --concurrent-statefulset-syncs */
+    int64_t volume_sync_ms;    /* --pvclaimbinder-sync-period */
     struct controllers_signer signers[CONTROLLERS_SIGNERS]; /* --cluster-signing-*, by enum signer_kind */
     int64_t signing_duration_ms;    /* --cluster-signing-duration */
     int64_t legacy_token_cleanup_s; /* --legacy-service-account-token-clean-up-period */
@@ -47,6 +48,7 @@ extern const struct controller_ops controller_replicaset, controller_replication
     controller_kubelet_serving_approving, controller_bootstrap_signer, controller_token_cleaner,
     controller_legacy_token_cleaner, controller_serviceaccount_token,
     controller_clusterrole_aggregation, controller_daemonset, controller_job, controller_ttl_after_finished,
-    controller_disruption, controller_cronjob, controller_statefulset;
+    controller_disruption, controller_cronjob, controller_statefulset,
+    controller_volume_binder, controller_claim_protection, controller_volume_protection;
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "api/equal.h"
+#include "controllers/pairs.h"
 #include "controllers/daemonset-private.h"
 #include "controllers/template-hash.h"
 #include "controllers/template-revision.h"
@@ -17,7 +18,7 @@ static void create_revision(struct daemon_pass *p, int64_t number)
     r.metadata.namespace = m->namespace;
     r.metadata.name =
         arena_printf(arena, "%.*s-%.*s", STR_ARG(str_sub(m->name, 0, 223)), STR_ARG(hash));
-    r.metadata.labels = labels_with(arena, t->labels, t->n_labels, REVISION_LABEL, hash, &r.metadata.n_labels);
+    r.metadata.labels = pairs_with(arena, t->labels, t->n_labels, REVISION_LABEL, hash, &r.metadata.n_labels);
     r.metadata.annotations = m->annotations;
     r.metadata.n_annotations = m->n_annotations;
     r.metadata.owner_references = &p->owner;

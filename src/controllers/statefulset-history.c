@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "api/equal.h"
+#include "controllers/pairs.h"
 #include "controllers/statefulset-private.h"
 #include "controllers/template-hash.h"
 #include "controllers/template-revision.h"
@@ -30,7 +31,7 @@ static void create_revision(struct stateful_pass *p, int64_t number)
         act_update_sub(p->a, p->s->sets_resource, "status", &changed);
         return;
     }
-    r.metadata.labels = labels_with(arena, t->labels, t->n_labels, HASH_LABEL, hash, &r.metadata.n_labels);
+    r.metadata.labels = pairs_with(arena, t->labels, t->n_labels, HASH_LABEL, hash, &r.metadata.n_labels);
     r.metadata.annotations = m->annotations;
     r.metadata.n_annotations = m->n_annotations;
     r.metadata.owner_references = &p->owner;

@@ -7,8 +7,8 @@
 #include "api/copy.h"
 #include "api/equal.h"
 #include "api/json-writer.h"
+#include "controllers/pairs.h"
 #include "controllers/statefulset-private.h"
-#include "controllers/template-revision.h"
 
 /* How soon a pod is tried again whose claim is being deleted. */
 #define CLAIM_RETRY_MS 1000
@@ -128,7 +128,7 @@ static void create_claim(struct stateful_pass *p, const claim_t *template, struc
     claim->metadata.labels = template->metadata.labels;
     claim->metadata.n_labels = template->metadata.n_labels;
     for (size_t i = 0; selector && i < selector->n_match_labels; i++) {
-        claim->metadata.labels = labels_with(arena, claim->metadata.labels, claim->metadata.n_labels, selector->match_labels[i].key,
+        claim->metadata.labels = pairs_with(arena, claim->metadata.labels, claim->metadata.n_labels, selector->match_labels[i].key,
                                              selector->match_labels[i].value, &claim->metadata.n_labels);
     }
     claim->metadata.annotations = template->metadata.annotations;
@@ -206,7 +206,7 @@ static void set_volumes(struct stateful_pass *p, struct core_v1_pod_spec *spec, 
 
 static void set_label(struct arena *a, struct meta_v1_object_meta *m, struct str key, struct str value)
 {
-    m->labels = labels_with(a, m->labels, m->n_labels, key, value, &m->n_labels);
+    m->labels = pairs_with(a, m->labels, m->n_labels, key, value, &m->n_labels);
 }
 
 /* Of the present revision: what is below the partition; otherwise of the one that rolls out. */

@@ -20,8 +20,7 @@ struct statefulset_state {
     struct controller *controller;
     const struct api_resource *sets_resource, *pods_resource, *claims_resource, *revisions_resource;
     struct informer *sets, *pods, *claims, *revisions;
-    struct informer_index *pods_by_owner, *revisions_by_owner;
-    struct informer_index *orphans; /* pods without a controller, by "namespace/set" as their name says it */
+    struct informer_index *pods_by_owner, *revisions_by_owner, *orphans;
 };
 
 /* A pod of the set, or the place of one. */

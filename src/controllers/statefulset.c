@@ -33,15 +33,6 @@ static bool set_key(const struct meta_v1_object_meta *m, char *key, size_t size)
     return true;
 }
 
-static void by_name_of_orphan(const struct api_type *type, const void *obj, void (*emit)(void *ctx, struct str key), void *ctx)
-{
-    const struct meta_v1_object_meta *m = meta_of(type, obj);
-    char key[600];
-    if (!meta_controller_of(m) && set_key(m, key, sizeof(key))) {
-        emit(ctx, str_c(key));
-    }
-}
-
 static void on_pod(void *data, const void *old, const void *obj)
 {
     struct statefulset_state *s = data;
@@ -86,7 +77,7 @@ static void *setup(struct controller *c, struct informers *informers)
     s->claims = informers_get(informers, &claims, NULL, NULL);
     s->revisions = informers_get(informers, &revisions, on_revision, s);
     s->pods_by_owner = informer_index(s->pods, "controller", informer_by_controller_uid);
-    s->orphans = informer_index(s->pods, "stateful-orphans", by_name_of_orphan);
+    s->orphans = informer_index(s->pods, "orphans", informer_orphans_by_namespace);
     s->revisions_by_owner = informer_index(s->revisions, "controller", informer_by_controller_uid);
     return s;
 }
@@ -145,15 +136,18 @@ static void collect(struct stateful_pass *p, const struct selector *selector)
 
 /* Pods without a controller that bear the set's name and labels become its own. True: some do, and the pods are looked at again
  * with them. */
-static bool adopt(struct stateful_pass *p, struct str key, const struct selector *selector)
+static bool adopt(struct stateful_pass *p, const struct selector *selector)
 {
     const struct core_v1_pod *pod;
     bool any = false;
+    int32_t ordinal;
     if (p->set->metadata.deletion_timestamp.set) {
         return false;
     }
-    for (size_t pos = 0; (pod = informer_index_next(p->s->orphans, key, &pos));) {
-        if (!pod->metadata.deletion_timestamp.set && selector_matches(selector, pod->metadata.labels, pod->metadata.n_labels)) {
+    for (size_t pos = 0; (pod = informer_index_next(p->s->orphans, p->set->metadata.namespace, &pos));) {
+        const struct meta_v1_object_meta *m = &pod->metadata;
+        if (!m->deletion_timestamp.set && statefulset_ordinal(p->set->metadata.name, m->name, &ordinal) &&
+            selector_matches(selector, m->labels, m->n_labels)) {
             owner_adopt(p->a, p->s->pods_resource, &pod->metadata, &p->owner);
             any = true;
         }
@@ -232,7 +226,7 @@ static void reconcile(void *state, struct str key, struct actions *a)
         .replicas = set->spec.has_replicas ? MAX(set->spec.replicas, 0) : 1,
     };
     collect(&p, &selector);
-    if (adopt(&p, key, &selector) || !statefulset_find_revisions(&p)) {
+    if (adopt(&p, &selector) || !statefulset_find_revisions(&p)) {
         return; /* what was written brings the next pass */
     }
     count(&p);

@@ -29,23 +29,3 @@ bool template_of_revision(struct arena *a, const struct apps_v1_controller_revis
     *ret = set.spec.template;
     return true;
 }
-
-struct api_str_pair *labels_with(struct arena *a, const struct api_str_pair *labels, size_t n, struct str key, struct str value,
-                                 size_t *ret_n)
-{
-    struct api_str_pair *all = arena_new_n(a, struct api_str_pair, n + 1);
-    size_t at = 0;
-    if (!all) {
-        abort();
-    }
-    while (at < n && str_cmp(labels[at].key, key) < 0) {
-        all[at] = labels[at];
-        at++;
-    }
-    all[at] = (struct api_str_pair){ key, value };
-    size_t rest = at < n && str_eq(labels[at].key, key) ? at + 1 : at;
-    for (*ret_n = at + 1; rest < n; rest++) {
-        all[(*ret_n)++] = labels[rest];
-    }
-    return all;
-}

@@ -13,8 +13,4 @@ struct str template_revision_data(struct arena *a, const struct core_v1_pod_temp
 /* What the revision's data says is the template; false when it says nothing readable. Strings may be borrowed from the revision. */
 MUST_CHECK bool template_of_revision(struct arena *a, const struct apps_v1_controller_revision *r,
                                      struct core_v1_pod_template_spec *ret);
-/* 'labels' (sorted by key) with one more, in the arena; '*ret_n' of them. */
-struct api_str_pair *labels_with(struct arena *a, const struct api_str_pair *labels, size_t n, struct str key, struct str value,
-                                 size_t *ret_n);
-
 #endif

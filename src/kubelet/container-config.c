@@ -272,6 +272,9 @@ static bool security(struct pod_container *c, struct arena *a, const struct cri_
 
 static bool readonly_kind(const struct volume *v)
 {
+    if (v->ops == &volume_claim) {
+        return v->spec->volume_source.persistent_volume_claim->read_only;
+    }
     return v->ops->needs || v->ops == &volume_downward_api;
 }
 

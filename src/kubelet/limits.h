@@ -81,4 +81,8 @@
 /* How long one plugin may take; it is killed then. */
 #define CNI_PLUGIN_MS 60000
 
+/* Files of a local volume whose group is set to the pod's fsGroup, which holds up other pods meanwhile. Answer: the pod does not
+ * start, and is told of fsGroupChangePolicy. */
+#define KUBELET_FS_GROUP_FILES 100000
+
 #endif

@@ -181,7 +181,7 @@ static void fetch_done(void *arg)
 static void settle(struct objects_fetch *f, size_t i, const struct entry *e)
 {
     if (e->missing && !f->optional[i] && !f->failed) {
-        static const char *const names[] = { "configmap", "secret", "serviceaccount" };
+        static const char *const names[] = { "configmap", "secret", "serviceaccount", "persistentvolumeclaim", "persistentvolume" };
         f->failed = true;
         err_set(&f->err, ERR_NOT_FOUND, "%s \"%s\" not found", names[e->kind], e->name);
     } else if (!e->missing && !e->obj && !e->token.len && !f->failed && !(e->kind == OBJECT_TOKEN && !e->o->k->pods_synced)) {
@@ -244,7 +244,7 @@ static void on_object(void *data, const struct client_answer *answer)
 static void ask(struct entry *e)
 {
     struct client *c = e->o->k->client;
-    static const char *const plurals[] = { "configmaps", "secrets", "serviceaccounts" };
+    static const char *const plurals[] = { "configmaps", "secrets", "serviceaccounts", "persistentvolumeclaims", "persistentvolumes" };
     struct client_target t = { .resource = api_resource_find(STR_EMPTY, STR("v1"), str_c(plurals[e->kind])), .ns = str_c(e->ns), .name = str_c(e->name),
                                .timeout_ms = e->o->k->pods_synced ? 0 : 3000 };
     if (e->kind != OBJECT_TOKEN) {
@@ -270,7 +270,8 @@ static struct entry *entry_at(struct objects *o, const struct pod *p, const stru
 {
     char key[1024];
     bool token = need->kind == OBJECT_TOKEN;
-    struct str k = key_of(key, sizeof(key), need->kind, str_c(p->ns), need->name, token ? str_c(p->uid) : STR_EMPTY, token ? need->audience : STR_EMPTY);
+    struct str ns = need->kind == OBJECT_VOLUME ? STR_EMPTY : str_c(p->ns);
+    struct str k = key_of(key, sizeof(key), need->kind, ns, need->name, token ? str_c(p->uid) : STR_EMPTY, token ? need->audience : STR_EMPTY);
     struct entry *e = map_get(&o->entries, k);
     if (e) {
         return e;
@@ -279,7 +280,7 @@ static struct entry *entry_at(struct objects *o, const struct pod *p, const stru
     if (!e) {
         abort();
     }
-    *e = (struct entry){ .o = o, .kind = need->kind, .ns = strdup(p->ns), .name = copy(need->name), .audience = copy(need->audience),
+    *e = (struct entry){ .o = o, .kind = need->kind, .ns = copy(ns), .name = copy(need->name), .audience = copy(need->audience),
                          .pod_name = strdup(p->name), .pod_uid = strdup(p->uid), .key = copy(k), .expiration_s = need->expiration_s };
     arena_init(&e->arena, KUBELET_MAX_POD_ARENA);
     list_init(&e->waiters);
@@ -355,6 +356,18 @@ const struct core_v1_config_map *objects_config_map(struct objects *o, struct st
 const struct core_v1_secret *objects_secret(struct objects *o, struct str ns, struct str name)
 {
     const struct entry *e = find(o, OBJECT_SECRET, ns, name, STR_EMPTY, STR_EMPTY);
+    return e ? e->obj : NULL;
+}
+
+const struct core_v1_persistent_volume_claim *objects_claim(struct objects *o, struct str ns, struct str name)
+{
+    const struct entry *e = find(o, OBJECT_CLAIM, ns, name, STR_EMPTY, STR_EMPTY);
+    return e ? e->obj : NULL;
+}
+
+const struct core_v1_persistent_volume *objects_volume(struct objects *o, struct str name)
+{
+    const struct entry *e = find(o, OBJECT_VOLUME, STR_EMPTY, name, STR_EMPTY, STR_EMPTY);
     return e ? e->obj : NULL;
 }
 

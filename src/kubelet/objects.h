@@ -1,5 +1,5 @@
 /*
- * ConfigMaps, Secrets and service-account tokens that pods refer to: fetched when a pod needs them, kept while they are asked
+ * ConfigMaps, Secrets, service-account tokens, claims and volumes that pods refer to: fetched when a pod needs them, kept while they are asked
  * for, and used from here when the apiserver cannot be reached.
  */
 #ifndef KUBELET_OBJECTS_H
@@ -7,7 +7,7 @@
 
 #include "kubelet/kubelet-private.h"
 
-enum object_kind { OBJECT_CONFIG_MAP, OBJECT_SECRET, OBJECT_TOKEN };
+enum object_kind { OBJECT_CONFIG_MAP, OBJECT_SECRET, OBJECT_TOKEN, OBJECT_CLAIM, OBJECT_VOLUME };
 
 struct object_need {
     enum object_kind kind;
@@ -32,6 +32,8 @@ void objects_fetch_cancel(struct objects_fetch *f);
 /* What is here now, or NULL; valid until the loop turns. */
 const struct core_v1_config_map *objects_config_map(struct objects *o, struct str ns, struct str name);
 const struct core_v1_secret *objects_secret(struct objects *o, struct str ns, struct str name);
+const struct core_v1_persistent_volume_claim *objects_claim(struct objects *o, struct str ns, struct str name);
+const struct core_v1_persistent_volume *objects_volume(struct objects *o, struct str name);
 struct str objects_token(struct objects *o, const struct pod *p, const struct object_need *need);
 
 #endif

@@ -532,3 +532,62 @@ TEST(teardown_never_deletes_through_a_mount)
     end(&f);
     test_world_deinit(&w);
 }
+
+/* ---- claims ---- */
+
+#define CLAIM "/api/v1/namespaces/ns/persistentvolumeclaims/data"
+#define VOLUME "/api/v1/persistentvolumes/pv-1"
+#define CLAIM_JSON(status) \
+    "{\"kind\":\"PersistentVolumeClaim\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"data\",\"uid\":\"c-1\"},\"spec\":{\"volumeName\":\"pv-1\"},\"status\":{" status "}}"
+#define VOLUME_JSON(uid, source) \
+    "{\"kind\":\"PersistentVolume\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"pv-1\"},\"spec\":{\"claimRef\":{\"uid\":\"" uid "\"}," source "}}"
+
+static bool setup_claim(struct fixture *f, const char *claim, const char *volume)
+{
+    test_route(&f->w, "GET", CLAIM, 200, claim);
+    test_route(&f->w, "GET", VOLUME, 200, volume);
+    (void)setup(f, "d"); /* the claim, which says of which volume it is */
+    return setup(f, "d");
+}
+
+TEST(a_claim_leads_to_its_volumes_folder_and_goes_on_doing_so)
+{
+    struct fixture f;
+    char json[2048], local[PATH_MAX], path[PATH_MAX];
+    struct volume v;
+    start_with(&f, true, "[{\"name\":\"d\",\"persistentVolumeClaim\":{\"claimName\":\"data\"}}]", geteuid() == 0 ? ",\"securityContext\":{\"fsGroup\":1234}" : "");
+    snprintf(local, sizeof(local), "%s/disk", f.w.k.root);
+    CHECK(mkdir(local, 0700) == 0);
+    snprintf(json, sizeof(json), VOLUME_JSON("c-1", "\"local\":{\"path\":\"%s\"}"), local);
+    CHECK(!setup_claim(&f, CLAIM_JSON("\"phase\":\"Pending\""), json));
+    CHECK_STR_C(str_c(f.err.msg), "PVC data is not bound");
+    CHECK_OK(setup_claim(&f, CLAIM_JSON("\"phase\":\"Bound\""), json), &f.err);
+    CHECK_OK(volume_find(f.pod, STR("d"), &v, &f.err), &f.err);
+    CHECK(volume_path(&v, path) && strcmp(path, local) == 0);
+    if (geteuid() == 0) {
+        struct stat st;
+        CHECK(stat(local, &st) == 0 && st.st_gid == 1234 && (st.st_mode & 07777) == 02770);
+    }
+    CHECK(!setup_claim(&f, CLAIM_JSON("\"phase\":\"Bound\""), VOLUME_JSON("another", "\"local\":{\"path\":\"/\"}")));
+    CHECK(volume_path(&v, path) && strcmp(path, local) == 0); /* a later failure leaves what there is */
+    end(&f);
+}
+
+TEST(a_claim_whose_volume_cannot_be_had_says_why)
+{
+    static const struct {
+        const char *volume, *why;
+    } cases[] = {
+        { VOLUME_JSON("another", "\"hostPath\":{\"path\":\"/tmp\"}"), "bound to another claim than data" },
+        { VOLUME_JSON("c-1", "\"local\":{\"path\":\"/nowhere/at/all\"}"), "the local volume /nowhere/at/all" },
+        { VOLUME_JSON("c-1", "\"hostPath\":{\"path\":\"/nowhere/at/all\",\"type\":\"Directory\"}"), "/nowhere/at/all is not a directory" },
+        { VOLUME_JSON("c-1", "\"nfs\":{\"server\":\"s\",\"path\":\"/\"}"), "of a kind that this kubelet does not have" },
+    };
+    struct fixture f;
+    start(&f, true, "[{\"name\":\"d\",\"persistentVolumeClaim\":{\"claimName\":\"data\"}}]");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CHECK(!setup_claim(&f, CLAIM_JSON("\"phase\":\"Bound\""), cases[i].volume));
+        CHECK(str_find(str_c(f.err.msg), str_c(cases[i].why)) >= 0);
+    }
+    end(&f);
+}

@@ -87,9 +87,8 @@ static bool host_path_path(const struct volume *v, char dst[PATH_MAX])
     return str_to_cstr(v->spec->volume_source.host_path->path, dst, PATH_MAX);
 }
 
-static bool host_path_setup(struct volume *v, struct err *err)
+bool host_path_prepare(const struct core_v1_host_path_volume_source *s, struct str name, struct err *err)
 {
-    const struct core_v1_host_path_volume_source *s = v->spec->volume_source.host_path;
     static const struct {
         const char *type, *words;
         mode_t format;
@@ -102,8 +101,8 @@ static bool host_path_setup(struct volume *v, struct err *err)
     };
     char path[PATH_MAX];
     struct stat st;
-    if (!host_path_path(v, path)) {
-        return err_set(err, ERR_INVALID, "the path of hostPath \"%.*s\" is too long", STR_ARG(v->spec->name));
+    if (!str_to_cstr(s->path, path, sizeof(path))) {
+        return err_set(err, ERR_INVALID, "the path of hostPath \"%.*s\" is too long", STR_ARG(name));
     }
     for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
         if (!str_eq_c(s->type, types[i].type)) {
@@ -131,6 +130,11 @@ static bool host_path_setup(struct volume *v, struct err *err)
         return fs_mkdirs(path, 0755, err); /* as runtimes have always done for an unset type */
     }
     return true;
+}
+
+static bool host_path_setup(struct volume *v, struct err *err)
+{
+    return host_path_prepare(v->spec->volume_source.host_path, v->spec->name, err);
 }
 
 const struct volume_ops volume_host_path = { .plugin = "kubernetes.io~host-path", .matches = host_path_matches, .setup = host_path_setup,

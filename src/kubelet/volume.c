@@ -9,7 +9,8 @@
 #include "kubelet/mounts.h"
 
 static const struct volume_ops *const kinds[] = { &volume_empty_dir, &volume_host_path, &volume_config_map,
-                                                  &volume_secret,    &volume_projected, &volume_downward_api };
+                                                  &volume_secret,    &volume_projected, &volume_downward_api,
+                                                  &volume_claim };
 
 static bool bind(struct pod *p, const struct core_v1_volume *spec, struct volume *ret, struct err *err)
 {
@@ -48,6 +49,7 @@ bool volume_path(const struct volume *v, char dst[PATH_MAX])
 struct setup_op {
     struct pod *p;
     struct objects_fetch *fetch;
+    size_t n_needs; /* asked for so far */
 };
 
 static void cancel(void *arg)
@@ -79,11 +81,36 @@ static bool set_up_before(struct pod *p)
         if (!bind(p, &p->obj->spec.volumes[i], &v, NULL)) {
             return false;
         }
-        snprintf(path, sizeof(path), "%.4000s/..data", v.dir);
+        snprintf(path, sizeof(path), "%.4000s%s", v.dir, v.ops->path ? "" : "/..data");
         if (v.ops->needs && access(path, F_OK) < 0) {
             return false;
         }
     }
+    return true;
+}
+
+static void on_fetched(void *arg, const struct err *why);
+
+/* Fetches what the volumes need, as far as that is known now. False: there is nothing that was not asked for before. */
+static bool fetch(struct setup_op *op)
+{
+    struct pod *p = op->p;
+    struct object_need needs[OBJECT_NEEDS_MAX];
+    size_t n = 0, before = op->n_needs;
+    for (size_t i = 0; i < p->obj->spec.n_volumes; i++) {
+        struct volume v;
+        if (bind(p, &p->obj->spec.volumes[i], &v, NULL) && v.ops->needs) {
+            n += v.ops->needs(&v, needs + n, ARRAY_SIZE(needs) - n);
+        }
+    }
+    if (n == ARRAY_SIZE(needs)) {
+        log_warning("pod %s/%s: its volumes show more than %d objects; the rest is not fetched", p->ns, p->name, OBJECT_NEEDS_MAX - 1);
+    }
+    op->n_needs = n;
+    if (n == before && op->fetch) {
+        return false;
+    }
+    op->fetch = objects_fetch(p->k->objects, p, needs, n, p->volumes_ready || op->fetch ? 1000 : 5000, on_fetched, op);
     return true;
 }
 
@@ -94,6 +121,9 @@ static void on_fetched(void *arg, const struct err *why)
     struct err err = { 0 };
     bool ok = why == NULL;
     char name[256] = "";
+    if (ok && fetch(op)) {
+        return;
+    }
     free(op);
     if (why && !p->k->pods_synced && set_up_before(p)) {
         p->volumes_ready = true;
@@ -119,8 +149,6 @@ static void on_fetched(void *arg, const struct err *why)
 
 void volumes_setup(struct pod *p)
 {
-    struct object_need needs[OBJECT_NEEDS_MAX];
-    size_t n = 0;
     struct setup_op *op = calloc(1, sizeof(*op));
     if (!op) {
         abort();
@@ -130,16 +158,7 @@ void volumes_setup(struct pod *p)
     p->op = op;
     p->op_cancel = cancel;
     p->op_soft = true;
-    for (size_t i = 0; i < p->obj->spec.n_volumes; i++) {
-        struct volume v;
-        if (bind(p, &p->obj->spec.volumes[i], &v, NULL) && v.ops->needs) {
-            n += v.ops->needs(&v, needs + n, ARRAY_SIZE(needs) - n);
-        }
-    }
-    if (n == ARRAY_SIZE(needs)) {
-        log_warning("pod %s/%s: its volumes show more than %d objects; the rest is not fetched", p->ns, p->name, OBJECT_NEEDS_MAX - 1);
-    }
-    op->fetch = objects_fetch(p->k->objects, p, needs, n, p->volumes_ready ? 1000 : 5000, on_fetched, op);
+    (void)fetch(op); /* the first time it always does */
 }
 
 bool volumes_due(const struct pod *p)

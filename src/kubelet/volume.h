@@ -17,7 +17,7 @@ struct volume {
 struct volume_ops {
     const char *plugin; /* "kubernetes.io~empty-dir" */
     bool (*matches)(const struct core_v1_volume_source *s);
-    /* The objects it shows; returns how many were written. NULL: none. */
+    /* The objects it shows; returns how many were written. Asked again once these are here: objects may lead to others. NULL: none. */
     size_t (*needs)(const struct volume *v, struct object_need *needs, size_t max);
     bool (*setup)(struct volume *v, struct err *err);
     /* Where it is on the host, when that is not its folder. */
@@ -25,7 +25,8 @@ struct volume_ops {
     bool changes; /* set up again on a timer */
 };
 
-extern const struct volume_ops volume_empty_dir, volume_host_path, volume_config_map, volume_secret, volume_projected, volume_downward_api;
+extern const struct volume_ops volume_empty_dir, volume_host_path, volume_config_map, volume_secret, volume_projected, volume_downward_api,
+    volume_claim;
 
 /* The volume by name; false when the pod has none. */
 bool volume_find(struct pod *p, struct str name, struct volume *ret, struct err *err);
@@ -71,5 +72,7 @@ MUST_CHECK bool volume_files_downward(struct volume_files *f, struct pod *p, con
  * written when content and modes are the same. 'gid' -1: leave the group. */
 MUST_CHECK bool atomic_write(const char *dir, const struct volume_file *files, size_t n, int64_t gid, struct err *err);
 int64_t pod_fs_group(const struct pod *p);
+/* Checks what spec's type asks for, and makes it where it says so. 'name' is the volume's, for the error. */
+MUST_CHECK bool host_path_prepare(const struct core_v1_host_path_volume_source *s, struct str name, struct err *err);
 
 #endif

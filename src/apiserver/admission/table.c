@@ -8,6 +8,8 @@ const struct admission_plugin *const admission_plugins[] = {
     &admission_taint_nodes_by_condition,
     &admission_priority,
     &admission_default_toleration_seconds,
+    &admission_default_storage_class,
+    &admission_storage_in_use,
     &admission_runtime_class,
     &admission_certificate_approval,
     &admission_certificate_signing,

@@ -11,6 +11,8 @@ extern const struct admission_plugin admission_taint_nodes_by_condition;
 extern const struct admission_plugin admission_priority;
 extern const struct admission_plugin admission_default_toleration_seconds;
 extern const struct admission_plugin admission_runtime_class;
+extern const struct admission_plugin admission_storage_in_use;
+extern const struct admission_plugin admission_default_storage_class;
 extern const struct admission_plugin admission_certificate_approval;
 extern const struct admission_plugin admission_certificate_signing;
 extern const struct admission_plugin admission_certificate_subject_restriction;

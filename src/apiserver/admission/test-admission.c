@@ -4,6 +4,7 @@
 #include "api/gen/coordination_v1.h"
 #include "api/gen/core_v1.h"
 #include "api/gen/scheduling_v1.h"
+#include "api/gen/storage_v1.h"
 #include "apiserver/admission/table.h"
 #include "apiserver/request.h"
 #include "base/test.h"
@@ -20,6 +21,8 @@ static const struct thing objects[] = {
     { "serviceaccounts", "ns", "quiet", "{\"metadata\":{\"name\":\"quiet\"},\"automountServiceAccountToken\":false}", &core_v1_service_account_type },
     { "priorityclasses", "", "high", "{\"metadata\":{\"name\":\"high\"},\"value\":1000,\"preemptionPolicy\":\"Never\"}", &scheduling_v1_priority_class_type },
     { "priorityclasses", "", "usual", "{\"metadata\":{\"name\":\"usual\"},\"value\":7,\"globalDefault\":true}", &scheduling_v1_priority_class_type },
+    { "storageclasses", "", "slow", "{\"metadata\":{\"name\":\"slow\"},\"provisioner\":\"x/y\"}", &storage_v1_storage_class_type },
+    { "storageclasses", "", "fast", "{\"metadata\":{\"name\":\"fast\",\"annotations\":{\"storageclass.kubernetes.io/is-default-class\":\"true\"}},\"provisioner\":\"x/y\"}", &storage_v1_storage_class_type },
     { "nodes", "", "n1", "{\"metadata\":{\"name\":\"n1\",\"uid\":\"n1-uid\"}}", &core_v1_node_type },
     { "pods", "ns", "web", "{\"metadata\":{\"name\":\"web\",\"namespace\":\"ns\",\"uid\":\"web-uid\"},\"spec\":{\"nodeName\":\"n1\",\"volumes\":[{\"name\":\"t\","
                            "\"projected\":{\"sources\":[{\"serviceAccountToken\":{\"audience\":\"vault\",\"path\":\"t\"}}]}}]}}", &core_v1_pod_type },
@@ -301,5 +304,25 @@ TEST(node_gets_tokens_of_pods_that_run_on_it)
     CHECK_INT(admission_node_restriction.validate(&f.r, &f.attrs), STAGE_DONE);
     f.attrs.user = &n2;
     CHECK_INT(admission_node_restriction.validate(&f.r, &f.attrs), STAGE_ERROR);
+    end(&f);
+}
+
+TEST(claims_get_the_default_class_and_with_volumes_a_finalizer)
+{
+    struct fixture f;
+    begin(&f);
+    for (int i = 0; i < 2; i++) {
+        struct core_v1_persistent_volume_claim claim = { .spec.storage_class_name = i ? STR_EMPTY : STR_NULL };
+        f.attrs = (struct admission_attrs){ .op = ADMIT_CREATE, .resource = api_resource_find(STR(""), STR("v1"), STR("persistentvolumeclaims")), .obj = &claim };
+        CHECK_INT(admission_default_storage_class.admit(&f.r, &f.attrs), STAGE_DONE);
+        CHECK_STR_C(claim.spec.storage_class_name, i ? "" : "fast"); /* an empty one is a choice */
+        CHECK_INT(admission_storage_in_use.admit(&f.r, &f.attrs), STAGE_DONE);
+        CHECK_INT(admission_storage_in_use.admit(&f.r, &f.attrs), STAGE_DONE);
+        CHECK(claim.metadata.n_finalizers == 1 && str_eq_c(claim.metadata.finalizers[0], "kubernetes.io/pvc-protection"));
+    }
+    struct core_v1_persistent_volume pv = { 0 };
+    f.attrs = (struct admission_attrs){ .op = ADMIT_CREATE, .resource = api_resource_find(STR(""), STR("v1"), STR("persistentvolumes")), .obj = &pv };
+    CHECK_INT(admission_storage_in_use.admit(&f.r, &f.attrs), STAGE_DONE);
+    CHECK(pv.metadata.n_finalizers == 1 && str_eq_c(pv.metadata.finalizers[0], "kubernetes.io/pv-protection"));
     end(&f);
 }

@@ -1,0 +1,191 @@
+/*
+ * persistentvolumeclaim-protection and persistentvolume-protection: what is in use is not taken away ("Storage Object in Use
+ * Protection"). Claims and volumes are born with a finalizer (or get it here); once they are being deleted it is taken off when no
+ * pod on a node names the claim, and when no claim has the volume.
+ */
+#include <stdlib.h>
+
+#include "api/gen/core_v1.h"
+#include "controllers/controllers.h"
+#include "controllers/volume-facts.h"
+
+#define CLAIM_FINALIZER STR("kubernetes.io/pvc-protection")
+#define VOLUME_FINALIZER STR("kubernetes.io/pv-protection")
+
+struct state {
+    struct controller *controller;
+    const struct api_resource *resource;
+    struct informer *objects, *pods;
+    struct informer_index *pods_by_claim;
+};
+
+/* ---- which pods use which claims ---- */
+
+void claim_key(struct str ns, struct str claim, char dst[600])
+{
+    snprintf(dst, 600, "%.*s/%.*s", STR_ARG(ns), STR_ARG(claim));
+}
+
+static void by_claim(const struct api_type *type UNUSED, const void *obj, void (*emit)(void *ctx, struct str key), void *ctx)
+{
+    const struct core_v1_pod *pod = obj;
+    for (size_t i = 0; i < pod->spec.n_volumes; i++) {
+        const struct core_v1_persistent_volume_claim_volume_source *c = pod->spec.volumes[i].volume_source.persistent_volume_claim;
+        char key[600];
+        if (c) {
+            claim_key(pod->metadata.namespace, c->claim_name, key);
+            emit(ctx, str_c(key));
+        }
+    }
+}
+
+struct informer *pods_with_claims(struct informers *informers, informer_event_fn *on_event, void *data, struct informer_index **ret_by_claim)
+{
+    static const char *const fields[] = { "metadata.deletionTimestamp", "spec.nodeName", "spec.volumes?.persistentVolumeClaim.claimName", NULL };
+    struct informer_spec pods = { .resource = api_resource_find(STR(""), STR("v1"), STR("pods")), .fields = fields };
+    struct informer *i = informers_get(informers, &pods, on_event, data);
+    *ret_by_claim = informer_index(i, "claims", by_claim);
+    return i;
+}
+
+/* ---- finalizers ---- */
+
+static bool has_finalizer(const struct meta_v1_object_meta *m, struct str finalizer)
+{
+    for (size_t i = 0; i < m->n_finalizers; i++) {
+        if (str_eq(m->finalizers[i], finalizer)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void write_finalizer(struct state *s, struct actions *a, const void *obj, struct str finalizer, bool wanted)
+{
+    struct arena *arena = act_arena(a);
+    const struct api_type *type = s->resource->type;
+    void *copy = arena_alloc(arena, type->size);
+    if (!copy) {
+        abort();
+    }
+    memcpy(copy, obj, type->size); /* what is below stays shared: only the list is replaced */
+    struct meta_v1_object_meta *m = meta_of_mut(type, copy);
+    struct str *all = arena_new_n(arena, struct str, m->n_finalizers + 1);
+    size_t n = 0;
+    if (!all) {
+        abort();
+    }
+    for (size_t i = 0; i < m->n_finalizers; i++) {
+        if (!str_eq(m->finalizers[i], finalizer)) {
+            all[n++] = m->finalizers[i];
+        }
+    }
+    if (wanted) {
+        all[n++] = finalizer;
+    }
+    m->finalizers = n ? all : NULL;
+    m->n_finalizers = n;
+    act_update(a, s->resource, copy);
+    act_tolerate(a, ERR_NOT_FOUND);
+}
+
+static void protect(struct state *s, struct actions *a, const void *obj, struct str finalizer, bool in_use)
+{
+    const struct meta_v1_object_meta *m = meta_of(s->resource->type, obj);
+    bool has = has_finalizer(m, finalizer), deleting = m->deletion_timestamp.set;
+    if (deleting ? has && !in_use : !has) {
+        write_finalizer(s, a, obj, finalizer, !deleting);
+    }
+}
+
+static struct state *state_new(struct controller *c, struct informers *informers, const char *resource)
+{
+    static const char *const all[] = { "-metadata.managedFields", NULL };
+    struct state *s = calloc(1, sizeof(*s));
+    if (!s) {
+        abort();
+    }
+    s->controller = c;
+    s->resource = api_resource_find(STR(""), STR("v1"), str_c(resource));
+    struct informer_spec objects = { .resource = s->resource, .fields = all };
+    s->objects = controller_watch(c, informers, &objects);
+    return s;
+}
+
+/* ---- claims ---- */
+
+static void on_pod(void *data, const void *old, const void *obj)
+{
+    struct state *s = data;
+    const struct core_v1_pod *pod = obj ? obj : old;
+    for (size_t i = 0; i < pod->spec.n_volumes; i++) {
+        const struct core_v1_persistent_volume_claim_volume_source *c = pod->spec.volumes[i].volume_source.persistent_volume_claim;
+        char key[600];
+        if (c) {
+            claim_key(pod->metadata.namespace, c->claim_name, key);
+            controller_enqueue(s->controller, str_c(key));
+        }
+    }
+}
+
+static void *setup_claims(struct controller *c, struct informers *informers)
+{
+    struct state *s = state_new(c, informers, "persistentvolumeclaims");
+    s->pods = pods_with_claims(informers, on_pod, s, &s->pods_by_claim);
+    return s;
+}
+
+/* A pod without a node does not count: the scheduler gives it none while the claim is being deleted. */
+static bool is_used(const struct state *s, struct str key)
+{
+    const struct core_v1_pod *pod;
+    for (size_t pos = 0; (pod = informer_index_next(s->pods_by_claim, key, &pos));) {
+        if (pod->spec.node_name.len) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void reconcile_claim(void *state, struct str key, struct actions *a)
+{
+    struct state *s = state;
+    struct str ns, name;
+    str_cut(key, '/', &ns, &name);
+    const void *claim = informer_get(s->objects, ns, name);
+    if (claim) {
+        protect(s, a, claim, CLAIM_FINALIZER, is_used(s, key));
+    }
+}
+
+const struct controller_ops controller_claim_protection = {
+    .name = "persistentvolumeclaim-protection-controller",
+    .service_account = "pvc-protection-controller",
+    .setup = setup_claims,
+    .reconcile = reconcile_claim,
+    .teardown = free,
+};
+
+/* ---- volumes ---- */
+
+static void *setup_volumes(struct controller *c, struct informers *informers)
+{
+    return state_new(c, informers, "persistentvolumes");
+}
+
+static void reconcile_volume(void *state, struct str key, struct actions *a)
+{
+    struct state *s = state;
+    const struct core_v1_persistent_volume *pv = informer_get(s->objects, STR_NULL, key);
+    if (pv) {
+        protect(s, a, pv, VOLUME_FINALIZER, str_eq_c(pv->status.phase, "Bound"));
+    }
+}
+
+const struct controller_ops controller_volume_protection = {
+    .name = "persistentvolume-protection-controller",
+    .service_account = "pv-protection-controller",
+    .setup = setup_volumes,
+    .reconcile = reconcile_volume,
+    .teardown = free,
+};
