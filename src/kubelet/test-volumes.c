@@ -553,7 +553,7 @@ static bool setup_claim(struct fixture *f, const char *claim, const char *volume
 TEST(a_claim_leads_to_its_volumes_folder_and_goes_on_doing_so)
 {
     struct fixture f;
-    char json[2048], local[PATH_MAX], path[PATH_MAX];
+    char json[2 * PATH_MAX], local[PATH_MAX], path[PATH_MAX];
     struct volume v;
     start_with(&f, true, "[{\"name\":\"d\",\"persistentVolumeClaim\":{\"claimName\":\"data\"}}]", geteuid() == 0 ? ",\"securityContext\":{\"fsGroup\":1234}" : "");
     snprintf(local, sizeof(local), "%s/disk", f.w.k.root);

@@ -13,6 +13,8 @@ struct taint_set {
     size_t n_nodes;
 };
 
+struct volume_view;
+
 struct cache {
     struct map by_name;       /* node name -> struct node_info */
     struct node_info **nodes; /* those that exist, in no order */
@@ -27,6 +29,7 @@ struct cache {
     struct map taints_by_text;
     struct taint_set **taint_sets; /* as many as there are, in no order */
     size_t n_taint_sets, taint_sets_capacity;
+    const struct volume_view *volumes; /* claims and volumes (scheduler/volumes.h); NULL: nobody knows of any */
     struct index index; /* counts of pods by what plugins ask */
     struct priority_count { /* pods on nodes by priority, lowest first: who could be preempted at all */
         int32_t priority;

@@ -43,7 +43,7 @@ static bool text(struct reader *r, const struct val_member *m, struct str *ret)
 
 /* What every scheduler does and nobody can turn off here; and what is not there, so that it is always off. */
 static const char *const always[] = { "PrioritySort", "DefaultBinder", "SchedulingGates" };
-static const char *const never[] = { "VolumeBinding", "VolumeRestrictions", "VolumeZone", "NodeVolumeLimits", "DynamicResources", "GangScheduling" };
+static const char *const never[] = { "VolumeRestrictions", "VolumeZone", "NodeVolumeLimits", "DynamicResources", "GangScheduling" };
 
 static bool is_in(struct str name, const char *const *list, size_t n)
 {

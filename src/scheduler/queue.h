@@ -23,7 +23,8 @@ enum sched_event {
     EVENT_POD_UPDATE = 1 << 6, /* labels, or less requested */
     EVENT_POD_DELETE = 1 << 7,
     EVENT_NAMESPACE = 1 << 8,
-    EVENT_ANY = (1 << 9) - 1,
+    EVENT_VOLUME = 1 << 9, /* claims, volumes, classes */
+    EVENT_ANY = (1 << 10) - 1,
 };
 
 /* Something that happened, for plugins to judge. */

@@ -9,6 +9,7 @@
 #include "base/metrics.h"
 #include "client/meta.h"
 #include "net/loop.h"
+#include "scheduler/volumes.h"
 
 /* Cycles run in a row before the loop gets to see answers and watches again. */
 #define CYCLES_PER_TURN 32
@@ -32,6 +33,7 @@ struct scheduler {
     struct scheduler_config config;
     const struct api_resource *pods_resource;
     struct informer *pods, *nodes, *namespaces;
+    struct sched_volumes *volumes;
     struct cache cache;
     struct sched_queue queue;
     struct map by_key; /* "namespace/name" -> struct pod_info: every pod that is waiting, assumed or
@@ -299,6 +301,11 @@ static void on_namespace(void *data, const void *old UNUSED, const void *obj UNU
     happened(s, EVENT_NAMESPACE, NULL, NULL);
 }
 
+static void on_volumes_change(void *data)
+{
+    happened(data, EVENT_VOLUME, NULL, NULL);
+}
+
 static const struct api_str_pair *namespace_labels(void *data, struct str ns, size_t *ret_n)
 {
     const struct scheduler *s = data;
@@ -429,6 +436,36 @@ static void break_lower_promises(struct scheduler *s, const struct pod_info *p, 
     }
 }
 
+static void post_binding(struct binding *b)
+{
+    struct scheduler *s = b->scheduler;
+    struct core_v1_binding body = { .kind = STR_INIT("Binding"), .api_version = STR_INIT("v1") };
+    body.metadata.namespace = b->ns;
+    body.metadata.name = b->name;
+    body.metadata.uid = b->uid;
+    body.target.kind = STR("Node");
+    body.target.name = b->node;
+    struct client_target t = { .resource = s->pods_resource,
+                               .ns = b->ns,
+                               .name = b->name,
+                               .subresource = STR("binding"),
+                               .answer_type = &meta_v1_status_type };
+    s->n_binding++;
+    client_create(component_client(s->component), &t, &core_v1_binding_type, &body, on_bound, b);
+}
+
+static void on_volumes(void *data, const struct err *err)
+{
+    struct binding *b = data;
+    if (err) {
+        b->scheduler->n_binding++; /* on_bound() counts it down */
+        on_bound(b, &(struct client_answer){ .err = err });
+    } else {
+        post_binding(b);
+    }
+}
+
+/* Its volumes first, should it have claims; a pod that waits for those holds up no other. */
 static void bind(struct scheduler *s, struct pod_info *p, struct node_info *n)
 {
     break_lower_promises(s, p, n);
@@ -444,19 +481,11 @@ static void bind(struct scheduler *s, struct pod_info *p, struct node_info *n)
     b->node = arena_str(&b->arena, n->name);
     cache_add_pod(&s->cache, p, n->name);
     p->assumed = true;
-    s->n_binding++;
-    struct core_v1_binding body = { .kind = STR_INIT("Binding"), .api_version = STR_INIT("v1") };
-    body.metadata.namespace = b->ns;
-    body.metadata.name = b->name;
-    body.metadata.uid = b->uid;
-    body.target.kind = STR("Node");
-    body.target.name = b->node;
-    struct client_target t = { .resource = s->pods_resource,
-                               .ns = b->ns,
-                               .name = b->name,
-                               .subresource = STR("binding"),
-                               .answer_type = &meta_v1_status_type };
-    client_create(component_client(s->component), &t, &core_v1_binding_type, &body, on_bound, b);
+    if (pod_has_claims(p->pod)) {
+        sched_volumes_bind(s->volumes, p->pod, n->node, on_volumes, b);
+    } else {
+        post_binding(b);
+    }
 }
 
 static void on_victim_deleted(void *data, const struct client_answer *answer)
@@ -567,6 +596,7 @@ struct scheduler *scheduler_new(struct component *c, const struct scheduler_conf
                                               "spec.schedulingGates",
                                               "spec.overhead",
                                               "spec.resources",
+                                              "spec.volumes?.persistentVolumeClaim.claimName",
                                               "spec.containers.resources",
                                               "spec.containers.ports",
                                               "spec.containers.image",
@@ -618,6 +648,8 @@ struct scheduler *scheduler_new(struct component *c, const struct scheduler_conf
     s->nodes = informers_get(set, &nodes, on_node, s);
     s->pods = informers_get(set, &pods, on_pod, s);
     s->namespaces = informers_get(set, &namespaces, on_namespace, s);
+    s->volumes = sched_volumes_new(set, component_client(c), component_loop(c), on_volumes_change, s);
+    s->cache.volumes = sched_volumes_view(s->volumes);
     metrics_on_write(write_gauges, s);
     return s;
 }
@@ -631,6 +663,7 @@ struct scheduler *scheduler_free(struct scheduler *s)
     }
     loop_timer_stop(&s->timer);
     loop_task_cancel(&s->work);
+    sched_volumes_free(s->volumes);
     for (size_t i = 0; i < s->cache.n_nodes; i++) {
         informer_unref(s->cache.nodes[i]->node);
     }

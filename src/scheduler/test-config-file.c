@@ -59,7 +59,7 @@ TEST(what_is_not_honoured_is_named)
     CHECK(is_refused(HEAD "profiles: [{schedulerNam: x}]\n", "unknown field \"profiles.schedulerNam\""));
     CHECK(is_refused(HEAD "profiles: [{schedulerName: x}, {schedulerName: x}]\n", "two have the schedulerName"));
     CHECK(is_refused(HEAD "profiles: [{plugins: {filter: {disabled: [{name: NoSuch}]}}}]\n", "there is no plugin \"NoSuch\""));
-    CHECK(is_refused(HEAD "profiles: [{plugins: {filter: {enabled: [{name: VolumeBinding}]}}}]\n", "not implemented by Coracle"));
+    CHECK(is_refused(HEAD "profiles: [{plugins: {filter: {enabled: [{name: VolumeZone}]}}}]\n", "not implemented by Coracle"));
     CHECK(is_refused(HEAD "profiles: [{plugins: {queueSort: {disabled: [{name: PrioritySort}]}}}]\n", "plugins.queueSort is not implemented"));
     CHECK(is_refused(HEAD "profiles: [{plugins: {multiPoint: {disabled: [{name: DefaultBinder}]}}}]\n", "cannot be disabled"));
     CHECK(is_refused(HEAD "profiles: [{pluginConfig: [{name: InterPodAffinity, args: {hardWeight: 1}}]}]\n", "InterPodAffinityArgs.hardWeight"));
