@@ -66,7 +66,7 @@ static inline void *collector_push(struct collector *c, struct collected *l)
 }
 
 /* Takes the last item back. */
-static inline void collector_pop(struct collector *c, struct collected *l)
+static inline void collector_unpush(struct collector *c, struct collected *l)
 {
     c->used -= l->item_size;
     l->n--;

@@ -52,7 +52,7 @@ static bool read_list(struct decoder *d, const struct api_field *f, const struct
             return false;
         }
         if (mask && mask->sparse && is_zero(item, l.item_size)) {
-            collector_pop(d->c, &l);
+            collector_unpush(d->c, &l);
         }
         here.index++;
     }
