@@ -341,17 +341,13 @@ static void node_close(struct authz *authz)
 
 static bool load_rules(struct authz_node *self, struct err *err)
 {
-    struct rbac_bootstrap b;
+    struct rbac_v1_cluster_role role = { 0 };
     struct rbac_rule_set set = { 0 };
-    if (!rbac_bootstrap_decode(&self->arena, &b, err)) {
+    if (!rbac_bootstrap_cluster_role(&self->arena, STR("system:node"), &role, err)) {
         return false;
     }
-    for (size_t i = 0; i < b.n_cluster_roles; i++) {
-        const struct rbac_v1_cluster_role *o = &b.cluster_roles[i];
-        if (str_eq(o->metadata.name, STR("system:node")) &&
-            !rbac_rule_set_add_typed(&set, &self->arena, o->rules, o->n_rules)) {
-            return err_set(err, ERR_NO_MEMORY, "out of memory");
-        }
+    if (!rbac_rule_set_add_typed(&set, &self->arena, role.rules, role.n_rules)) {
+        return err_set(err, ERR_NO_MEMORY, "out of memory");
     }
     self->rules = arena_new_n(&self->arena, struct rbac_compiled, set.n + 1);
     for (size_t i = 0; self->rules && i < set.n; i++) {

@@ -180,6 +180,60 @@ bool rbac_bootstrap_decode(struct arena *a, struct rbac_bootstrap *ret, struct e
     return true;
 }
 
+/* Is metadata.name of the object 'name'? */
+static bool is_named(struct str object, struct str name, struct arena *a)
+{
+    struct json_reader r;
+    struct str key, value;
+    bool found = false;
+    json_reader_init(&r, object, a, 64, NULL);
+    if (!json_object_begin(&r)) {
+        return false;
+    }
+    while (!found && json_object_next(&r, &key) > 0) {
+        if (!str_eq(key, STR("metadata"))) {
+            if (!json_skip(&r)) {
+                return false;
+            }
+            continue;
+        }
+        if (!json_object_begin(&r)) {
+            return false;
+        }
+        while (!found && json_object_next(&r, &key) > 0) {
+            bool is_name = str_eq(key, STR("name"));
+            if (is_name ? !json_string(&r, &value) : !json_skip(&r)) {
+                return false;
+            }
+            found = is_name && str_eq(value, name);
+        }
+        break;
+    }
+    return found;
+}
+
+bool rbac_bootstrap_cluster_role(struct arena *a, struct str name, struct rbac_v1_cluster_role *ret, struct err *err)
+{
+    struct json_reader r;
+    struct str key, raw;
+    json_reader_init(&r, str_n(rbac_bootstrap_json, rbac_bootstrap_json_len), a, 64, err);
+    bool ok = json_object_begin(&r);
+    while (ok && json_object_next(&r, &key) > 0) {
+        if (!str_eq(key, STR("clusterRoles"))) {
+            ok = json_skip(&r);
+            continue;
+        }
+        ok = json_array_begin(&r);
+        while (ok && json_array_next(&r) > 0) {
+            ok = json_raw(&r, &raw);
+            if (ok && is_named(raw, name, a)) {
+                return api_decode_json(a, &rbac_v1_cluster_role_type, raw, NULL, ret, err);
+            }
+        }
+    }
+    return err_set(err, ERR_INTERNAL, "the embedded RBAC bootstrap has no ClusterRole %.*s", STR_ARG(name));
+}
+
 bool rbac_bootstrap_feed(struct rbac *r, struct err *err)
 {
     struct arena a;

@@ -23,6 +23,8 @@ struct rbac_bootstrap {
 };
 /* Decodes all of them into the arena: objects ready to be created (metadata with labels and annotations, no uid or version). */
 MUST_CHECK bool rbac_bootstrap_decode(struct arena *a, struct rbac_bootstrap *ret, struct err *err);
+/* One ClusterRole of them, without reading the others. It must not be one that is made of others. */
+MUST_CHECK bool rbac_bootstrap_cluster_role(struct arena *a, struct str name, struct rbac_v1_cluster_role *ret, struct err *err);
 /* Puts them all into 'r', aggregated roles filled. For tests, and for a server before its store has answered. */
 MUST_CHECK bool rbac_bootstrap_feed(struct rbac *r, struct err *err);
 /* Reconciliation at start (annotation rbac.authorization.kubernetes.io/autoupdate not "false"): what is missing in 'have' is added,

@@ -216,21 +216,13 @@ static bool load_tls(struct main_state *m, struct err *err)
     if (str_to_cstr(o->tls_min_version, min_version, sizeof(min_version)) && min_version[0]) {
         cfg.min_version = min_version;
     }
-    struct str pem = buf_str(&cert);
-    CLEANUP(pki_cert_unrefp) struct pki_cert *leaf = pki_cert_read(&pem, err);
-    if (!leaf) {
-        return false;
-    }
-    if (m->tls && !net_tls_server_reload(m->tls, &cfg, err)) {
-        return false;
-    }
-    if (!m->tls) {
-        time_floor_raise(pki_cert_not_before(leaf)); /* whatever the clock says, it was signed in the past */
-    }
     if (m->tls) {
-        return true;
+        return net_tls_server_reload(m->tls, &cfg, err);
     }
     m->tls = net_tls_server_new(&cfg, err);
+    if (m->tls) {
+        time_floor_raise(net_tls_server_not_before(m->tls)); /* whatever the clock says, it was signed in the past */
+    }
     return m->tls != NULL;
 }
 

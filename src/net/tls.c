@@ -10,6 +10,7 @@
 #include "base/time-floor.h"
 #include "net/addr.h"
 #include "net/limits.h"
+#include "net/tls-key.h"
 
 #define CIPHERS_13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 /* Forward secret AEAD only: the rest is on the list that RFC 9113 (appendix A) forbids under HTTP/2. */
@@ -114,13 +115,10 @@ static void peer_release(struct net_ref *r)
     free(p);
 }
 
-static int64_t not_after(const X509 *cert)
+static int64_t unix_time(const ASN1_TIME *t)
 {
     struct tm tm;
-    if (!ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm)) {
-        return 0;
-    }
-    return (int64_t)timegm(&tm);
+    return ASN1_TIME_to_tm(t, &tm) ? (int64_t)timegm(&tm) : 0;
 }
 
 /* 'chain' leaf first; 'leaf' is used alone when there is no chain. */
@@ -145,7 +143,7 @@ static struct net_peer *peer_new(enum net_peer_state state, const char *reason, 
             break;
         }
         if (i == 0) {
-            p->not_after = not_after(cert);
+            p->not_after = unix_time(X509_get0_notAfter(cert));
         }
         der[p->n_chain++] = str_n((const char *)bytes, (size_t)len);
     }
@@ -188,9 +186,8 @@ static void set_time(SSL *ssl)
 /* A verified certificate began in the past, whatever the clock says. */
 static void learn_time(const X509 *leaf)
 {
-    struct tm tm;
-    if (time_floor_clock_is_unset() && leaf && ASN1_TIME_to_tm(X509_get0_notBefore(leaf), &tm)) {
-        time_floor_raise((int64_t)timegm(&tm));
+    if (time_floor_clock_is_unset() && leaf) {
+        time_floor_raise(unix_time(X509_get0_notBefore(leaf)));
     }
 }
 
@@ -266,6 +263,26 @@ static BIO *bio_of(struct str pem)
     return pem.len <= INT_MAX ? BIO_new_mem_buf(p, (int)pem.len) : NULL;
 }
 
+/* The first private key of the text; NULL: there is none, or it is encrypted. */
+static EVP_PKEY *read_key(struct str pem)
+{
+    BIO *bio = bio_of(pem);
+    EVP_PKEY *key = NULL;
+    char *name, *header;
+    unsigned char *der;
+    long len;
+    bool found = false;
+    while (!found && bio && PEM_read_bio(bio, &name, &header, &der, &len) == 1) {
+        found = net_tls_key_is_name(name);
+        key = found && !header[0] ? net_tls_key_of_der(name, der, len) : NULL;
+        OPENSSL_free(name);
+        OPENSSL_free(header);
+        OPENSSL_clear_free(der, (size_t)len);
+    }
+    BIO_free(bio);
+    return key;
+}
+
 static bool load_identity(SSL_CTX *ctx, const struct net_tls_identity *id, struct err *err)
 {
     BIO *bio = bio_of(id->cert_pem);
@@ -286,14 +303,12 @@ static bool load_identity(SSL_CTX *ctx, const struct net_tls_identity *id, struc
     if (!ok) {
         return false;
     }
-    bio = bio_of(id->key_pem);
-    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
+    EVP_PKEY *key = read_key(id->key_pem);
     ok = key && SSL_CTX_use_PrivateKey(ctx, key) == 1 && SSL_CTX_check_private_key(ctx) == 1;
     if (!ok) {
         err_set(err, ERR_INVALID, "cannot use the private key: %s", openssl_reason());
     }
     EVP_PKEY_free(key);
-    BIO_free(bio);
     return ok;
 }
 
@@ -498,6 +513,12 @@ struct net_tls_server *net_tls_server_new(const struct net_tls_server_config *co
     atomic_init(&t->refs, 1);
     t->ctx = ctx;
     return t;
+}
+
+int64_t net_tls_server_not_before(const struct net_tls_server *t)
+{
+    const X509 *leaf = SSL_CTX_get0_certificate(t->ctx);
+    return leaf ? unix_time(X509_get0_notBefore(leaf)) : 0;
 }
 
 bool net_tls_server_reload(struct net_tls_server *t, const struct net_tls_server_config *config, struct err *err)

@@ -11,6 +11,7 @@
 
 #include "base/encoding.h"
 #include "base/fs.h"
+#include "net/tls-key.h"
 #include "pki/limits.h"
 #include "pki/pki-private.h"
 
@@ -139,11 +140,10 @@ struct pki_key *pki_key_wrap(EVP_PKEY *pkey, bool is_private, struct err *err)
         EVP_PKEY_free(pkey);
         return NULL;
     }
-    unsigned char *der = NULL;
-    int n = i2d_PUBKEY(pkey, &der);
-    struct pki_key *k = n > 0 ? calloc(1, sizeof(*k)) : NULL;
+    CLEANUP(buf_deinit) struct buf der;
+    buf_init(&der, 8192);
+    struct pki_key *k = pki_spki(pkey, kind, &der) ? calloc(1, sizeof(*k)) : NULL;
     if (!k) {
-        OPENSSL_free(der);
         EVP_PKEY_free(pkey);
         (void)pki_fail(err, ERR_INVALID, "the key has no public half");
         return NULL;
@@ -152,8 +152,7 @@ struct pki_key *pki_key_wrap(EVP_PKEY *pkey, bool is_private, struct err *err)
     k->pkey = pkey;
     k->kind = kind;
     k->is_private = is_private;
-    SHA256(der, (size_t)n, k->spki_sha256);
-    OPENSSL_free(der);
+    SHA256((const unsigned char *)der.ptr, der.len, k->spki_sha256);
     return k;
 }
 
@@ -209,20 +208,12 @@ static struct pki_key *private_of_pem(const struct pki_pem *p, struct err *err)
                        "the private key is encrypted with a passphrase; store it without one");
         return NULL;
     }
-    const unsigned char *data = p->data;
-    EVP_PKEY *pkey = d2i_AutoPrivateKey(NULL, &data, p->len);
+    EVP_PKEY *pkey = net_tls_key_of_der(p->name, p->data, p->len);
     if (!pkey) {
         (void)pki_fail(err, ERR_INVALID, "the private key cannot be read");
         return NULL;
     }
-    ERR_clear_error();
     return pki_key_wrap(pkey, true, err);
-}
-
-static bool is_private_name(const char *name)
-{
-    return strcmp(name, "PRIVATE KEY") == 0 || strcmp(name, "RSA PRIVATE KEY") == 0 ||
-           strcmp(name, "EC PRIVATE KEY") == 0 || strcmp(name, "ENCRYPTED PRIVATE KEY") == 0;
 }
 
 struct pki_key *pki_key_read_private(struct str pem, struct err *err)
@@ -235,7 +226,7 @@ struct pki_key *pki_key_read_private(struct str pem, struct err *err)
             }
             return NULL;
         }
-        if (is_private_name(p.name)) {
+        if (net_tls_key_is_name(p.name)) {
             return private_of_pem(&p, err);
         }
     }
@@ -272,7 +263,7 @@ struct pki_key *pki_key_read_public(struct str *pem, struct err *err)
         if (!pki_pem_next(pem, &p, err)) {
             return NULL;
         }
-        if (is_private_name(p.name) || strcmp(p.name, "PUBLIC KEY") == 0 ||
+        if (net_tls_key_is_name(p.name) || strcmp(p.name, "PUBLIC KEY") == 0 ||
             strcmp(p.name, "RSA PUBLIC KEY") == 0 || strcmp(p.name, "CERTIFICATE") == 0) {
             return public_of_pem(&p, err);
         }
@@ -312,11 +303,9 @@ struct pki_key *pki_key_load_private(const char *path, struct err *err)
 
 struct pki_key *pki_key_public_of(const struct pki_key *k)
 {
-    unsigned char *der = NULL;
-    int n = i2d_PUBKEY(k->pkey, &der);
-    struct pki_key *pub = n > 0 ? pki_key_of_spki(str_n((const char *)der, (size_t)n), NULL) : NULL;
-    OPENSSL_free(der);
-    return pub;
+    CLEANUP(buf_deinit) struct buf der;
+    buf_init(&der, 8192);
+    return pki_spki(k->pkey, k->kind, &der) ? pki_key_of_spki(buf_str(&der), NULL) : NULL;
 }
 
 /* ---- what it is ---- */
@@ -397,10 +386,5 @@ bool pki_key_write_public(const struct pki_key *k, struct buf *b)
 
 void pki_key_write_spki(const struct pki_key *k, struct buf *b)
 {
-    unsigned char *der = NULL;
-    int n = i2d_PUBKEY(k->pkey, &der);
-    if (n > 0) {
-        buf_append_bytes(b, der, (size_t)n);
-    }
-    OPENSSL_free(der);
+    (void)!pki_spki(k->pkey, k->kind, b); /* it was made once, when the key was read */
 }

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "pki/key.h"
+#include "pki/limits.h"
 
 /* Empties OpenSSL's error queue of this thread and sets our reason. Returns false. */
 PRINTF_LIKE(3, 4) bool pki_fail(struct err *err, enum err_code code, const char *fmt, ...);
@@ -29,6 +30,9 @@ MUST_CHECK bool pki_pem_next(struct str *pem, struct pki_pem *ret, struct err *e
 
 /* Wraps an EVP key (takes it, also when it is refused). */
 struct pki_key *pki_key_wrap(EVP_PKEY *pkey, bool is_private, struct err *err);
+
+/* Appends the key's SubjectPublicKeyInfo, as i2d_PUBKEY() does. False: it has no public half. */
+MUST_CHECK bool pki_spki(const EVP_PKEY *pkey, enum pki_key_kind kind, struct buf *ret);
 
 /* Reads subject and SANs. 'exts' may be NULL. */
 struct pki_names;

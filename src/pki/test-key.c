@@ -1,5 +1,7 @@
 #include "pki/key.h"
 
+#include <openssl/x509.h>
+
 #include "pki/test-pki.h"
 
 static const enum pki_key_kind all_kinds[] = { PKI_KEY_P256, PKI_KEY_P384, PKI_KEY_P521,
@@ -35,6 +37,26 @@ TEST(keys_of_every_kind_survive_pem_in_both_forms)
         pki_key_unref(k3);
         pki_key_unref(pub);
         buf_deinit(&b);
+    }
+}
+
+/* Among the RSA keys some have a first byte above 127, some do not. */
+TEST(public_keys_are_encoded_as_openssl_encodes_them)
+{
+    for (size_t i = 0; i < 3 * ARRAY_SIZE(all_kinds); i++) {
+        struct err err = { 0 };
+        struct buf b;
+        buf_init(&b, 1 << 20);
+        struct pki_key *k = pki_key_generate(all_kinds[i % ARRAY_SIZE(all_kinds)], i < ARRAY_SIZE(all_kinds) ? 0 : 3072, &err);
+        CHECK_OK(k, &err);
+        unsigned char *der = NULL;
+        int n = i2d_PUBKEY(pki_key_evp(k), &der);
+        CHECK(n > 0);
+        pki_key_write_spki(k, &b);
+        CHECK_STR(buf_str(&b), str_n((const char *)der, (size_t)n));
+        OPENSSL_free(der);
+        buf_deinit(&b);
+        pki_key_unref(k);
     }
 }
 
