@@ -18,14 +18,17 @@ struct auth_cache {
     struct slot slots[AUTH_CACHE_SLOTS];
 };
 
+/* A slot that was never taken is never written to: most processes see few users, and its pages stay unborn. */
+static bool is_taken(const struct slot *s)
+{
+    return s->arena.budget > 0;
+}
+
 struct auth_cache *auth_cache_new(void)
 {
     struct auth_cache *c = calloc(1, sizeof(*c));
     if (!c) {
         abort();
-    }
-    for (size_t i = 0; i < AUTH_CACHE_SLOTS; i++) {
-        arena_init(&c->slots[i].arena, AUTH_CACHE_MAX_USER);
     }
     return c;
 }
@@ -33,9 +36,10 @@ struct auth_cache *auth_cache_new(void)
 void auth_cache_clear(struct auth_cache *c)
 {
     for (size_t i = 0; i < AUTH_CACHE_SLOTS; i++) {
-        c->slots[i].until = 0;
-        arena_deinit(&c->slots[i].arena);
-        arena_init(&c->slots[i].arena, AUTH_CACHE_MAX_USER);
+        if (is_taken(&c->slots[i])) {
+            arena_deinit(&c->slots[i].arena);
+            c->slots[i] = (struct slot){ 0 };
+        }
     }
 }
 
@@ -93,7 +97,11 @@ void auth_cache_put(struct auth_cache *c, const uint8_t digest[32], int64_t unti
                     size_t n_list)
 {
     struct slot *s = slot_of(c, digest);
-    arena_clear(&s->arena);
+    if (is_taken(s)) {
+        arena_clear(&s->arena);
+    } else {
+        arena_init_chunk(&s->arena, AUTH_CACHE_MAX_USER, 256);
+    }
     s->until = 0;
     struct str *copy = arena_new_n(&s->arena, struct str, n_list ? n_list : 1);
     bool ok = copy != NULL && auth_user_copy(&s->user, user, &s->arena);

@@ -24,6 +24,8 @@ struct rbac_compiled {
 };
 #define RBAC_ALL UINT32_MAX
 
+/* The same rule, borrowed. */
+struct rbac_rule rbac_rule_of_typed(const struct rbac_v1_policy_rule *p);
 /* The bit of a well-known verb, or 0. */
 uint32_t rbac_verb_bit(struct str verb);
 /* Compiles a copied rule. False past the arena's budget. */

@@ -133,23 +133,27 @@ bool rbac_rule_set_add(struct rbac_rule_set *s, struct arena *a, const struct rb
     return true;
 }
 
+struct rbac_rule rbac_rule_of_typed(const struct rbac_v1_policy_rule *p)
+{
+    return (struct rbac_rule){
+        .verbs = p->verbs,
+        .n_verbs = p->n_verbs,
+        .api_groups = p->api_groups,
+        .n_api_groups = p->n_api_groups,
+        .resources = p->resources,
+        .n_resources = p->n_resources,
+        .resource_names = p->resource_names,
+        .n_resource_names = p->n_resource_names,
+        .non_resource_urls = p->non_resource_urls,
+        .n_non_resource_urls = p->n_non_resource_urls,
+    };
+}
+
 bool rbac_rule_set_add_typed(struct rbac_rule_set *s, struct arena *a,
                              const struct rbac_v1_policy_rule *rules, size_t n_rules)
 {
     for (size_t i = 0; i < n_rules; i++) {
-        const struct rbac_v1_policy_rule *p = &rules[i];
-        struct rbac_rule r = {
-            .verbs = p->verbs,
-            .n_verbs = p->n_verbs,
-            .api_groups = p->api_groups,
-            .n_api_groups = p->n_api_groups,
-            .resources = p->resources,
-            .n_resources = p->n_resources,
-            .resource_names = p->resource_names,
-            .n_resource_names = p->n_resource_names,
-            .non_resource_urls = p->non_resource_urls,
-            .n_non_resource_urls = p->n_non_resource_urls,
-        };
+        struct rbac_rule r = rbac_rule_of_typed(&rules[i]);
         if (!rbac_rule_set_add(s, a, &r)) {
             return false;
         }

@@ -46,7 +46,7 @@ static struct rbac_role *role_at(struct rbac *r, struct str namespace_, struct s
         }
         role->namespace_ = str_n(role->key, namespace_.len);
         role->name = str_n(role->key + namespace_.len + 1, name.len);
-        arena_init(&role->arena, RBAC_MAX_OBJECT);
+        arena_init_chunk(&role->arena, RBAC_MAX_OBJECT, 512); /* most roles are small, and stay */
         (void)map_put(&r->roles, str_c(key), role);
     }
     return role;
@@ -65,7 +65,7 @@ static void role_forget(struct rbac *r, struct rbac_role *role)
 static void role_empty(struct rbac_role *role)
 {
     arena_deinit(&role->arena);
-    arena_init(&role->arena, RBAC_MAX_OBJECT);
+    arena_init_chunk(&role->arena, RBAC_MAX_OBJECT, 512); /* most roles are small, and stay */
     role->rules = NULL;
     role->n_rules = 0;
     role->labels = NULL;
@@ -96,10 +96,9 @@ static void put_role(struct rbac *r, struct str namespace_, const struct meta_v1
         return;
     }
     for (size_t i = 0; i < n_rules; i++) {
-        struct rbac_rule_set one = { 0 };
-        if (!api_copy_into(a, &rbac_v1_policy_rule_type, &rules[i], &copies[i], true) ||
-            !rbac_rule_set_add_typed(&one, a, &copies[i], 1) ||
-            !rbac_compile(a, &one.rules[0], &compiled[i])) {
+        bool ok = api_copy_into(a, &rbac_v1_policy_rule_type, &rules[i], &copies[i], true);
+        struct rbac_rule one = rbac_rule_of_typed(&copies[i]);
+        if (!ok || !rbac_compile(a, &one, &compiled[i])) {
             role_empty(role);
             return;
         }
@@ -311,7 +310,7 @@ static void put_binding(struct rbac *r, struct str namespace_, struct str name,
     if ((!cluster_role && !local_role) || !key_of(namespace_, name, key)) {
         return; /* names no role there can be: grants nothing */
     }
-    arena_init(&a, RBAC_MAX_OBJECT);
+    arena_init_chunk(&a, RBAC_MAX_OBJECT, 512);
     struct rbac_binding *b = arena_new(&a, struct rbac_binding);
     struct rbac_role *role = role_at(r, cluster_role ? STR_EMPTY : namespace_, ref->name);
     struct rbac_subject *copies = arena_new_n(&a, struct rbac_subject, n_subjects + 1);
