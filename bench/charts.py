@@ -1,5 +1,6 @@
 """Small SVG charts, drawn without any library: lines over time, and bars."""
 import math
+import re
 from html import escape
 
 COLOURS = ("#2e6fb7", "#c77f1a", "#2e7d5b", "#b3372f", "#7a4ea3", "#5b6770", "#a0527f", "#3f8f8f")
@@ -17,6 +18,26 @@ def text_of(value):
     if value >= 1000000:
         return "%gM" % (value / 1000000)
     return "%gk" % (value / 1000) if value >= 10000 else "%g" % round(value, 4)
+
+
+def number(text):
+    m = re.match(r"[\d.,]+", text)
+    return float(m[0].replace(",", "")) if m else None
+
+
+def part_of_budget(value, budget):
+    """ "140 ms" of "0.1 s" is 1.4; of a rate, how often the budget holds it. None when one of them is no number."""
+    got, want = number(value), number(budget)
+    if got is None or not want:
+        return None
+    units = value.split(" ", 1)[-1].strip(), budget.split(" ", 1)[-1].strip()
+    if units[0] == "s" and units[1] == "ms":
+        got *= 1000
+    elif units[0] == "ms" and units[1].split()[0] == "s":
+        got /= 1000
+    if budget.endswith("/s"):
+        return want / got if got else None
+    return got / want
 
 
 class Panel:
