@@ -2,6 +2,8 @@
 
 #include <stdarg.h>
 
+#include "api/bytes.h"
+
 void field_errs_init(struct field_errs *e, struct arena *a)
 {
     *e = (struct field_errs){ .arena = a };
@@ -57,7 +59,7 @@ static struct str join(struct arena *a, const struct str *pieces, size_t n)
     }
     for (size_t i = 0; i < n; i++) {
         if (pieces[i].len) {
-            memcpy(end, pieces[i].ptr, pieces[i].len);
+            bytes_copy(end, pieces[i].ptr, pieces[i].len);
             end += pieces[i].len;
         }
     }

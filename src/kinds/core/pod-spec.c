@@ -311,11 +311,12 @@ static void handler(struct kind_ctx *ctx, struct str path, const struct core_v1_
     }
 }
 
-static void probe(struct kind_ctx *ctx, struct str path, const struct core_v1_probe *p, bool only_one_success)
+static void probe(struct kind_ctx *ctx, struct str parent, const char *name, const struct core_v1_probe *p, bool only_one_success)
 {
     if (!p) {
         return;
     }
+    struct str path = child(ctx, parent, name);
     handler(ctx, path, p->probe_handler.exec, p->probe_handler.http_get, p->probe_handler.tcp_socket, p->probe_handler.grpc != NULL);
     rule_non_negative(ctx->errs, child(ctx, path, "initialDelaySeconds"), p->initial_delay_seconds);
     rule_non_negative(ctx->errs, child(ctx, path, "timeoutSeconds"), p->timeout_seconds);
@@ -342,11 +343,12 @@ static struct str security_json(struct arena *a, const struct core_v1_security_c
                         s->has_allow_privilege_escalation ? (s->allow_privilege_escalation ? "true" : "false") : "null");
 }
 
-static void security(struct kind_ctx *ctx, struct str path, const struct core_v1_security_context *s)
+static void security(struct kind_ctx *ctx, struct str parent, const struct core_v1_security_context *s)
 {
     if (!s) {
         return;
     }
+    struct str path = child(ctx, parent, "securityContext");
     if (s->has_run_as_user) {
         rule_between(ctx->errs, child(ctx, path, "runAsUser"), s->run_as_user, 0, UID_MAX);
     }
@@ -359,9 +361,13 @@ static void security(struct kind_ctx *ctx, struct str path, const struct core_v1
     }
 }
 
-static void lifecycle(struct kind_ctx *ctx, struct str path, const struct core_v1_lifecycle *l)
+static void lifecycle(struct kind_ctx *ctx, struct str parent, const struct core_v1_lifecycle *l)
 {
-    for (size_t i = 0; l && i < 2; i++) {
+    if (!l) {
+        return;
+    }
+    struct str path = child(ctx, parent, "lifecycle");
+    for (size_t i = 0; i < 2; i++) {
         const struct core_v1_lifecycle_handler *h = i ? l->pre_stop : l->post_start;
         if (h) {
             handler(ctx, child(ctx, path, i ? "preStop" : "postStart"), h->exec, h->http_get, h->tcp_socket, h->sleep != NULL);
@@ -385,10 +391,10 @@ static void container(struct kind_ctx *ctx, struct str path, const struct core_v
     bool sidecar = init && str_eq_c(c->restart_policy, "Always");
     image(ctx, child(ctx, path, "image"), c->image);
     if (!init || sidecar) {
-        lifecycle(ctx, child(ctx, path, "lifecycle"), c->lifecycle);
-        probe(ctx, child(ctx, path, "livenessProbe"), c->liveness_probe, true);
-        probe(ctx, child(ctx, path, "readinessProbe"), c->readiness_probe, false);
-        probe(ctx, child(ctx, path, "startupProbe"), c->startup_probe, true);
+        lifecycle(ctx, path, c->lifecycle);
+        probe(ctx, path, "livenessProbe", c->liveness_probe, true);
+        probe(ctx, path, "readinessProbe", c->readiness_probe, false);
+        probe(ctx, path, "startupProbe", c->startup_probe, true);
     } else if (c->lifecycle) {
         field_forbidden(ctx->errs, child(ctx, path, "lifecycle"), "may not be set for init containers without restartPolicy=Always");
     }
@@ -398,7 +404,7 @@ static void container(struct kind_ctx *ctx, struct str path, const struct core_v
     (void)rule_enum(ctx->errs, child(ctx, path, "terminationMessagePolicy"), c->termination_message_policy, message);
     (void)rule_enum(ctx->errs, child(ctx, path, "imagePullPolicy"), c->image_pull_policy, pull);
     resources(ctx, child(ctx, path, "resources"), &c->resources);
-    security(ctx, child(ctx, path, "securityContext"), c->security_context);
+    security(ctx, path, c->security_context);
     warn_of_doubles(ctx, path, c);
 }
 
