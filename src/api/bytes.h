@@ -160,16 +160,30 @@ static inline uint64_t bytes_unsafe(uint64_t v)
 }
 
 #ifdef __SSE2__
-static inline bool bytes_unsafe16(const char *p)
+static inline bool bytes_unsafe_vec(__m128i v)
 {
-    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
     __m128i hit = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20));
     hit = _mm_or_si128(hit, _mm_cmpeq_epi8(_mm_or_si128(v, _mm_set1_epi8(0x04)), _mm_set1_epi8(0x26)));
     hit = _mm_or_si128(hit, _mm_cmpeq_epi8(_mm_or_si128(v, _mm_set1_epi8(0x02)), _mm_set1_epi8(0x3e)));
     hit = _mm_or_si128(hit, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
     return _mm_movemask_epi8(hit) != 0;
 }
+
+static inline bool bytes_unsafe16(const char *p)
+{
+    return bytes_unsafe_vec(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
 #endif
+
+/* The same for two times eight bytes. */
+static inline bool bytes_any_unsafe(uint64_t x, uint64_t y)
+{
+#ifdef __SSE2__
+    return bytes_unsafe_vec(_mm_set_epi64x((long long)x, (long long)y));
+#else
+    return (bytes_unsafe(x) | bytes_unsafe(y)) != 0;
+#endif
+}
 
 /* Copies like bytes_copy(), and tells whether all of it can stand in a JSON string. If not, what is in 'dst' is of no use. */
 static inline bool bytes_copy_safe(char *dst, const char *src, size_t n)
@@ -177,13 +191,13 @@ static inline bool bytes_copy_safe(char *dst, const char *src, size_t n)
     if (n < 8) {
         uint64_t v = bytes_load(src, n);
         bytes_copy(dst, src, n);
-        return bytes_unsafe(v) == 0;
+        return !bytes_any_unsafe(v, v);
     }
     if (n < 16) {
         uint64_t head = bytes_load(src, 8), tail = bytes_load(src + n - 8, 8);
         memcpy(dst, &head, 8);
         memcpy(dst + n - 8, &tail, 8);
-        return (bytes_unsafe(head) | bytes_unsafe(tail)) == 0;
+        return !bytes_any_unsafe(head, tail);
     }
 #ifdef __SSE2__
     bool unsafe = bytes_unsafe16(src + n - 16);
@@ -200,23 +214,6 @@ static inline bool bytes_copy_safe(char *dst, const char *src, size_t n)
     bytes_copy(dst, src, n);
     return unsafe == 0;
 #endif
-}
-
-static inline bool bytes_all_safe(const char *p, size_t n)
-{
-#ifdef __SSE2__
-    for (; n >= 16; p += 16, n -= 16) {
-        if (bytes_unsafe16(p)) {
-            return false;
-        }
-    }
-#endif
-    for (; n >= 8; p += 8, n -= 8) {
-        if (bytes_unsafe(bytes_load(p, 8))) {
-            return false;
-        }
-    }
-    return n == 0 || bytes_unsafe(bytes_load(p, n)) == 0;
 }
 
 /* Is JSON text without white space, and without what Go escapes? White space inside strings makes it doubtful: false. */

@@ -7,7 +7,13 @@
 #include "api/int-or-string.h"
 #include "api/json-writer.h"
 
-bool rule_name(struct field_errs *e, struct str path, struct str value, names_fn *fn)
+bool rule_name_holds(struct str value, names_fn *fn)
+{
+    struct names_errs n = { 0 };
+    return fn(value, &n);
+}
+
+bool rule_name_tell(struct field_errs *e, struct str path, struct str value, names_fn *fn)
 {
     struct names_errs n = { 0 };
     bool ok = fn(value, &n);
@@ -17,27 +23,30 @@ bool rule_name(struct field_errs *e, struct str path, struct str value, names_fn
     return ok;
 }
 
-void rule_non_negative(struct field_errs *e, struct str path, int64_t v)
+bool rule_non_negative_tell(struct field_errs *e, struct str path, int64_t v)
 {
-    if (v < 0) {
-        field_invalid_int(e, path, v, "must be greater than or equal to 0");
-    }
+    field_invalid_int(e, path, v, "must be greater than or equal to 0");
+    return false;
 }
 
-void rule_between(struct field_errs *e, struct str path, int64_t v, int64_t min, int64_t max)
+bool rule_between_tell(struct field_errs *e, struct str path, int64_t v, int64_t min, int64_t max)
 {
-    if (v < min || v > max) {
-        field_invalid_int(e, path, v, "must be between %lld and %lld, inclusive", (long long)min, (long long)max);
-    }
+    field_invalid_int(e, path, v, "must be between %lld and %lld, inclusive", (long long)min, (long long)max);
+    return false;
 }
 
-bool rule_enum(struct field_errs *e, struct str path, struct str v, const struct str *values)
+bool rule_enum_holds(struct str v, const struct str *values)
 {
     for (size_t i = 0; values[i].ptr; i++) {
         if (str_eq(values[i], v)) {
             return true;
         }
     }
+    return false;
+}
+
+bool rule_enum_tell(struct field_errs *e, struct str path, struct str v, const struct str *values)
+{
     field_not_supported(e, path, v, values);
     return false;
 }

@@ -9,12 +9,29 @@
 struct meta_v1_label_selector;
 
 typedef bool names_fn(struct str s, struct names_errs *e);
-/* Each message of 'fn' about 'value' becomes an Invalid. True when there were none. */
-bool rule_name(struct field_errs *e, struct str path, struct str value, names_fn *fn);
-void rule_non_negative(struct field_errs *e, struct str path, int64_t v);
-void rule_between(struct field_errs *e, struct str path, int64_t v, int64_t min, int64_t max);
+
+/*
+ * The rules that most fields are checked by are macros of one shape: does it hold, or else tell. So the path, which has to be put
+ * together, is only made for a field that breaks its rule. All are true when nothing was told.
+ */
+
+/* Each message of 'fn' about 'value' becomes an Invalid. */
+#define rule_name(e, path, value, fn) (rule_name_holds((value), (fn)) || rule_name_tell((e), (path), (value), (fn)))
+bool rule_name_holds(struct str value, names_fn *fn);
+bool rule_name_tell(struct field_errs *e, struct str path, struct str value, names_fn *fn);
+
+#define rule_non_negative(e, path, v) ((void)((v) >= 0 || rule_non_negative_tell((e), (path), (v))))
+bool rule_non_negative_tell(struct field_errs *e, struct str path, int64_t v);
+
+#define rule_between(e, path, v, min, max) \
+    ((void)(((v) >= (min) && (v) <= (max)) || rule_between_tell((e), (path), (v), (min), (max))))
+bool rule_between_tell(struct field_errs *e, struct str path, int64_t v, int64_t min, int64_t max);
+
 /* One of 'values' (ended by an absent str), told in that order when it is not. */
-bool rule_enum(struct field_errs *e, struct str path, struct str v, const struct str *values);
+#define rule_enum(e, path, v, values) (rule_enum_holds((v), (values)) || rule_enum_tell((e), (path), (v), (values)))
+bool rule_enum_holds(struct str v, const struct str *values);
+bool rule_enum_tell(struct field_errs *e, struct str path, struct str v, const struct str *values);
+
 /* A number from 1 to 65535. */
 void rule_port(struct field_errs *e, struct str path, int64_t port);
 /* A number of a port, or its name. */
