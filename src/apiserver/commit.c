@@ -1,6 +1,7 @@
 /* The commit: the object is published and stored by compare-and-put; a lost race goes back to load. */
 #include "api/gen/meta_v1.h"
 #include "api/stored.h"
+#include "apiserver/feeds.h"
 #include "apiserver/limits.h"
 #include "apiserver/request.h"
 #include "apiserver/verbs.h"
@@ -57,6 +58,9 @@ static void on_committed(void *arg, const struct store_result *res)
     r->result = *res;
     r->result.value = STR_NULL;
     net_trim_count(&r->srv->trim);
+    if (res->status == STORE_OK && !r->removing) {
+        feeds_committed(r->srv, r->rest, r->new_pub, r->obj);
+    }
     if (r->cancelled) {
         r->waiting = false;
         r->ended = true;
@@ -105,6 +109,7 @@ enum stage_result stage_commit(struct request *r)
     CLEANUP(buf_deinit) struct buf key, value;
     buf_init(&key, 2048);
     buf_init(&value, 64u << 20);
+    (void)!buf_reserve(&value, PUBLISH_FIRST_BYTES / 2); /* protobuf is about half as long as JSON */
 
     if (!r->creating && !r->removing) {
         r->removing = last_hold_gone(r, m);

@@ -29,6 +29,9 @@ struct feed {
     ptrdiff_t needs; /* index of kind->needs among the class's fields; -1: none */
     struct watcher *watcher;
     struct loop_task task;
+    /* What feeds_committed() brings, while it runs. */
+    const struct object *committed;
+    const void *committed_as;
 };
 
 static void put_role(struct apiserver *s, const void *o)
@@ -160,7 +163,7 @@ static void feed_put(struct feed *f, const struct object *o)
     }
     CLEANUP(arena_deinit) struct arena a;
     arena_init(&a, 256u << 20);
-    const void *obj = rest_decode_part(f->rest, &a, o, f->mask);
+    const void *obj = o == f->committed ? f->committed_as : rest_decode_part(f->rest, &a, o, f->mask);
     if (obj) {
         f->kind->put(f->srv, obj);
     }
@@ -192,6 +195,20 @@ static void feed_pump(void *arg)
             f->kind->drop(f->srv, object_namespace(item.object), object_name(item.object));
         } else if (item.object) {
             feed_put(f, item.object);
+        }
+    }
+}
+
+void feeds_committed(struct apiserver *s, const struct rest *rest, const struct object *o, const void *obj)
+{
+    LIST_FOREACH(&s->feeds, struct feed, link, f)
+    {
+        if (f->rest == rest && f->watcher) {
+            f->committed = o;
+            f->committed_as = obj;
+            feed_pump(f);
+            f->committed = NULL;
+            f->committed_as = NULL;
         }
     }
 }

@@ -7,6 +7,12 @@
 /* Memory of one request beyond its body: decoded objects, the object as loaded, encodings. A body of 3 MB of small values
  * decodes to about ten times its size; a list in protobuf or as a table is encoded piece by piece. Answer: 413. */
 #define REQUEST_ARENA (192u << 20)
+/* Where the JSON of an object to be published begins to grow, so that most are never moved. */
+#define PUBLISH_FIRST_BYTES 6144u
+/* Objects that admission and validation look up again and again (Namespaces, ServiceAccounts, PriorityClasses …) which are kept decoded, and
+ * the JSON above which one is not: 64 times 16 KB at most, in a cluster of two namespaces about 40 KB. */
+#define WORLD_KNOWN 64u
+#define WORLD_KNOWN_JSON 4096u
 /* Loads of one write after conflicts (a client's resourceVersion is never retried). Answer: 409. */
 #define REQUEST_MAX_CONFLICTS 10
 /* Requests under way, watches not counted (--max-requests-inflight + --max-mutating-requests-inflight). Answer: 429. */

@@ -227,18 +227,37 @@ void registry_close(struct apiserver *s)
     s->n_rests = s->n_endpoints = 0;
 }
 
+/* Puts the parts together with slashes between them. Absent: they are too long to name anything that is served. */
+static struct str joined(char dst[512], const struct str *parts, size_t n)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (parts[i].len >= 512 - len) {
+            return STR_NULL;
+        }
+        if (parts[i].len) {
+            memcpy(dst + len, parts[i].ptr, parts[i].len);
+        }
+        len += parts[i].len;
+        dst[len++] = '/';
+    }
+    return str_n(dst, len - 1);
+}
+
 const struct endpoint *registry_endpoint(const struct apiserver *s, struct str group, struct str version, struct str resource)
 {
-    char key[512];
-    int n = snprintf(key, sizeof(key), "%.*s/%.*s/%.*s", STR_ARG(group), STR_ARG(version), STR_ARG(resource));
-    return n > 0 && (size_t)n < sizeof(key) ? map_get(&s->endpoint_by_key, str_n(key, (size_t)n)) : NULL;
+    char dst[512];
+    const struct str parts[] = { group, version, resource };
+    struct str key = joined(dst, parts, ARRAY_SIZE(parts));
+    return key.ptr ? map_get(&s->endpoint_by_key, key) : NULL;
 }
 
 struct rest *registry_rest(const struct apiserver *s, struct str group, struct str resource)
 {
-    char key[512];
-    int n = snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(group), STR_ARG(resource));
-    return n > 0 && (size_t)n < sizeof(key) ? map_get(&s->rest_by_key, str_n(key, (size_t)n)) : NULL;
+    char dst[512];
+    const struct str parts[] = { group, resource };
+    struct str key = joined(dst, parts, ARRAY_SIZE(parts));
+    return key.ptr ? map_get(&s->rest_by_key, key) : NULL;
 }
 
 const struct endpoint *registry_endpoint_of_kind(const struct apiserver *s, struct str group, struct str version, struct str kind)
@@ -305,6 +324,7 @@ struct object *rest_publish(const struct rest *rest, struct arena *a, const void
     const struct meta_v1_object_meta *m = rest_meta_const(rest, obj);
     CLEANUP(buf_deinit) struct buf b;
     buf_init(&b, 64u << 20);
+    (void)!buf_reserve(&b, PUBLISH_FIRST_BYTES);
     struct api_json_offsets at;
     struct api_json_encode how = { .kind = rest->hub->kind, .api_version = STR("x"), .rv_gap = true };
     if (!api_encode_json(&b, rest->hub->type, obj, &how, &at)) {

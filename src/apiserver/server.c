@@ -115,6 +115,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     if (s->services) {
         service_alloc_end(s->services);
     }
+    world_free(s);
     registry_close(s);
     s->store = store_close(s->store);
     startup_free(s);

@@ -99,6 +99,7 @@ struct apiserver {
 
     bool *admission_enabled; /* one per plugin */
     struct kind_world world;
+    struct world_known *world_known; /* what is looked up again and again, decoded */
 
     struct list requests;  /* all that are under way, watches too */
     unsigned n_in_flight;  /* without watches */

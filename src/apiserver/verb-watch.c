@@ -72,11 +72,18 @@ static void put_varint(struct buf *b, uint64_t n)
     } while (n);
 }
 
+static void begin_json(struct buf *b, const char *type)
+{
+    buf_append(b, STR("{\"type\":\""));
+    buf_append_c(b, type);
+    buf_append(b, STR("\",\"object\":"));
+}
+
 /* {"type":…,"object":…}\n, or four bytes of length and a WatchEvent. */
 static void wrap(const struct watch_run *w, const char *type, struct str object, struct buf *b)
 {
     if (w->how.media.format != MEDIA_PROTOBUF) {
-        buf_printf(b, "{\"type\":\"%s\",\"object\":", type);
+        begin_json(b, type);
         buf_append(b, object);
         buf_append(b, STR("}\n"));
         return;
@@ -125,6 +132,13 @@ static bool encode(void *arg, const struct watch_item *item, struct buf *b, stru
     CLEANUP(buf_deinit) struct buf object;
     arena_init(&a, REQUEST_ARENA);
     buf_init(&object, 128u << 20);
+    if (w->how.media.format != MEDIA_PROTOBUF) {
+        (void)!buf_reserve(b, object_json_size(item->object) + 256);
+        begin_json(b, watch_type_name(item->type));
+        bool ok = render_event(w, &a, item->object, NULL, b, err);
+        buf_append(b, STR("}\n"));
+        return ok;
+    }
     if (!render_event(w, &a, item->object, NULL, &object, err)) {
         return false;
     }

@@ -1,7 +1,9 @@
 /* What kinds and admission may look up of the rest of the cluster: the watch caches, answered at once. */
 #include "apiserver/world.h"
 
+#include "api/copy.h"
 #include "api/gen/core_v1.h"
+#include "apiserver/limits.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -10,12 +12,61 @@ static struct apiserver *server_of(const struct kind_world *w)
     return (struct apiserver *)(uintptr_t)((const char *)w - offsetof(struct apiserver, world));
 }
 
+/*
+ * What is looked up at every write of some kind is kept decoded beside the published object, and copied for whoever asks, because what
+ * he gets is to live as long as his arena. Published objects never change, so an entry is good for the very object it was made of,
+ * and that one is held. An object comes in when it is asked for a second time in a row, so that what is looked up once costs nothing.
+ */
+struct world_known {
+    uintptr_t seen; /* the object asked for last that is not the one below */
+    const struct object *o;
+    struct arena arena;
+    const void *obj;
+};
+
+static void known_clear(struct world_known *k)
+{
+    if (k->o) {
+        k->o = object_unref(k->o);
+        arena_deinit(&k->arena);
+        k->obj = NULL;
+    }
+}
+
+static const void *decoded(struct apiserver *s, const struct rest *rest, struct arena *a, const struct object *o)
+{
+    uint64_t spread = (uint64_t)(uintptr_t)o * UINT64_C(0x9e3779b97f4a7c15);
+    struct world_known *k = &s->world_known[(spread >> 32) % WORLD_KNOWN];
+    /* As for shapes: nothing of a Secret is held by others. */
+    bool may = object_json_size(o) <= WORLD_KNOWN_JSON && rest->class.shapes;
+    if (k->o != o && (k->seen != (uintptr_t)o || !may)) {
+        k->seen = (uintptr_t)o;
+        return rest_decode(rest, a, o);
+    }
+    if (k->o != o) {
+        known_clear(k);
+        arena_init(&k->arena, 64 * WORLD_KNOWN_JSON);
+        k->obj = rest_decode(rest, &k->arena, o);
+        k->o = object_ref((struct object *)(uintptr_t)o);
+    }
+    return k->obj ? api_copy(a, rest->hub->type, k->obj) : NULL;
+}
+
+void world_free(struct apiserver *s)
+{
+    for (size_t i = 0; s->world_known && i < WORLD_KNOWN; i++) {
+        known_clear(&s->world_known[i]);
+    }
+    free(s->world_known);
+    s->world_known = NULL;
+}
+
 static const void *get(const struct kind_world *w, struct arena *a, struct str group, struct str resource, struct str ns,
                        struct str name)
 {
     struct rest *rest = registry_rest(server_of(w), group, resource);
     const struct object *o = rest ? watch_cache_get(rest->cache, ns, name) : NULL;
-    return o ? rest_decode(rest, a, o) : NULL;
+    return o ? decoded(server_of(w), rest, a, o) : NULL;
 }
 
 static void each(const struct kind_world *w, struct arena *a, struct str group, struct str resource, struct str ns,
@@ -30,7 +81,7 @@ static void each(const struct kind_world *w, struct arena *a, struct str group, 
     const struct object *o;
     snapshot_iter_init(&it, s, ns, STR_EMPTY, STR_EMPTY);
     while ((o = snapshot_iter_next(&it))) {
-        const void *obj = rest_decode(rest, a, o);
+        const void *obj = decoded(server_of(w), rest, a, o);
         if (!obj || !fn(ctx, obj)) {
             break;
         }
@@ -46,6 +97,10 @@ static bool has_ip_family(const struct kind_world *w, struct str family)
 
 void world_init(struct apiserver *s)
 {
+    s->world_known = calloc(WORLD_KNOWN, sizeof(*s->world_known));
+    if (!s->world_known) {
+        abort();
+    }
     s->world = (struct kind_world){ .get = get, .each = each, .has_ip_family = has_ip_family };
 }
 

@@ -7,6 +7,7 @@
 
 /* Fills s->world. */
 void world_init(struct apiserver *s);
+void world_free(struct apiserver *s);
 /* struct sa_lookup's get; 'ctx' is the struct apiserver. */
 bool world_sa_get(void *ctx, struct str resource, struct str ns, struct str name, struct arena *a, struct sa_object *ret);
 /* struct sa_lookup's used: writes the label of the day, unless it is there. */

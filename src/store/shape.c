@@ -10,6 +10,9 @@
 /* A text is found again by windows of this many bytes, of which every STEP-th of the shape is in the index. */
 #define WINDOW 24u
 #define STEP 8u
+/* The text is looked up at every STRIDE-th byte. As STRIDE and STEP have no common divisor, one in STEP of these meets a window of the
+ * index whatever lies between the two texts: within STRIDE * STEP + WINDOW = 80 bytes of what is equal, and what is borrowed is longer. */
+#define STRIDE 7u
 /* What is borrowed at once is at least this long, as a piece costs 4 bytes and an iovec. */
 #define MIN_BORROW 96u
 /* Own bytes above a fifth of the text: another shape would be better. */
@@ -186,7 +189,7 @@ static bool cut_side(struct cutter *c, size_t from, size_t to, unsigned max_piec
     c->at = c->own_from = from;
     c->end = to;
     /* A match may need a piece before itself, and the rest of the text one behind. */
-    while (c->end - c->at >= WINDOW && c->cut->n_pieces + 3 <= max_pieces) {
+    while (c->at + WINDOW <= c->end && c->cut->n_pieces + 3 <= max_pieces) {
         ptrdiff_t near = (ptrdiff_t)c->at + c->offset;
         if (near >= 0 && (size_t)near + WINDOW <= s->len && load64(s->bytes + near) == load64(c->text + c->at) &&
             memcmp(s->bytes + near, c->text + c->at, WINDOW) == 0 && take_match(c, (size_t)near)) {
@@ -196,10 +199,10 @@ static bool cut_side(struct cutter *c, size_t from, size_t to, unsigned max_piec
         if (found > 0 && memcmp(s->bytes + found - 1, c->text + c->at, WINDOW) == 0 && take_match(c, found - 1)) {
             continue;
         }
-        c->at++;
-        if (c->cut->n_own + (c->at - c->own_from) > c->max_own) {
-            return false;
+        if (c->cut->n_own + (c->at - c->own_from) > c->max_own + STRIDE * STEP) {
+            return false; /* what is equal here would have begun before */
         }
+        c->at += STRIDE;
     }
     return add_own(c, to);
 }
