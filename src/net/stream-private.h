@@ -57,6 +57,7 @@ struct net_stream {
     bool closing : 1;        /* net_stream_close() */
     bool above : 1;          /* the queue has been at the high watermark */
     bool pull_wanted : 1;
+    bool more : 1;           /* what was sent last is likely to be followed at once: the kernel may wait for it */
     bool socket_empty : 1;   /* the last read of this turn took all there was */
     bool want_read : 1;      /* look for bytes that the TLS engine has buffered */
 };
@@ -80,6 +81,8 @@ struct stream_shared *stream_shared(struct loop *l);
 /* ---- stream-socket.c ---- */
 /* Sends at once what the socket takes; the rest becomes 'pending'. 0 or -errno. */
 int stream_raw_write(struct net_stream *s, const char *p, size_t n);
+/* Ends the waiting that 'more' began. */
+void stream_push(struct net_stream *s);
 /* Sends what is pending. 0, -EAGAIN, or -errno. */
 int stream_flush_pending(struct net_stream *s);
 /* Puts the stream under its TLS engine. */

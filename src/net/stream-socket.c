@@ -2,13 +2,14 @@
 #include "net/stream-private.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 
 int stream_raw_write(struct net_stream *s, const char *p, size_t n)
 {
     s->conn.bytes_out += n;
     if (s->pending.len == 0) {
-        ssize_t r = send(s->io.fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t r = send(s->io.fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT | (s->more ? MSG_MORE : 0));
         if (r < 0) {
             if (errno != EAGAIN && errno != EINTR) {
                 return -errno;
@@ -28,6 +29,15 @@ int stream_raw_write(struct net_stream *s, const char *p, size_t n)
         }
     }
     return 0;
+}
+
+void stream_push(struct net_stream *s)
+{
+    int one = 1;
+    if (s->more) {
+        s->more = false;
+        (void)setsockopt(s->io.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* sends what MSG_MORE kept (tcp(7)) */
+    }
 }
 
 int stream_flush_pending(struct net_stream *s)

@@ -246,6 +246,47 @@ TEST(object_that_leaves_a_selector_is_the_old_one_with_the_new_revision)
     cache_end(&x);
 }
 
+struct hasty {
+    struct viewer *v;
+    unsigned given, done;
+};
+
+static void ask_at_once(void *arg, const struct store_result *res)
+{
+    struct hasty *h = arg;
+    struct watch_item it;
+    CHECK_INT(res->status, STORE_OK);
+    while (watch_next(h->v->w, &it) == WATCH_GOT_ITEM) {
+        h->given++;
+    }
+    h->done++;
+}
+
+TEST(a_watcher_may_be_asked_before_it_calls_back)
+{
+    struct cache_fixture x = cache_new(false);
+    struct viewer v = { 0 };
+    struct hasty h = { .v = &v };
+    char key[64];
+    watch(&x, &v, (struct watch_options){ .start = WATCH_ONLY_NEW, .field = -1 });
+    for (int i = 0; i < 8; i++) { /* in one turn of the loop */
+        snprintf(key, sizeof(key), "/registry/things/a/x%d", i);
+        struct object *o = thing_new(STR("a"), str_c(key + 19), STR("v"));
+        struct store_write w = { .resource = watch_cache_resource(x.c), .key = str_c(key), .value = STR("v"), .expect = STORE_ABSENT,
+                                 .object = o, .done = ask_at_once, .arg = &h };
+        store_write(x.f->store, &w);
+        object_unref(o);
+    }
+    while (h.done < 8) {
+        loop_turn(x.f->loop, 10);
+    }
+    CHECK_INT(h.given, 8);
+    put_thing(&x, "a/y", "v", STORE_ABSENT);
+    CHECK_STR_C(str_c(drain(&v)), "A:y@9 ");
+    watcher_free(v.w);
+    cache_end(&x);
+}
+
 TEST(watch_resumes_from_a_revision_and_below_the_window_gets_410)
 {
     struct cache_fixture x = { .f = fixture_new(false), .ring_events = 32 };

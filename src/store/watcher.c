@@ -145,6 +145,7 @@ static void watcher_wake(struct watcher *w)
         return;
     }
     w->idle = false;
+    list_remove(&w->ready_link); /* whoever asked before he was called back is in it still */
     list_push_back(&w->cache->ready_list, &w->ready_link);
     watch_cache_update_progress(w->cache);
 }
