@@ -1,9 +1,11 @@
 /*
  * The index against counting anew: nodes and pods come, change and go at random, and after each change what the index keeps has to be what
- * a walk over all pods finds, and a cycle has to decide as one on a cache that was filled just now.
+ * a walk over all pods finds, filters have to say what the documentation's rules say pod by pod, and a cycle has to decide as one on a
+ * cache that was filled just now.
  */
 #include "api/decode-json.h"
 #include "api/node-affinity.h"
+#include "api/toleration.h"
 #include "base/test.h"
 #include "scheduler/test-fixture.h"
 
@@ -188,6 +190,188 @@ static void check_podset(struct world *w)
     CHECK_INT(v->partition->n_domains, domains);
 }
 
+/* ---- the rules, pod by pod ---- */
+
+typedef struct core_v1_topology_spread_constraint constraint;
+
+static const struct core_v1_node *node_of(const struct world *w, size_t i)
+{
+    return w->pods[i] && w->pods[i]->node ? w->pods[i]->node->node : NULL;
+}
+
+static bool same_domain(const struct core_v1_node *a, const struct core_v1_node *b, struct str key)
+{
+    struct str x = node_label(a, key), y = node_label(b, key);
+    return x.ptr && y.ptr && str_eq(x, y);
+}
+
+static struct str label(const struct core_v1_pod *pod, struct str key)
+{
+    for (size_t i = 0; i < pod->metadata.n_labels; i++) {
+        if (str_eq(pod->metadata.labels[i].key, key)) {
+            return pod->metadata.labels[i].value;
+        }
+    }
+    return STR_NULL;
+}
+
+static bool is_hard(const constraint *t)
+{
+    return str_eq(t->when_unsatisfiable, STR("DoNotSchedule"));
+}
+
+static bool constraint_counts(struct world *w, const constraint *t, const struct core_v1_pod *pod, const struct core_v1_pod *other)
+{
+    struct selector s;
+    bool counts = selector_from_label_selector(&w->arena, t->label_selector, &s, NULL) && !other->metadata.deletion_timestamp.set &&
+                  str_eq(pod->metadata.namespace, other->metadata.namespace) &&
+                  selector_matches(&s, other->metadata.labels, other->metadata.n_labels);
+    for (size_t i = 0; i < t->n_match_label_keys; i++) {
+        counts = counts && str_eq(label(pod, t->match_label_keys[i]), label(other, t->match_label_keys[i]));
+    }
+    return counts;
+}
+
+static bool constraint_minds(const struct core_v1_pod_spec *spec, const constraint *t, const struct core_v1_node *node)
+{
+    bool minds = str_eq(t->node_affinity_policy, STR("Ignore")) || node_affinity_matches(spec, node);
+    for (size_t i = 0; i < spec->n_topology_spread_constraints; i++) {
+        const constraint *other = &spec->topology_spread_constraints[i];
+        minds = minds && (!is_hard(other) || node_label(node, other->topology_key).ptr);
+    }
+    for (size_t i = 0; str_eq(t->node_taints_policy, STR("Honor")) && i < node->spec.n_taints; i++) {
+        minds = minds && tolerations_match(spec->tolerations, spec->n_tolerations, &node->spec.taints[i]);
+    }
+    return minds;
+}
+
+/* Pods in the node's domain; the node stands for it. */
+static int64_t domain_plainly(struct world *w, const constraint *t, const struct core_v1_pod *pod, const struct core_v1_node *node)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < N_PODS; i++) {
+        const struct core_v1_node *at = node_of(w, i);
+        n += at && same_domain(at, node, t->topology_key) && constraint_minds(&pod->spec, t, at) &&
+             constraint_counts(w, t, pod, w->pods[i]->pod);
+    }
+    return n;
+}
+
+static bool spread_plainly(struct world *w, const struct core_v1_pod *pod, const struct core_v1_node *node)
+{
+    for (size_t k = 0; k < pod->spec.n_topology_spread_constraints; k++) {
+        const constraint *t = &pod->spec.topology_spread_constraints[k];
+        if (!is_hard(t)) {
+            continue;
+        }
+        int64_t least = INT64_MAX;
+        for (size_t i = 0; i < N_NODES; i++) {
+            if (w->nodes[i] && node_label(w->nodes[i], t->topology_key).ptr && constraint_minds(&pod->spec, t, w->nodes[i])) {
+                least = MIN(least, domain_plainly(w, t, pod, w->nodes[i]));
+            }
+        }
+        least = least == INT64_MAX ? 0 : least;
+        struct selector s;
+        CHECK(selector_from_label_selector(&w->arena, t->label_selector, &s, NULL));
+        int64_t own = selector_matches(&s, pod->metadata.labels, pod->metadata.n_labels);
+        if (!node_label(node, t->topology_key).ptr || domain_plainly(w, t, pod, node) + own - least > t->max_skew) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool term_means(struct world *w, const struct core_v1_pod_affinity_term *t, const struct core_v1_pod *owner, const struct core_v1_pod *pod)
+{
+    struct pod_term term;
+    return pod_term_make(&w->arena, t, owner->metadata.namespace, &term) && matches_plainly(w, &term, pod);
+}
+
+/* Does a required anti-affinity term of 'owner' at node 'a' mind 'pod' at node 'b'? */
+static bool anti_minds(struct world *w, const struct core_v1_pod *owner, const struct core_v1_node *a, const struct core_v1_pod *pod,
+                       const struct core_v1_node *b)
+{
+    const struct core_v1_pod_anti_affinity *anti = owner->spec.affinity ? owner->spec.affinity->pod_anti_affinity : NULL;
+    for (size_t i = 0; anti && i < anti->n_required_during_scheduling_ignored_during_execution; i++) {
+        const struct core_v1_pod_affinity_term *t = &anti->required_during_scheduling_ignored_during_execution[i];
+        if (same_domain(a, b, t->topology_key) && term_means(w, t, owner, pod)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool all_mean(struct world *w, const struct core_v1_pod_affinity *a, const struct core_v1_pod *owner, const struct core_v1_pod *pod)
+{
+    bool all = true;
+    for (size_t i = 0; i < a->n_required_during_scheduling_ignored_during_execution; i++) {
+        all = all && term_means(w, &a->required_during_scheduling_ignored_during_execution[i], owner, pod);
+    }
+    return all;
+}
+
+static bool affinity_plainly(struct world *w, const struct core_v1_pod *pod, const struct core_v1_node *node)
+{
+    const struct core_v1_pod_affinity *a = pod->spec.affinity ? pod->spec.affinity->pod_affinity : NULL;
+    bool found = true, anywhere = false;
+    for (size_t k = 0; a && k < a->n_required_during_scheduling_ignored_during_execution; k++) {
+        struct str key = a->required_during_scheduling_ignored_during_execution[k].topology_key;
+        bool here = false;
+        for (size_t i = 0; i < N_PODS; i++) {
+            const struct core_v1_node *at = node_of(w, i);
+            if (at && node_label(at, key).ptr && all_mean(w, a, pod, w->pods[i]->pod)) {
+                anywhere = true;
+                here = here || same_domain(at, node, key);
+            }
+        }
+        if (!node_label(node, key).ptr) {
+            return false;
+        }
+        found = found && here;
+    }
+    return found || (!anywhere && all_mean(w, a, pod, pod));
+}
+
+static bool anti_affinity_plainly(struct world *w, const struct core_v1_pod *pod, const struct core_v1_node *node)
+{
+    for (size_t i = 0; i < N_PODS; i++) {
+        const struct core_v1_node *at = node_of(w, i);
+        if (at && (anti_minds(w, pod, node, w->pods[i]->pod, at) || anti_minds(w, w->pods[i]->pod, at, pod, node))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool filter_says(struct cycle *c, const char *plugin, const struct node_info *n)
+{
+    struct rejection r = { .n = 0 };
+    for (size_t i = 0; i < c->n_filters; i++) {
+        const struct sched_plugin *p = sched_plugins[c->filters[i]];
+        if (str_eq_c(str_c(p->name), plugin)) {
+            return p->filter(c, c->state[c->filters[i]], n, &r) == SCHED_OK;
+        }
+    }
+    return true;
+}
+
+static void check_filters(struct world *w)
+{
+    const struct core_v1_pod *pod = decode(w, &core_v1_pod_type, pod_json(w));
+    struct pod_info *p = pod_info_new(pod);
+    struct cycle c = { .cache = &w->cache, .pod = p, .arena = &w->arena };
+    struct rejection r = { .n = 0 };
+    size_t plugin;
+    CHECK(framework_pre_filter(&c, &r, &plugin));
+    for (size_t i = 0; i < w->cache.n_nodes; i++) {
+        const struct node_info *n = w->cache.nodes[i];
+        CHECK_INT(filter_says(&c, "PodTopologySpread", n), spread_plainly(w, pod, n->node));
+        CHECK_INT(filter_says(&c, "InterPodAffinity", n), affinity_plainly(w, pod, n->node) && anti_affinity_plainly(w, pod, n->node));
+    }
+    framework_done(&c);
+    pod_info_free(p);
+}
+
 /* ---- deciding anew ---- */
 
 static void fill(struct world *w, struct cache *c, struct pod_info **pods)
@@ -287,6 +471,8 @@ static void live(uint64_t seed)
         check_podset(&w);
         if (step % 4 == 0) {
             check_decision(&w);
+        } else if (step % 4 == 2) {
+            check_filters(&w);
         }
     }
     for (size_t i = 0; i < N_PODS; i++) {
