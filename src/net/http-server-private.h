@@ -2,7 +2,7 @@
 #ifndef NET_HTTP_SERVER_PRIVATE_H
 #define NET_HTTP_SERVER_PRIVATE_H
 
-#include "base/map.h"
+#include "net/http-server-gate.h"
 #include "net/http-server.h"
 #include "net/limits.h"
 
@@ -32,13 +32,15 @@ struct http_conn {
     const struct http_conn_ops *ops; /* NULL until the protocol is known */
     struct http_server *server;
     struct list link;          /* server's connections */
+    struct list stranger;      /* its address's connections without a success yet */
+    struct http_gate_address *address; /* of the gate; NULL: no stranger */
     struct net_stream *io;     /* NULL once it was handed out or closed */
     const void *cookie;        /* of the listener */
     struct net_path *path;     /* of the listener; a reference */
     uint8_t path_rank;         /* of http_stream_set_path() */
     struct loop_timer timer;   /* the protocol's: header, idle and stall limits */
     struct net_addr local, remote;
-    uint64_t since_ms;         /* accepted */
+    uint64_t since_ms;         /* let in */
     struct net_peer *peer;     /* counted, or NULL: outlives the socket */
     struct list streams;
     unsigned n_streams;
@@ -46,7 +48,7 @@ struct http_conn {
     void *proto;               /* the protocol's part, freed with the connection */
     char first[4];             /* plain text: what came before the protocol was known */
     uint8_t n_first;
-    bool stranger;             /* counted among its address's connections without a success yet */
+    bool forgiven;             /* time was over before we had read what was there */
     bool trusted;              /* a request was answered with success */
     bool draining;
     bool closing;              /* only what is queued is still sent */
@@ -113,6 +115,10 @@ void http_stream_wrote(struct http_stream *s);
 /* The protocol is done with the stream: cancels it when it has not ended, and gives the protocol's reference back. */
 void http_stream_detach(struct http_stream *s);
 void http_stream_pump_run(void *server);
+
+/* ---- http-server.c: for the gate ---- */
+/* Begins to serve a descriptor (taken). */
+void http_server_serve(struct http_server *srv, const struct http_arrival *a);
 
 /* ---- http-server.c: for the protocols ---- */
 struct http_conn *http_conn_hold(struct http_conn *c);

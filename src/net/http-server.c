@@ -27,7 +27,7 @@ struct http_server {
     struct list listeners, conns, pump;
     struct loop_task pump_task;
     unsigned n_conns;
-    struct map strangers; /* IP text -> number of connections without a success, as a pointer-sized integer */
+    struct http_gate gate;
     struct buf scratch;
     char date[HTTP_DATE_SIZE];
     int64_t date_s;
@@ -105,69 +105,10 @@ void http_conn_drop(struct http_conn *c)
     }
 }
 
-static struct str stranger_key(const struct http_conn *c, char dst[NET_ADDR_TEXT_SIZE])
-{
-    return net_addr_ip_text(&c->remote, dst);
-}
-
-/* Closes the oldest connection of the same address that has done nothing for a while, so that sockets which are only held open
- * do not keep others of that address (everybody behind a NAT, everybody on this host) out. False when there is none. */
-static bool make_room(const struct http_conn *c)
-{
-    char text[NET_ADDR_TEXT_SIZE], other[NET_ADDR_TEXT_SIZE];
-    struct str key = stranger_key(c, text);
-    LIST_FOREACH(&c->server->conns, struct http_conn, link, old)
-    {
-        if (c->since_ms - old->since_ms < HTTP_STRANGER_GRACE_MS) {
-            return false; /* the list is in the order of arrival */
-        }
-        if (old->stranger && old->n_streams == 0 && str_eq(stranger_key(old, other), key)) {
-            log_info("net: connection from %s closed: it made no request, and its address has too many of them",
-                     net_addr_text(&old->remote, other).ptr);
-            http_conn_gone(old);
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Counts the connection as a stranger's. False when its address has too many of them. */
-static bool stranger_add(struct http_conn *c)
-{
-    char text[NET_ADDR_TEXT_SIZE];
-    struct str key = stranger_key(c, text);
-    if (key.len == 0) { /* unix sockets: file permissions bound who comes */
-        return true;
-    }
-    if ((uintptr_t)map_get(&c->server->strangers, key) >= HTTP_MAX_STRANGERS_PER_IP && !make_room(c)) {
-        return false;
-    }
-    uintptr_t n = (uintptr_t)map_get(&c->server->strangers, key);
-    (void)map_put(&c->server->strangers, key, (void *)(n + 1));
-    c->stranger = true;
-    return true;
-}
-
-static void stranger_remove(struct http_conn *c)
-{
-    char text[NET_ADDR_TEXT_SIZE];
-    if (!c->stranger) {
-        return;
-    }
-    c->stranger = false;
-    struct str key = stranger_key(c, text);
-    uintptr_t n = (uintptr_t)map_get(&c->server->strangers, key);
-    if (n > 1) {
-        (void)map_put(&c->server->strangers, key, (void *)(n - 1));
-    } else {
-        (void)map_remove(&c->server->strangers, key);
-    }
-}
-
 void http_conn_trust(struct http_conn *c)
 {
     c->trusted = true;
-    stranger_remove(c);
+    http_gate_leave(&c->server->gate, c);
 }
 
 uint32_t http_conn_idle_ms(const struct http_conn *c)
@@ -206,7 +147,7 @@ static void unlink_conn(struct http_conn *c)
     }
     c->gone = true;
     loop_timer_stop(&c->timer);
-    stranger_remove(c);
+    http_gate_leave(&c->server->gate, c);
     list_remove(&c->link);
     c->server->n_conns--;
     (void)http_conn_hold(c);
@@ -232,7 +173,13 @@ void http_conn_released(struct http_conn *c)
 
 static void on_first_timeout(void *arg)
 {
-    http_conn_gone(arg);
+    struct http_conn *c = arg;
+    if (!c->forgiven && net_stream_unread_bytes(c->io) > 0) {
+        c->forgiven = true; /* we are slow; once */
+        loop_timer_start(&c->timer, NET_HANDSHAKE_MS);
+        return;
+    }
+    http_conn_gone(c);
 }
 
 /* ---- choosing the protocol ---- */
@@ -309,28 +256,30 @@ static const struct net_stream_ops first_ops = {
     .on_open = first_open, .on_data = first_data, .on_eof = first_eof, .on_close = first_close,
 };
 
-static void add_conn(struct http_server *srv, int fd, struct net_tls_server *tls, const void *cookie, struct net_path *path)
+void http_server_serve(struct http_server *srv, const struct http_arrival *a)
 {
     struct http_conn *c = calloc(1, sizeof(*c));
     if (!c) {
         abort();
     }
     c->server = srv;
-    c->cookie = cookie;
+    c->cookie = a->cookie;
     c->holds = 1;
     list_init(&c->streams);
     list_push_back(&srv->conns, &c->link);
     srv->n_conns++;
-    c->io = tls ? net_stream_new_tls_server(srv->loop, fd, tls, &first_ops, c)
-                : net_stream_new(srv->loop, fd, &first_ops, c);
-    c->path = net_path_ref(path);
-    net_stream_set_path(c->io, path);
+    list_init(&c->stranger);
+    c->io = a->tls ? net_stream_new_tls_server(srv->loop, a->fd, a->tls, &first_ops, c)
+                   : net_stream_new(srv->loop, a->fd, &first_ops, c);
+    c->path = net_path_ref(a->path);
+    net_stream_set_path(c->io, a->path);
     c->local = net_stream_conn(c->io)->local;
     c->remote = net_stream_conn(c->io)->remote;
     c->since_ms = loop_now_ms(srv->loop);
     loop_timer_init(&c->timer, srv->loop, on_first_timeout, c);
     loop_timer_start(&c->timer, MAX(srv->config.header_ms, (uint32_t)NET_HANDSHAKE_MS));
-    if (srv->n_conns > srv->config.max_connections || !stranger_add(c)) {
+    http_gate_enter(c, a->address);
+    if (srv->n_conns > srv->config.max_connections) {
         char text[NET_ADDR_TEXT_SIZE];
         log_warning("net: connection from %s refused: too many connections", net_addr_text(&c->remote, text).ptr);
         http_conn_gone(c);
@@ -343,9 +292,11 @@ static void on_accept(struct loop_io *io, unsigned events UNUSED, void *arg)
 {
     struct http_listener *l = arg;
     for (int i = 0; i < ACCEPT_BURST; i++) {
-        int fd = accept4(io->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        struct net_addr remote = { .len = sizeof(struct sockaddr_un) };
+        int fd = accept4(io->fd, &remote.sa, &remote.len, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            add_conn(l->server, fd, l->tls, l->cookie, net_listener_path(l->known));
+            struct http_arrival a = { .fd = fd, .tls = l->tls, .cookie = l->cookie, .path = net_listener_path(l->known) };
+            http_gate_arrive(&l->server->gate, &a, &remote);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_warning("net: cannot accept connections, trying again in %d ms: %s", ACCEPT_PAUSE_MS,
                         errno == EMFILE ? "too many open files" : "the system is out of resources");
@@ -412,7 +363,12 @@ void http_server_describe(struct http_server *srv, int fd, const char *purpose, 
 
 void http_server_serve_fd(struct http_server *srv, int fd, struct net_tls_server *tls, const void *cookie)
 {
-    add_conn(srv, fd, tls, cookie, NULL);
+    struct http_arrival a = { .fd = fd, .tls = tls, .cookie = cookie };
+    struct net_addr remote = { .len = sizeof(struct sockaddr_un) };
+    if (getpeername(fd, &remote.sa, &remote.len) < 0) {
+        remote.len = 0;
+    }
+    http_gate_arrive(&srv->gate, &a, &remote);
 }
 
 /* ---- the server ---- */
@@ -435,7 +391,7 @@ struct http_server *http_server_new(struct loop *l, const struct http_server_con
     list_init(&srv->listeners);
     list_init(&srv->conns);
     list_init(&srv->pump);
-    map_init(&srv->strangers);
+    http_gate_init(&srv->gate, srv);
     buf_init(&srv->scratch, 1024 * 1024);
     loop_task_init(&srv->pump_task, l, http_stream_pump_run, srv);
     return srv;
@@ -469,6 +425,7 @@ void http_server_drain(struct http_server *srv, uint32_t max_ms, loop_fn *done, 
     srv->drain_done = done;
     srv->drain_arg = arg;
     close_listeners(srv);
+    http_gate_close(&srv->gate);
     loop_timer_init(&srv->drain_timer, srv->loop, drain_over, srv);
     loop_timer_start(&srv->drain_timer, srv->n_conns == 0 ? 0 : max_ms);
     LIST_FOREACH(&srv->conns, struct http_conn, link, c)
@@ -492,7 +449,7 @@ struct http_server *http_server_free(struct http_server *srv)
     close_listeners(srv);
     cut_all(srv);
     loop_task_cancel(&srv->pump_task);
-    map_deinit(&srv->strangers);
+    http_gate_deinit(&srv->gate);
     buf_deinit(&srv->scratch);
     free(srv);
     return NULL;

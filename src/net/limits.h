@@ -40,11 +40,17 @@
 /* Connections of one server: 5,000 nodes have two or three each (kubelet, kube-proxy, an agent). Answer: the newest is closed at
  * once. nofile is raised to fit by the mains. */
 #define HTTP_MAX_CONNECTIONS 16384
-/* Connections from one address on which no request has been answered with success yet (status below 400): nobody has shown
- * who they are. Answer: the oldest of them that has no request under way is closed; the newest, when all are young. */
+/* Connections from one address that are served while no request on them has been answered with success (status below 400): nobody has
+ * shown who they are. Answer: further ones wait, in the order of arrival; the oldest that is silent is closed for them. */
 #define HTTP_MAX_STRANGERS_PER_IP 256
-/* So long a stranger is left alone: a handshake over a slow network, even on a busy machine. */
+/* So long a stranger may be silent while others wait: a handshake over a slow network. Bytes of it that we have not read yet are no
+ * silence. */
 #define HTTP_STRANGER_GRACE_MS 2000
+/* Those that wait: a descriptor and 100 bytes each. A cluster's nodes behind one NAT that all come back at once. Answer: the newest is
+ * closed. */
+#define HTTP_MAX_WAITING_PER_IP 4096
+/* No client waits longer for the first byte of a handshake (Go: 10 s). Answer: close. */
+#define HTTP_WAIT_MS 30000
 /* From the first byte of a request (from accept, for the first one) to complete headers. Answer: close (slowloris). */
 #define HTTP_HEADER_MS 15000
 /* An HTTP/1.1 or HTTP/2 connection without a request. kube-apiserver: 90 s for keep-alive. */

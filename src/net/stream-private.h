@@ -59,6 +59,7 @@ struct net_stream {
     bool pull_wanted : 1;
     bool more : 1;           /* what was sent last is likely to be followed at once: the kernel may wait for it */
     bool socket_empty : 1;   /* the last read of this turn took all there was */
+    bool forgiven : 1;       /* the handshake's time was over before we had read what was there */
     bool want_read : 1;      /* look for bytes that the TLS engine has buffered */
 };
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <sys/ioctl.h>
 
 int stream_raw_write(struct net_stream *s, const char *p, size_t n)
 {
@@ -56,6 +57,12 @@ int stream_flush_pending(struct net_stream *s)
     buf_deinit(&s->pending);
     buf_init(&s->pending, STREAM_PENDING_MAX);
     return 0;
+}
+
+size_t net_stream_unread_bytes(const struct net_stream *s)
+{
+    int n = 0;
+    return s->io.fd >= 0 && ioctl(s->io.fd, FIONREAD, &n) == 0 && n > 0 ? (size_t)n : 0;
 }
 
 /* ---- the BIO: OpenSSL's records go straight to the socket, and a write never blocks ---- */

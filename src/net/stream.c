@@ -352,6 +352,9 @@ static void on_timer(void *arg)
     stream_hold(s);
     if (s->state == STREAM_LINGERING) {
         stream_finish(s, NET_CLOSE_LOCAL, "closed");
+    } else if (s->state == STREAM_HANDSHAKE && !s->forgiven && net_stream_unread_bytes(s) > 0) {
+        s->forgiven = true; /* we are slow, not the peer; once, so that a peer cannot drip bytes for ever */
+        loop_timer_start(&s->timer, NET_HANDSHAKE_MS);
     } else if (s->state == STREAM_HANDSHAKE) {
         stream_finish(s, NET_CLOSE_TIMEOUT, "the TLS handshake took too long");
     } else if (loop_now_ms(s->loop) - s->last_ms < NET_CLOSE_FLUSH_MS) {

@@ -97,5 +97,7 @@ void net_stream_set_path(struct net_stream *s, struct net_path *path);
 enum net_alpn net_stream_alpn(const struct net_stream *s);
 /* Monotonic milliseconds of the last byte in either direction. */
 uint64_t net_stream_last_activity_ms(const struct net_stream *s);
+/* Bytes that have arrived at the socket and were not read yet. */
+size_t net_stream_unread_bytes(const struct net_stream *s);
 
 #endif

@@ -393,36 +393,6 @@ static void set_flag(void *arg)
     *flag = 1;
 }
 
-static int connect_tcp(uint16_t port)
-{
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = { htonl(INADDR_LOOPBACK) } };
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0);
-    return fd;
-}
-
-TEST(http_connections_that_ask_nothing_do_not_keep_others_of_their_address_out)
-{
-    struct test_server t;
-    int idle[HTTP_MAX_STRANGERS_PER_IP];
-    test_server_start(&t, &(struct test_server_config){ .listen = true });
-    for (size_t i = 0; i < ARRAY_SIZE(idle); i++) {
-        idle[i] = connect_tcp(t.port);
-        test_turn(t.loop, NULL, 1);
-    }
-    CHECK_INT(http_server_connections(t.http), HTTP_MAX_STRANGERS_PER_IP);
-    test_turn(t.loop, NULL, HTTP_STRANGER_GRACE_MS + 100);
-    int fd = connect_tcp(t.port);
-    struct str got = test_exchange(&t, fd, STR("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"), "hello\n", 1000);
-    CHECK(str_starts(got, STR("HTTP/1.1 200")));
-    CHECK_INT(http_server_connections(t.http), HTTP_MAX_STRANGERS_PER_IP);
-    for (size_t i = 0; i < ARRAY_SIZE(idle); i++) {
-        (void)close(idle[i]);
-    }
-    (void)close(fd);
-    test_server_stop(&t);
-}
-
 TEST(h1_drain_closes_idle_connections_and_waits_for_requests)
 {
     struct test_server t;
