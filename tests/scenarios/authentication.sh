@@ -1,15 +1,9 @@
 # Who is it, and may they: every way to authenticate and every mode of authorisation, at a bare kube-apiserver, by real peers and clients.
 # limit: 120 s
-[ -n "${CORACLE_NETNS:-}" ] || [ "$(id -u)" != 0 ] || exec unshare -n env CORACLE_NETNS=1 bash "$0" # loopback of its own
-. "$(dirname "$0")/../lib/scenario.sh"
-need_root
+. "$(dirname "$0")/../lib/alone.sh"
+. "$LIB/certs.sh"
 need_program kube-apiserver
-for program in python3 openssl curl jq; do command -v "$program" >/dev/null || skip "there is no $program"; done
-ip link set lo up
-PEERS=$ROOT/tests/lib/auth-peers.py
-PIDS=
-trap 'status=$?; kill $PIDS 2>/dev/null; wait 2>/dev/null; (exit $status); _end' EXIT
-cd "$TMP" || exit 1
+PEERS=$LIB/auth-peers.py
 
 # ---- certificates ----
 ca() { openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$1.key" -out "$1.crt" -days 10 -subj "/CN=$1" 2>/dev/null; }
@@ -19,12 +13,11 @@ cert() {
     printf '%b\n' "${4:-extendedKeyUsage=clientAuth}" >"$1.ext"
     openssl x509 -req -in "$1.csr" -CA "$2.crt" -CAkey "$2.key" -CAcreateserial -out "$1.crt" -extfile "$1.ext" ${5:--days 5} 2>/dev/null
 }
-# dated NAME CA SUBJECT FROM TO: with dates of one's own, which needs openssl's little CA.
+# dated NAME CA SUBJECT FROM TO: with dates of one's own.
 dated() {
-    rm -rf demo && mkdir demo && : >demo/index.txt && echo 01 >demo/serial
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$1.key" -out "$1.csr" -subj "$3" 2>/dev/null
-    printf '[ca]\ndefault_ca=d\n[d]\ndatabase=demo/index.txt\nserial=demo/serial\nnew_certs_dir=demo\ndefault_md=sha256\npolicy=p\nx509_extensions=e\n[p]\ncommonName=supplied\n[e]\nextendedKeyUsage=clientAuth\n' >demo/conf
-    openssl ca -batch -config demo/conf -cert "$2.crt" -keyfile "$2.key" -in "$1.csr" -out "$1.crt" -startdate "$4" -enddate "$5" -notext 2>/dev/null
+    echo extendedKeyUsage=clientAuth >"$1.ext"
+    sign_dated "$1.csr" "$2" "$1.ext" "$4" "$5" "$1.crt"
 }
 ca client-ca
 ca proxy-ca
@@ -384,4 +377,3 @@ sleep 0.3
 kill $PIDS 2>/dev/null
 for pid in $PIDS; do wait "$pid"; status=$?; [ $status = 0 ] || [ $status = 143 ] && _passed || _failed "process $pid ended with $status"; done
 refute grep -A 30 'Sanitizer' apiserver.log second.log
-PIDS=

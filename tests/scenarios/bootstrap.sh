@@ -7,27 +7,14 @@ need_root
 need_program kubelet
 kubectl_1_35
 
-STATE=/var/lib/coracle/$NAME
-CONF=$STATE/nodes/node-1/conf
-PKI=$STATE/nodes/node-1/var/lib/kubelet/pki
+. "$ROOT/tests/lib/bootstrap.sh"
+. "$ROOT/tests/lib/certs.sh"
 LOG=$TMP/kubelet.log
 
 step "a control plane without its own kubelet and controller manager, and a token"
 up --without kubelet,kube-controller-manager,kube-proxy --wait 0
 eventually 20 out_has ok kubectl get --raw /readyz
-check kubectl -n kube-system create secret generic bootstrap-token-abcdef --type=bootstrap.kubernetes.io/token \
-    --from-literal=token-id=abcdef --from-literal=token-secret=0123456789abcdef --from-literal=usage-bootstrap-authentication=true \
-    --from-literal=auth-extra-groups=system:bootstrappers:nodes
-check kubectl create clusterrolebinding nodes-ask --clusterrole=system:node-bootstrapper --group=system:bootstrappers:nodes
-cat >"$CONF/bootstrap" <<YAML
-apiVersion: v1
-kind: Config
-current-context: c
-clusters: [{name: k, cluster: {server: "https://10.89.0.2:6443", certificate-authority: "$CONF/ca.crt"}}]
-contexts: [{name: c, context: {cluster: k, user: u}}]
-users: [{name: u, user: {token: abcdef.0123456789abcdef}}]
-YAML
-chmod 600 "$CONF/bootstrap"
+bootstrap_token
 # The settings come from a file here, as kubeadm gives them.
 cat >"$CONF/kubelet.yaml" <<YAML
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -90,31 +77,9 @@ sign() { # REQUEST SECONDS
     kubectl get csr "$1" -o jsonpath='{.spec.usages}' | grep -q "server auth" && eku=serverAuth
     san=$(openssl req -in "$TMP/csr.pem" -noout -text | grep -A1 "Subject Alternative Name" | tail -n 1 | sed 's/ //g; s/IPAddress/IP/g')
     { echo "extendedKeyUsage=$eku"; [ "$eku" = clientAuth ] || echo "subjectAltName=$san"; } >"$TMP/ext"
-    sign_csr "$2" || return 1
+    sign_dated "$TMP/csr.pem" "$STATE/pki/ca" "$TMP/ext" "-5 seconds" "+$2 seconds" "$TMP/signed.pem" || return 1
     printf '[{"op":"add","path":"/status/certificate","value":"%s"}]' "$(base64 -w0 "$TMP/signed.pem")" >"$TMP/patch"
     kubectl patch csr "$1" --subresource=status --type=json --patch-file="$TMP/patch"
-}
-# openssl x509 counts in days; ca takes dates.
-sign_csr() {
-    mkdir -p "$TMP/ca" && : >"$TMP/ca/index" && openssl rand -hex 8 >"$TMP/ca/serial"
-    cat >"$TMP/ca/cnf" <<CNF
-[ca]
-default_ca=d
-[d]
-database=$TMP/ca/index
-serial=$TMP/ca/serial
-new_certs_dir=$TMP/ca
-default_md=sha256
-policy=p
-unique_subject=no
-preserve=yes
-[p]
-organizationName=optional
-commonName=supplied
-CNF
-    openssl ca -batch -notext -config "$TMP/ca/cnf" -in "$TMP/csr.pem" -cert "$STATE/pki/ca.crt" -keyfile "$STATE/pki/ca.key" \
-        -startdate "$(date -u -d '-5 seconds' +%Y%m%d%H%M%SZ)" -enddate "$(date -u -d "+$1 seconds" +%Y%m%d%H%M%SZ)" \
-        -extfile "$TMP/ext" -out "$TMP/signed.pem" 2>"$TMP/ca.err" || { cat "$TMP/ca.err"; return 1; }
 }
 
 step "signed, the node joins; its port waits for a certificate of its own"
@@ -125,8 +90,7 @@ eventually 15 out_has "early-node-1" kubectl get pods
 refute test -e "$PKI/kubelet-server-current.pem"
 check sign "$(open_request $SERVING)" 3600
 eventually 10 test -e "$PKI/kubelet-server-current.pem"
-shown() { enter timeout 5 openssl s_client -connect 10.89.0.2:10250 -CAfile "$CONF/ca.crt" </dev/null 2>/dev/null; }
-eventually 5 out_has "Verify return code: 0" shown
+eventually 5 out_has "Verify return code: 0" kubelet_shows
 
 step "an address that is added to the Node is asked for"
 check kubectl patch node node-1 --subresource=status --type=strategic -p '{"status":{"addresses":[{"type":"ExternalIP","address":"192.0.2.7"}]}}'
@@ -138,8 +102,8 @@ check kubectl patch node node-1 --subresource=status --type=strategic -p '{"stat
 newer() { kubectl get csr --no-headers | awk -v s=$SERVING -v old="$STALE" '$3 == s && $NF == "Pending" && $1 != old { n = $1 } END { if (!n) exit 1; print n }'; }
 eventually 10 newer
 check sign "$(newer)" 3600
-eventually 10 out_has n.example eval 'shown | openssl x509 -noout -ext subjectAltName'
-has_address() { shown | openssl x509 -noout -ext subjectAltName | grep -q 192.0.2.7; }
+eventually 10 out_has n.example eval 'kubelet_shows | openssl x509 -noout -ext subjectAltName'
+has_address() { kubelet_shows | openssl x509 -noout -ext subjectAltName | grep -q 192.0.2.7; }
 eventually 10 has_address
 
 step "a certificate that ended while the node was off is replaced with the token"
@@ -147,7 +111,7 @@ stop_kubelet
 rm "$STATE/nodes/node-1/var/lib/kubelet/pki/kubelet-client-current.pem"
 openssl x509 -in "$STATE/pki/nodes/node-1/kubelet-client.crt" -x509toreq -signkey "$STATE/pki/nodes/node-1/kubelet-client.key" -out "$TMP/csr.pem" 2>/dev/null
 echo extendedKeyUsage=clientAuth >"$TMP/ext"
-check sign_csr -1
+check sign_dated "$TMP/csr.pem" "$STATE/pki/ca" "$TMP/ext" "-5 seconds" "-1 seconds" "$TMP/signed.pem"
 cat "$TMP/signed.pem" "$STATE/pki/nodes/node-1/kubelet-client.key" >"$PKI/kubelet-client-2000-01-01-00-00-00.pem"
 ln -s kubelet-client-2000-01-01-00-00-00.pem "$PKI/kubelet-client-current.pem"
 start_kubelet

@@ -1,16 +1,8 @@
 # A kubelet with the right certificate that lies: by headers, bodies, chunks, redirects, upgrades and silence, by logs, exec and proxy. Each lie is
 # bounded in memory and time, said to whoever asked, and nobody else notices.
 # limit: 90 s
-[ -n "${CORACLE_NETNS:-}" ] || [ "$(id -u)" != 0 ] || exec unshare -n env CORACLE_NETNS=1 bash "$0" # loopback of its own
-. "$(dirname "$0")/../lib/scenario.sh"
-need_root
+. "$(dirname "$0")/../lib/alone.sh"
 need_program kube-apiserver
-for program in python3 openssl curl jq; do command -v "$program" >/dev/null || skip "there is no $program"; done
-ip link set lo up
-LIB=$ROOT/tests/lib
-PIDS=
-trap 'status=$?; kill $PIDS 2>/dev/null; wait 2>/dev/null; (exit $status); _end' EXIT
-cd "$TMP" || exit 1
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=ca 2>/dev/null
 cert() {
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$1.key" -out "$1.csr" -subj "$2" 2>/dev/null

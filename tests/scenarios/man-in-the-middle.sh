@@ -1,17 +1,9 @@
 # Somebody else at the other end of every path, with each kind of certificate that is not the right one: refused before a word is said, and the log
 # says why. The right certificate is tried as well, so that a refusal means something.
 # limit: 90 s
-[ -n "${CORACLE_NETNS:-}" ] || [ "$(id -u)" != 0 ] || exec unshare -n env CORACLE_NETNS=1 bash "$0" # loopback of its own
-. "$(dirname "$0")/../lib/scenario.sh"
-need_root
+. "$(dirname "$0")/../lib/alone.sh"
+. "$LIB/certs.sh"
 for program in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy tunnel; do need_program $program; done
-for program in python3 openssl curl jq; do command -v "$program" >/dev/null || skip "there is no $program"; done
-ip link set lo up
-LIB=$ROOT/tests/lib
-PIDS=
-trap 'status=$?; kill $PIDS 2>/dev/null; wait 2>/dev/null; (exit $status); _end' EXIT
-cd "$TMP" || exit 1
-start() { local log=$1; shift; "$@" >"$log" 2>&1 & PIDS="$PIDS $!"; }
 
 # ---- certificates ----
 ca() { openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$1.key" -out "$1.crt" -days 10 -subj "/CN=cluster" 2>/dev/null; }
@@ -25,11 +17,10 @@ cert() {
     openssl x509 -req -in "$1.csr" -CA "$2.crt" -CAkey "$2.key" -CAcreateserial -out "$1.crt" -extfile "$1.ext" ${5:--days 5 -sha256} 2>/dev/null
 }
 dated() { # NAME FROM TO
-    rm -rf demo && mkdir demo && : >demo/index.txt && echo 01 >demo/serial
     # shellcheck disable=SC2086
     openssl req $KIND -nodes -keyout "$1.key" -out "$1.csr" -subj "/CN=127.0.0.1" 2>/dev/null
-    printf '[ca]\ndefault_ca=d\n[d]\ndatabase=demo/index.txt\nserial=demo/serial\nnew_certs_dir=demo\ndefault_md=sha256\npolicy=p\nx509_extensions=e\n[p]\ncommonName=supplied\n[e]\nextendedKeyUsage=serverAuth\nsubjectAltName=IP:127.0.0.1\n' >demo/conf
-    openssl ca -batch -config demo/conf -cert ca.crt -keyfile ca.key -in "$1.csr" -out "$1.crt" -startdate "$2" -enddate "$3" -notext 2>/dev/null
+    printf 'extendedKeyUsage=serverAuth\nsubjectAltName=IP:127.0.0.1\n' >"$1.ext"
+    sign_dated "$1.csr" ca "$1.ext" "$2" "$3" "$1.crt"
 }
 HERE='extendedKeyUsage=serverAuth\nsubjectAltName=IP:127.0.0.1,DNS:localhost'
 ca ca

@@ -7,10 +7,8 @@ need_root
 need_program kubelet
 kubectl_1_35
 
-STATE=/var/lib/coracle/$NAME
-CONF=$STATE/nodes/node-1/conf
-VAR=$STATE/nodes/node-1/var
-PKI=$VAR/lib/kubelet/pki
+. "$ROOT/tests/lib/bootstrap.sh"
+. "$ROOT/tests/lib/certs.sh"
 PORT=$(free_port)
 
 step "a control plane without its own kubelet and controller manager"
@@ -40,45 +38,11 @@ start_kubelet() {
 or_end() { "$@" || { tail -n 15 "$TMP/kubelet.log" "$TMP/manager.log" | cut -c1-300; exit 1; }; }
 
 step "a token that may ask for a node's certificate, and rules that let it be approved"
-cat >"$TMP/token.yaml" <<'YAML'
-apiVersion: v1
-kind: Secret
-type: bootstrap.kubernetes.io/token
-metadata: {name: bootstrap-token-abcdef, namespace: kube-system}
-stringData:
-  token-id: abcdef
-  token-secret: 0123456789abcdef
-  usage-bootstrap-authentication: "true"
-  auth-extra-groups: system:bootstrappers:nodes
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: nodes-ask}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: system:node-bootstrapper}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: "system:bootstrappers:nodes"}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: nodes-first}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:certificates.k8s.io:certificatesigningrequests:nodeclient"}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: "system:bootstrappers:nodes"}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: nodes-again}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient"}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: "system:nodes"}]
-YAML
-check kubectl apply -f "$TMP/token.yaml"
-cat >"$CONF/bootstrap" <<YAML
-apiVersion: v1
-kind: Config
-current-context: c
-clusters: [{name: k, cluster: {server: "https://10.89.0.2:6443", certificate-authority: "$CONF/ca.crt"}}]
-contexts: [{name: c, context: {cluster: k, user: u}}]
-users: [{name: u, user: {token: abcdef.0123456789abcdef}}]
-YAML
-chmod 600 "$CONF/bootstrap"
+bootstrap_token
+check kubectl create clusterrolebinding nodes-first --group=system:bootstrappers:nodes \
+    --clusterrole=system:certificates.k8s.io:certificatesigningrequests:nodeclient
+check kubectl create clusterrolebinding nodes-again --group=system:nodes \
+    --clusterrole=system:certificates.k8s.io:certificatesigningrequests:selfnodeclient
 
 step "a kubelet that waits for its certificate"
 start_kubelet
@@ -89,7 +53,7 @@ refute kubectl get node node-1
 step "the node joins once there is somebody who approves and signs"
 start_manager
 or_end eventually 20 kubectl wait --for=condition=Ready node/node-1 --timeout=1s
-check_out kubelet-client-current.pem grep client-certificate "$VAR/lib/kubelet/kubeconfig"
+check_out kubelet-client-current.pem grep client-certificate "$STATE/nodes/node-1/var/lib/kubelet/kubeconfig"
 eventually 10 test -L "$PKI/kubelet-server-current.pem"
 check_out "600 root" stat -L -c '%a %U' "$PKI/kubelet-client-current.pem"
 refute test -e "$PKI/kubelet-client.key.tmp"
@@ -99,9 +63,9 @@ client_before=$(serial client) server_before=$(serial server)
 check_out "O = system:nodes, CN = system:node:node-1" openssl x509 -noout -subject -in "$PKI/kubelet-client-current.pem"
 check_out "IP Address:10.89.0.2" openssl x509 -noout -ext subjectAltName -in "$PKI/kubelet-server-current.pem"
 # What the port shows now.
-shown() { enter timeout 5 openssl s_client -connect 10.89.0.2:10250 -CAfile "$CONF/ca.crt" </dev/null 2>/dev/null | openssl x509 -noout -serial; }
+shown() { kubelet_shows | openssl x509 -noout -serial; }
 shown_before=$(shown)
-check_out "Verify return code: 0" enter timeout 5 openssl s_client -connect 10.89.0.2:10250 -CAfile "$CONF/ca.crt" </dev/null
+check_out "Verify return code: 0" kubelet_shows
 
 step "streams and a watch are opened"
 cat >"$TMP/pod.yaml" <<'YAML'
@@ -184,22 +148,8 @@ enter "$STATE/bin/kubelet" --flag-defaults=secure --kubeconfig=/var/lib/kubelet/
 eventually 10 grep -q "the server's certificate is refused: certificate has expired" "$TMP/second.log"
 
 step "one that is not valid yet is refused, and said so"
-cat >"$TMP/cnf" <<CNF
-[ca]
-default_ca=d
-[d]
-database=$TMP/index
-serial=$TMP/serial
-new_certs_dir=$TMP
-default_md=sha256
-policy=p
-[p]
-commonName=supplied
-CNF
-: >"$TMP/index"
-openssl rand -hex 8 >"$TMP/serial"
-check openssl ca -batch -notext -config "$TMP/cnf" -in "$TMP/new.csr" -cert "$STATE/pki/ca.crt" -keyfile "$STATE/pki/ca.key" -startdate 20400101000000Z \
-    -enddate 20410101000000Z -extfile <(printf 'subjectAltName=IP:127.0.0.1,IP:10.89.0.2\nextendedKeyUsage=serverAuth\n') -out "$TMP/early.crt"
+printf 'subjectAltName=IP:127.0.0.1,IP:10.89.0.2\nextendedKeyUsage=serverAuth\n' >"$TMP/early.ext"
+check sign_dated "$TMP/new.csr" "$STATE/pki/ca" "$TMP/early.ext" 20400101000000Z 20410101000000Z "$TMP/early.crt"
 install -m 400 -o "$(stat -c %u "$A/apiserver.crt")" "$TMP/early.crt" "$A/x" && mv "$A/x" "$A/apiserver.crt"
 eventually 15 grep -q "the server's certificate is refused: certificate is not yet valid" "$TMP/second.log"
 down
