@@ -180,6 +180,10 @@ void preemption_run(struct cycle *c, const uint8_t *verdicts, struct cycle_resul
         if (!best.node || better(&found, &best)) {
             best = found;
         }
+        if (best.n == 1 && best.highest == c->cache->priorities[0].priority) {
+            k++;
+            break; /* one pod of the lowest priority there is: no node is better */
+        }
     }
     c->cache->next_preemption = start + k;
     framework_done(c);

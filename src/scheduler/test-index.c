@@ -343,6 +343,71 @@ static bool anti_affinity_plainly(struct world *w, const struct core_v1_pod *pod
     return true;
 }
 
+/* What the preferences of 'owner' at node 'a' give 'pod' at node 'b'. */
+static int64_t preferences(struct world *w, const struct core_v1_weighted_pod_affinity_term *t, size_t n, const struct core_v1_pod *owner,
+                           const struct core_v1_node *a, const struct core_v1_pod *pod, const struct core_v1_node *b)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool counts = same_domain(a, b, t[i].pod_affinity_term.topology_key) && term_means(w, &t[i].pod_affinity_term, owner, pod);
+        sum += counts ? t[i].weight : 0;
+    }
+    return sum;
+}
+
+static int64_t likes(struct world *w, const struct core_v1_pod *owner, const struct core_v1_node *a, const struct core_v1_pod *pod,
+                     const struct core_v1_node *b)
+{
+    const struct core_v1_affinity *x = owner->spec.affinity;
+    int64_t sum = 0;
+    if (x && x->pod_affinity) {
+        sum += preferences(w, x->pod_affinity->preferred_during_scheduling_ignored_during_execution,
+                           x->pod_affinity->n_preferred_during_scheduling_ignored_during_execution, owner, a, pod, b);
+    }
+    if (x && x->pod_anti_affinity) {
+        sum -= preferences(w, x->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution,
+                           x->pod_anti_affinity->n_preferred_during_scheduling_ignored_during_execution, owner, a, pod, b);
+    }
+    return sum;
+}
+
+/* Preferences of either towards the other, and one for each required affinity term of a running pod (hardPodAffinityWeight). */
+static int64_t score_plainly(struct world *w, const struct core_v1_pod *pod, const struct core_v1_node *node)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < N_PODS; i++) {
+        const struct core_v1_node *at = node_of(w, i);
+        const struct core_v1_pod *other = at ? w->pods[i]->pod : NULL;
+        const struct core_v1_pod_affinity *a = at && other->spec.affinity ? other->spec.affinity->pod_affinity : NULL;
+        sum += at ? likes(w, pod, node, other, at) + likes(w, other, at, pod, node) : 0;
+        for (size_t k = 0; a && k < a->n_required_during_scheduling_ignored_during_execution; k++) {
+            const struct core_v1_pod_affinity_term *t = &a->required_during_scheduling_ignored_during_execution[k];
+            sum += same_domain(at, node, t->topology_key) && term_means(w, t, other, pod);
+        }
+    }
+    return sum;
+}
+
+static const struct sched_plugin *plugin_of(const char *name)
+{
+    for (size_t i = 0; i < sched_n_plugins; i++) {
+        if (str_eq_c(str_c(name), sched_plugins[i]->name)) {
+            return sched_plugins[i];
+        }
+    }
+    return NULL;
+}
+
+static void check_scores(struct world *w, struct cycle *c)
+{
+    const struct sched_plugin *affinity = plugin_of("InterPodAffinity");
+    void *state = NULL;
+    bool scores = affinity->pre_score(c, &state, w->cache.nodes, w->cache.n_nodes) == SCHED_OK;
+    for (size_t i = 0; i < w->cache.n_nodes; i++) {
+        CHECK_INT(scores ? affinity->score(c, state, w->cache.nodes[i]) : 0, score_plainly(w, c->pod->pod, w->cache.nodes[i]->node));
+    }
+}
+
 static bool filter_says(struct cycle *c, const char *plugin, const struct node_info *n)
 {
     struct rejection r = { .n = 0 };
@@ -369,6 +434,7 @@ static void check_filters(struct world *w)
         CHECK_INT(filter_says(&c, "InterPodAffinity", n), affinity_plainly(w, pod, n->node) && anti_affinity_plainly(w, pod, n->node));
     }
     framework_done(&c);
+    check_scores(w, &c);
     pod_info_free(p);
 }
 
