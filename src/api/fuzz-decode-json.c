@@ -11,6 +11,7 @@
 #include "api/encode-json.h"
 #include "api/encode-pb.h"
 #include "api/equal.h"
+#include "api/fields-typed.h"
 #include "api/stored.h"
 #include "api/val-convert.h"
 
@@ -21,6 +22,51 @@ static void must(bool ok)
     if (!ok) {
         abort();
     }
+}
+
+/* Our own text is read alike by the way that trusts it. */
+static void check_own(struct arena *a, const struct api_type *t, struct str text)
+{
+    const struct api_json_decode own = { .own = true };
+    void *again = arena_alloc(a, t->size);
+    struct buf b;
+    struct err err;
+
+    buf_init(&b, 1 << 24);
+    if (again && api_decode_json(a, t, text, &own, again, &err)) {
+        must(api_encode_json(&b, t, again, NULL, NULL) && str_eq(buf_str(&b), text));
+    }
+    buf_deinit(&b);
+}
+
+/* The tree becomes the same object, and tells the same fields as the struct does by itself. */
+static void check_tree(struct arena *a, const struct api_type *t, const void *obj, const struct val *v, struct str text)
+{
+    void *again = arena_alloc(a, t->size), *zero = arena_alloc(a, t->size);
+    struct val nothing;
+    struct fields_diff typed, trees;
+    struct fields both;
+    struct buf b, c;
+    struct err err;
+    bool written;
+
+    buf_init(&b, 1 << 24);
+    buf_init(&c, 1 << 24);
+    if (again && api_from_val(a, t, v, NULL, again, &err)) {
+        must(api_encode_json(&b, t, again, NULL, NULL) && str_eq(buf_str(&b), text));
+    }
+    if (zero && t->form == API_FORM_OBJECT && api_to_val(a, t, zero, &nothing) && fields_compare_typed(a, t, zero, obj, &typed) &&
+        fields_compare(a, fields_at_type(t), &nothing, v, &trees) && fields_union(a, &trees.modified, &trees.added, &both)) {
+        must(fields_equal(&typed.added, &trees.added) && fields_equal(&typed.modified, &trees.modified) &&
+             fields_equal(&typed.removed, &trees.removed));
+        buf_clear(&b);
+        fields_write(&c, &both);
+        if (fields_write_new(a, t, obj, NULL, &b, &written)) {
+            must(written && str_eq(buf_str(&b), buf_str(&c)));
+        }
+    }
+    buf_deinit(&b);
+    buf_deinit(&c);
 }
 
 static void check_object(struct arena *a, const struct api_type *t, void *obj)
@@ -44,7 +90,10 @@ static void check_object(struct arena *a, const struct api_type *t, void *obj)
     if ((copy = api_copy(a, t, obj))) {
         must(api_equal(t, obj, copy));
     }
-    (void)!api_to_val(a, t, obj, &v);
+    check_own(a, t, buf_str(&first));
+    if (api_to_val(a, t, obj, &v)) {
+        check_tree(a, t, obj, &v, buf_str(&first));
+    }
 done:
     buf_deinit(&first);
     buf_deinit(&second);
