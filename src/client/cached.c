@@ -9,7 +9,7 @@ void cached_unref(struct cached *c)
 {
     if (c && --c->refs == 0) {
         cached_unref(c->like);
-        struct arena a = c->arena; /* the header is inside */
+        struct arena a = { .chunks = c->memory }; /* the header is inside */
         arena_deinit(&a);
     }
 }
@@ -65,7 +65,7 @@ static size_t find_like(struct cached **set, const struct api_type *type, const 
     for (size_t k = 0; k < LIKE_WAYS && set[k]; k++) {
         struct cached *like = set[k];
         size_t size = cached_size(type, obj, like);
-        if (size - root <= (like->arena.used - root) / 2) {
+        if (size - root <= (like->size - root) / 2) {
             memmove(set + 1, set, k * sizeof(struct cached *));
             set[0] = like;
             *ret_like = like;
@@ -113,7 +113,8 @@ struct cached *cached_new(struct founders *founders, const struct api_type *type
     struct cached *c = cached_copy(&a, type, obj, like);
     c->refs = 1;
     c->rv = meta_rv(m);
-    c->arena = a;
+    c->memory = a.chunks;
+    c->size = (uint32_t)a.used;
     c->like = like;
     if (like) {
         like->refs++;

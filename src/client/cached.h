@@ -15,8 +15,9 @@ struct founders;
 /* A cached object: this header, the root struct right behind it, then what it points at, all in one
  * arena. What it has in common with 'like', an object that came before it, it points at there. */
 struct cached {
-    struct arena arena;
+    struct arena_chunk *memory; /* the arena's only chunk: all that is kept of it */
     unsigned refs;
+    uint32_t size; /* of the memory, bytes */
     uint64_t rv;
     struct cached *next_garbage;
     struct cached *like; /* has no 'like' itself */

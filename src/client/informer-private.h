@@ -30,6 +30,8 @@ struct informer {
     size_t n_fields;
     char **dropped; /* fields that somebody who wants all others named as "-field" */
     size_t n_dropped;
+    char **items; /* fields with the items of a list that are wanted: "status.conditions[Ready]" */
+    size_t n_items;
     bool everything; /* somebody wants all fields */
 
     struct object_set objects;

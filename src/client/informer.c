@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "client/informer-index.h"
+#include "client/item-filter.h"
 #include "client/meta.h"
 #include "net/loop.h"
 
@@ -270,9 +271,12 @@ static void add_fields(struct informer *i, const char *const *fields)
         i->everything = true;
         return;
     }
+    struct str path, key;
     for (; *fields; fields++) {
         if ((*fields)[0] == '-') {
             add_field(&i->dropped, &i->n_dropped, *fields);
+        } else if (item_filter_split(str_c(*fields), &path, &key)) {
+            add_field(&i->items, &i->n_items, *fields);
         } else {
             add_field(&i->fields, &i->n_fields, *fields);
         }
@@ -433,6 +437,10 @@ static void informer_free(struct informer *i)
         free(i->dropped[k]);
     }
     free(i->dropped);
+    for (size_t k = 0; k < i->n_items; k++) {
+        free(i->items[k]);
+    }
+    free(i->items);
     free(i->ns);
     free(i->label_selector);
     free(i->field_selector);

@@ -27,8 +27,9 @@ struct informer_spec {
     struct str ns; /* absent: all namespaces */
     struct str label_selector, field_selector;
     /* JSON paths that are kept, ended by NULL: "spec.nodeName". NULL: everything; {
-     * "-metadata.managedFields", NULL }: everything else. metadata's namespace, name, uid and
-     * resourceVersion are always kept. */
+     * "-metadata.managedFields", NULL }: everything else. "status.conditions[Ready]" keeps of a list
+     * whose items have a key the one with this key, unless somebody asks for more of the list.
+     * metadata's namespace, name, uid and resourceVersion are always kept. */
     const char *const *fields;
 };
 

@@ -10,6 +10,7 @@
 #include "base/rand.h"
 #include "client/client-private.h"
 #include "client/informer-private.h"
+#include "client/item-filter.h"
 #include "client/limits.h"
 #include "client/meta.h"
 
@@ -51,19 +52,66 @@ static void set_text(char **place, struct str s)
     *place = s.len ? strndup(s.ptr, s.len) : NULL;
 }
 
-void reflector_start(struct reflector *r)
+/* Does somebody ask for the list whole, for what it is part of, or for something of all its items? */
+static bool is_wanted_whole(const struct informer *i, struct str path)
+{
+    for (size_t k = 0; k < i->n_fields; k++) {
+        struct str field = str_c(i->fields[k]), shorter = field.len < path.len ? field : path,
+                   longer = field.len < path.len ? path : field;
+        if (str_starts(longer, shorter) && (longer.len == shorter.len || longer.ptr[shorter.len] == '.')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The lists of which only some items are kept. */
+static void filter_items(struct reflector *r)
 {
     struct informer *i = r->informer;
-    if (!i->everything) {
-        struct err err;
-        /* All but some fields is more than any list of fields. */
-        char **paths = i->n_dropped ? i->dropped : i->fields;
-        size_t n = i->n_dropped ? i->n_dropped : i->n_fields;
-        r->mask = api_mask_new(&r->arena, i->resource->type, (const char *const *)paths, n, &err);
-        if (!r->mask) {
-            log_error("informer of %.*s: %s; it keeps all fields", STR_ARG(i->resource->resource),
-                      err.msg);
+    struct str path, key;
+    for (size_t k = 0; k < i->n_items; k++) {
+        if (item_filter_split(str_c(i->items[k]), &path, &key) && !is_wanted_whole(i, path) &&
+            !item_filter_add(&r->arena, &r->filters, i->resource->type, path, key)) {
+            log_error("informer of %.*s: %s is no item of a list with a key", STR_ARG(i->resource->resource), i->items[k]);
         }
+    }
+}
+
+static const struct api_mask *mask_of(struct reflector *r)
+{
+    struct informer *i = r->informer;
+    struct err err;
+    struct str path, key;
+    /* All but some fields is more than any list of fields. */
+    size_t n = i->n_dropped ? i->n_dropped : i->n_fields;
+    const char **paths = arena_new_n(&r->arena, const char *, n + i->n_items);
+    if (!paths) {
+        abort();
+    }
+    for (size_t k = 0; k < n; k++) {
+        paths[k] = i->n_dropped ? i->dropped[k] : i->fields[k];
+    }
+    for (size_t k = 0; k < i->n_items && !i->n_dropped; k++) {
+        (void)item_filter_split(str_c(i->items[k]), &path, &key);
+        if (!(paths[n++] = arena_cstr(&r->arena, path))) {
+            abort();
+        }
+    }
+    if (!i->n_dropped) {
+        filter_items(r);
+    }
+    const struct api_mask *mask = api_mask_new(&r->arena, i->resource->type, paths, n, &err);
+    if (!mask) {
+        log_error("informer of %.*s: %s; it keeps all fields", STR_ARG(i->resource->resource), err.msg);
+    }
+    return mask;
+}
+
+void reflector_start(struct reflector *r)
+{
+    if (!r->informer->everything) {
+        r->mask = mask_of(r);
     }
     reflector_next(r);
 }
@@ -254,6 +302,7 @@ static enum watch_result watch_object(struct reflector *r, struct json_reader *j
     if (!obj || !api_read_json(j, t, &o, obj)) {
         return WATCH_FAILED;
     }
+    item_filters_apply(r->filters, obj);
     const struct meta_v1_object_meta *m = meta_of(t, obj);
     if (deleted) {
         informer_drop(i, m->namespace, m->name, meta_rv(m));
@@ -427,6 +476,7 @@ bool reflector_absorb_text(struct reflector *r, struct str text)
     void *part = arena_alloc(&a, type->size);
     bool ok = part && api_decode_json(&a, type, text, &o, part, &err) && meta_of(type, part)->uid.len;
     if (ok) {
+        item_filters_apply(r->filters, part);
         informer_put(r->informer, part);
     }
     arena_deinit(&a);
@@ -456,6 +506,7 @@ void reflector_absorb(struct reflector *r, const void *obj)
     void *part = arena_alloc(&a, i->resource->type->size);
     if (part && api_encode_json(&text, i->resource->type, obj, NULL, NULL) &&
         api_decode_json(&a, i->resource->type, buf_str(&text), &o, part, &err)) {
+        item_filters_apply(r->filters, part);
         if (listing) {
             informer_store(i, part, true);
         } else {

@@ -20,11 +20,13 @@
 struct api_mask;
 struct client_call;
 struct informer;
+struct item_filter;
 
 struct reflector {
     struct informer *informer;
-    struct arena arena;          /* of the mask */
+    struct arena arena;          /* of the mask and the filters */
     const struct api_mask *mask; /* NULL: everything */
+    struct item_filter *filters; /* lists of which some items are kept; in the arena */
     struct client_call *call;
     struct loop_timer timer;
     enum { REFLECT_LIST_STREAM, REFLECT_LIST_PAGES, REFLECT_WATCH } state;

@@ -19,6 +19,6 @@ bool pod_counts_change(const struct core_v1_pod *old, const struct core_v1_pod *
 const struct core_v1_pod_condition *pod_condition(const struct core_v1_pod *p, struct str type);
 
 /* The fields of pods that the above read, for an informer's list of fields. */
-#define POD_FACT_FIELDS "metadata.deletionTimestamp", "status.phase", "status.conditions"
+#define POD_FACT_FIELDS "metadata.deletionTimestamp", "status.phase", "status.conditions[Ready]"
 
 #endif
