@@ -26,6 +26,7 @@ struct options {
     int32_t node_cidr_mask, terminated_pod_gc_threshold, statefulset_syncs;
     int64_t node_monitor_grace_ms, node_startup_grace_ms, signing_duration_ms;
     int64_t legacy_token_cleanup_ms, volume_sync_ms;
+    struct controllers_hpa hpa;
     double node_eviction_rate;
 };
 
@@ -57,6 +58,21 @@ static const struct flag flags[] = {
                "Ended pods that are kept; 0 keeps all"),
     FLAG_INT32(struct options, statefulset_syncs, "concurrent-statefulset-syncs", "5",
                "StatefulSets that are worked on at once"),
+    FLAG_INT32(struct options, hpa.syncs, "concurrent-horizontal-pod-autoscaler-syncs", "5",
+               "HorizontalPodAutoscalers that are worked on at once"),
+    FLAG_DURATION(struct options, hpa.sync_ms, "horizontal-pod-autoscaler-sync-period", "15s",
+                  "How often a HorizontalPodAutoscaler looks"),
+    FLAG_DURATION(struct options, hpa.downscale_stabilization_ms,
+                  "horizontal-pod-autoscaler-downscale-stabilization", "5m",
+                  "Of the recommendations of so long the highest counts, where spec.behavior says nothing"),
+    FLAG_FLOAT(struct options, hpa.tolerance, "horizontal-pod-autoscaler-tolerance", "0.1",
+               "A ratio of usage to target that is so near to 1 changes nothing"),
+    FLAG_DURATION(struct options, hpa.cpu_initialization_ms,
+                  "horizontal-pod-autoscaler-cpu-initialization-period", "5m",
+                  "A pod that is younger is counted only once it is ready and was measured since"),
+    FLAG_DURATION(struct options, hpa.initial_readiness_ms,
+                  "horizontal-pod-autoscaler-initial-readiness-delay", "30s",
+                  "A pod that became unready so soon after its start was never ready"),
     FLAG_DURATION(struct options, volume_sync_ms, "pvclaimbinder-sync-period", "15s",
                   "A volume that could not be deleted is tried again after so long"),
     FLAG_STRING(struct options, signing_cert_file, "cluster-signing-cert-file", "",
@@ -184,8 +200,13 @@ static bool configure(struct state *s, struct err *err)
     c->signing_duration_ms = o->signing_duration_ms;
     c->statefulset_syncs = o->statefulset_syncs;
     c->volume_sync_ms = o->volume_sync_ms;
+    c->hpa = o->hpa;
     c->service_cidrs = o->service_cluster_ip_range;
     c->legacy_token_cleanup_s = o->legacy_token_cleanup_ms / 1000;
+    if (o->hpa.syncs < 1 || o->hpa.sync_ms <= 0 || o->hpa.tolerance < 0) {
+        return err_set(err, ERR_BAD_REQUEST, "--concurrent-horizontal-pod-autoscaler-syncs and --horizontal-pod-autoscaler-sync-period must "
+                                             "be more than 0, --horizontal-pod-autoscaler-tolerance not less");
+    }
     if (o->statefulset_syncs < 1) {
         return err_set(err, ERR_BAD_REQUEST, "--concurrent-statefulset-syncs: must be 1 or more");
     }

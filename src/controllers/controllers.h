@@ -13,6 +13,13 @@ struct controllers_signer {
 };
 #define CONTROLLERS_SIGNERS 4
 
+/* --horizontal-pod-autoscaler-*, --concurrent-horizontal-pod-autoscaler-syncs. */
+struct controllers_hpa {
+    int64_t sync_ms, downscale_stabilization_ms, cpu_initialization_ms, initial_readiness_ms;
+    double tolerance;
+    int32_t syncs;
+};
+
 /* What controllers are told by flags. One for the process, set before the first controller is made.
  */
 struct controllers_config {
@@ -26,6 +33,7 @@ struct controllers_config {
     int32_t terminated_pod_gc_threshold;
     struct str service_cidrs; /* --service-cluster-ip-range */
     int32_t statefulset_syncs; /* --concurrent-statefulset-syncs */
+    struct controllers_hpa hpa;
     int64_t volume_sync_ms;    /* --pvclaimbinder-sync-period */
     struct controllers_signer signers[CONTROLLERS_SIGNERS]; /* --cluster-signing-*, by enum signer_kind */
     int64_t signing_duration_ms;    /* --cluster-signing-duration */
@@ -49,6 +57,7 @@ extern const struct controller_ops controller_replicaset, controller_replication
     controller_legacy_token_cleaner, controller_serviceaccount_token,
     controller_clusterrole_aggregation, controller_daemonset, controller_job, controller_ttl_after_finished,
     controller_disruption, controller_cronjob, controller_statefulset,
-    controller_volume_binder, controller_claim_protection, controller_volume_protection;
+    controller_volume_binder, controller_claim_protection, controller_volume_protection,
+    controller_hpa;
 
 #endif
