@@ -29,7 +29,7 @@ struct item {
     char *key, *uid;
     enum stage stage;
     uint64_t next_ms;   /* when it asks again */
-    int64_t generation; /* that the last round looked at */
+    uint64_t spec_hash; /* of the spec that the last round looked at: HorizontalPodAutoscalers count no generations */
     struct hpa_memory memory;
     struct arena arena; /* of the round: everything below */
     const hpa_t *hpa;   /* as it was when the round began */
@@ -139,6 +139,16 @@ static struct str scale_path(struct arena *a, const hpa_t *hpa)
                               : STR_NULL;
 }
 
+static uint64_t spec_hash(const hpa_t *hpa)
+{
+    CLEANUP(buf_deinit) struct buf b;
+    buf_init(&b, 64u << 20);
+    if (!api_encode_json(&b, &autoscaling_v2_horizontal_pod_autoscaler_spec_type, &hpa->spec, NULL, NULL)) {
+        abort();
+    }
+    return str_fnv1a(buf_str(&b));
+}
+
 static void begin_round(struct item *x, const hpa_t *hpa)
 {
     size_t n = hpa->spec.n_metrics;
@@ -149,7 +159,7 @@ static void begin_round(struct item *x, const hpa_t *hpa)
     if (!x->hpa || !x->questions || !x->in.answers) {
         abort();
     }
-    x->generation = hpa->metadata.generation;
+    x->spec_hash = spec_hash(hpa);
     x->scale_path = scale_path(&x->arena, x->hpa);
     if (!x->scale_path.ptr) {
         const struct autoscaling_v2_cross_version_object_reference *t = &hpa->spec.scale_target_ref;
@@ -238,7 +248,7 @@ static void reconcile(void *state, struct str key, struct actions *a)
     }
     struct item *x = item_of(s, key, hpa);
     uint64_t now = loop_now_ms(controller_loop(s->controller));
-    bool news = x->generation != hpa->metadata.generation;
+    bool news = x->spec_hash != spec_hash(hpa);
     if (x->stage == RESTS && (now >= x->next_ms || news)) {
         x->next_ms = now + (uint64_t)MAX(controllers_config.hpa.sync_ms, (int64_t)100);
         begin_round(x, hpa);
