@@ -10,6 +10,7 @@
 #include "hollow/limits.h"
 #include "net/http-client.h"
 #include "net/loop.h"
+#include "net/trim.h"
 
 struct hollow_node;
 
@@ -23,6 +24,7 @@ struct hollow_fleet {
     unsigned n_begun;
     double owed; /* nodes that the rate has earned and that have not begun */
     struct loop_timer ramp, report, end;
+    struct net_trim trim; /* handshakes and pods that start leave holes; renewals, which never end, none */
     struct loop_signal term, interrupt;
     uint64_t begin_ms, ramp_ms;
     unsigned removing; /* deletes of Nodes under way */

@@ -13,6 +13,7 @@ struct node_agent {
     struct loop_timer status_timer, lease_timer;
     struct client_call *status_call, *lease_call, *create_call;
     struct runtime_call *version_call, *images_call, *health_call;
+    unsigned looks_soon; /* for the network to be ready, since its configuration was written */
     bool network_ready;
     uint64_t born_ms;
     char runtime_version[128], network_message[256];

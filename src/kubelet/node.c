@@ -304,7 +304,9 @@ static void on_runtime_status(void *arg, const void *response, const struct err 
         }
     }
     if (!n->network_ready && n->k->cfg->cni_conf_dir.len) {
-        loop_timer_start(&n->status_timer, 200); /* the runtime has just been given its configuration, or will be */
+        /* The runtime will be given its configuration, or just has been: then it takes a hundredth of a second to read it. */
+        loop_timer_start(&n->status_timer, n->looks_soon ? 20 : 200);
+        n->looks_soon -= n->looks_soon > 0;
     }
     if (before != n->network_ready) {
         pods_wake_all(n->k);
@@ -448,7 +450,8 @@ static void take_cidr(struct node_agent *n, struct str cidr)
         return;
     }
     snprintf(n->cidr, sizeof(n->cidr), "%.*s", STR_ARG(cidr));
-    loop_timer_start(&n->status_timer, 50);
+    n->looks_soon = 20;
+    loop_timer_start(&n->status_timer, 20);
 }
 
 static void on_node(void *data, const void *old, const void *obj)
