@@ -40,7 +40,7 @@
 /* Pages the log may have when a process that reads the store does not let it start over (128 MB): past it writes are refused with
  * STORE_E_FULL until that reader is gone. */
 #define STORE_WAL_MAX_PAGES 64000
-/* The file is made smaller by so many pages at a time, after a commit, when more than a quarter of it and at least so many are free. */
+/* A file that can shrink is made smaller by so many pages at a time, after a commit, when more than a quarter of it and at least so many are free. */
 #define STORE_VACUUM_PAGES 256
 #define STORE_VACUUM_MIN_FREE 2048
 

@@ -76,6 +76,7 @@ struct sqlite {
     int wal_pages, wal_limit, wal_max;
     int wal_next; /* pages at which it is copied into the file next */
     unsigned commits;
+    bool shrinks; /* the file has the pointer maps for it */
     bool reading; /* of the sequencer: a read transaction is open */
     off_t wal_bytes; /* of the file: what lies behind the pages is zeros */
     bool no_sync;
@@ -225,7 +226,7 @@ static bool open_connection(struct sqlite *s, sqlite3 **db, bool no_sync, struct
     }
     char sql[384];
     snprintf(sql, sizeof(sql),
-             "PRAGMA page_size=2048; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA cache_size=-%d; PRAGMA temp_store=MEMORY; "
+             "PRAGMA page_size=2048; PRAGMA auto_vacuum=NONE; PRAGMA cache_size=-%d; PRAGMA temp_store=MEMORY; "
              "PRAGMA mmap_size=0; PRAGMA journal_size_limit=%d; "
              "PRAGMA journal_mode=WAL; PRAGMA synchronous=%s; PRAGMA wal_autocheckpoint=0; PRAGMA foreign_keys=OFF",
              STORE_SQLITE_CACHE_KIB, STORE_WAL_PAGES * (2048 + 24) + 2 * STORE_WAL_AHEAD, no_sync ? "OFF" : "FULL");
@@ -377,6 +378,8 @@ struct backend *sqlite_open(const char *path, bool no_sync, struct err *err)
         sqlite_backend_close(&s->base);
         return NULL;
     }
+    int64_t vacuum = 0;
+    s->shrinks = read_int(s, s->writer, "PRAGMA auto_vacuum", &vacuum, err) && vacuum == 2;
     int keep = 1;
     sqlite3_wal_hook(s->writer, on_wal, s);
     (void)sqlite3_file_control(s->writer, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep);
@@ -623,11 +626,14 @@ static int64_t write_number(struct sqlite *s, enum write_statement which)
     return n;
 }
 
-/* Gives the file system back what deletions left, a little at a time. Failing is not fatal: the pages are used again. */
+/*
+ * Gives the file system back what deletions left, a little at a time. Failing is not fatal: the pages are used again. Only files that were
+ * made to shrink do (README, "Files do not shrink"): for others the pragma does nothing.
+ */
 static void shrink(struct sqlite *s)
 {
     char sql[64];
-    if (++s->commits % 64 != 0) {
+    if (!s->shrinks || ++s->commits % 64 != 0) {
         return;
     }
     int64_t unused = write_number(s, WRITE_FREE_PAGES);

@@ -190,32 +190,64 @@ TEST(log_and_file_stay_bounded_and_a_reader_that_stays_is_told_of)
     unsetenv("CORACLE_WAL_MAX_PAGES");
 }
 
-TEST(file_shrinks_after_a_great_deletion)
+enum { BIG = 400 };
+
+/* Creates objects of 60 KB, or deletes them. */
+static void big_ones(struct fixture *f, bool create)
 {
-    struct fixture *f = fixture_new(true);
     static char value[60000];
     char name[32];
     memset(value, 'v', sizeof(value) - 1);
-    fixture_open(f);
-    for (int i = 0; i < 400; i++) {
+    for (int i = 0; i < BIG; i++) {
         snprintf(name, sizeof(name), "ns/big%04d", i);
-        CHECK_INT(put(f, name, value, STORE_ABSENT).status, STORE_OK);
+        struct answer a = create ? put(f, name, value, STORE_ABSENT) : delete_(f, name, STORE_ANY);
+        CHECK_INT(a.status, STORE_OK);
     }
-    fixture_close(f);
-    fixture_open(f);
-    off_t before = size_of(f, "");
-    CHECK(before > 20 << 20);
-    for (int i = 0; i < 400; i++) {
-        snprintf(name, sizeof(name), "ns/big%04d", i);
-        CHECK_INT(delete_(f, name, STORE_ANY).status, STORE_OK);
-    }
-    CHECK_INT(many_updates(f, 3000), STORE_OK);
-    fixture_close(f);
-    CHECK(size_of(f, "") < before / 3);
+}
+
+static void check_whole(struct fixture *f)
+{
     struct store_file_info info;
     struct err err;
     CHECK_OK(store_file_inspect(f->path, true, &info, &err), &err);
     store_file_info_deinit(&info);
+}
+
+TEST(file_grows_no_longer_than_the_most_it_ever_held)
+{
+    struct fixture *f = fixture_new(true);
+    fixture_open(f);
+    big_ones(f, true);
+    fixture_close(f);
+    fixture_open(f);
+    off_t most = size_of(f, "");
+    CHECK(most > 20 << 20);
+    for (int i = 0; i < 3; i++) {
+        big_ones(f, false);
+        CHECK_INT(many_updates(f, 200), STORE_OK);
+        big_ones(f, true);
+    }
+    fixture_close(f);
+    CHECK(size_of(f, "") < most + most / 8);
+    check_whole(f);
+    fixture_end(f);
+}
+
+TEST(file_that_was_made_to_shrink_goes_on_shrinking)
+{
+    struct fixture *f = fixture_new(true);
+    sql(f->path, "PRAGMA page_size=2048; PRAGMA auto_vacuum=INCREMENTAL; VACUUM");
+    fixture_open(f);
+    big_ones(f, true);
+    fixture_close(f);
+    fixture_open(f);
+    off_t before = size_of(f, "");
+    CHECK(before > 20 << 20);
+    big_ones(f, false);
+    CHECK_INT(many_updates(f, 3000), STORE_OK);
+    fixture_close(f);
+    CHECK(size_of(f, "") < before / 3);
+    check_whole(f);
     fixture_end(f);
 }
 
