@@ -162,7 +162,6 @@ static bool begin(struct hollow_fleet *f, const struct client_config *config, st
     }
     f->begin_ms = f->ramp_ms = f->figures.interval_ms = clock_mono_ms();
     f->owed = 1;
-    net_trim_init(&f->trim, f->loop, 0);
     loop_timer_init(&f->ramp, f->loop, on_ramp, f);
     loop_timer_init(&f->report, f->loop, on_report, f);
     loop_timer_start(&f->report, f->o->report_ms);
@@ -198,7 +197,6 @@ int hollow_run(const struct client_config *config, const struct hollow_options *
     }
     free(f->nodes);
     loop_timer_stop(&f->ramp);
-    net_trim_deinit(&f->trim);
     loop_timer_stop(&f->report);
     loop_timer_stop(&f->end);
     loop_signal_stop(&f->term);

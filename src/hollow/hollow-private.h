@@ -10,7 +10,6 @@
 #include "hollow/limits.h"
 #include "net/http-client.h"
 #include "net/loop.h"
-#include "net/trim.h"
 
 struct hollow_node;
 
@@ -24,7 +23,6 @@ struct hollow_fleet {
     unsigned n_begun;
     double owed; /* nodes that the rate has earned and that have not begun */
     struct loop_timer ramp, report, end;
-    struct net_trim trim; /* handshakes and pods that start leave holes; renewals, which never end, none */
     struct loop_signal term, interrupt;
     uint64_t begin_ms, ramp_ms;
     unsigned removing; /* deletes of Nodes under way */

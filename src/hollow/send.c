@@ -71,9 +71,6 @@ static void on_end(struct http_call *http, const struct http_headers *trailers, 
     struct hollow_call *c = arg;
     struct hollow_figures *figures = &c->node->fleet->figures;
     c->call = NULL;
-    if (c->kind != HOLLOW_LEASE) {
-        net_trim_count(&c->node->fleet->trim);
-    }
     if (c->status > 299) {
         note_refusal(c);
     } else if (latencies[c->kind].counted) {
