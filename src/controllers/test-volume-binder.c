@@ -220,7 +220,8 @@ TEST(what_is_in_use_keeps_its_finalizer)
     CHECK_INT(fixture_count(fixture_pass(&f, "d/c"), "PUT"), 0);
     fixture_put(&f, "", "v1", "pods", "{\"metadata\":{\"namespace\":\"d\",\"name\":\"p\",\"uid\":\"p\",\"resourceVersion\":\"1\"},\"spec\":{"
                                       "\"volumes\":[{\"name\":\"x\",\"persistentVolumeClaim\":{\"claimName\":\"c\"}}]}}");
-    CHECK(strstr(fixture_pass(&f, "d/c"), "\"finalizers\":[\"x/y\"]") != NULL);
+    CHECK_INT(fixture_count(fixture_pass(&f, "d/c"), "PUT"), 0); /* the server is asked first, which may know of another pod */
+    CHECK_INT(fixture_count(fixture_pass(&f, "d/c"), "PUT"), 0);
     fixture_deinit(&f);
     fixture_init(&f, &controller_volume_protection);
     put_volume(&f, "{\"metadata\":{\"name\":\"v\",\"uid\":\"uid-v\",\"resourceVersion\":\"1\",\"finalizers\":[\"kubernetes.io/pv-protection\"],"
