@@ -37,6 +37,10 @@ static const struct {
       "{\"metadata\":{\"name\":\"bob\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"rbacadmin\"},"
       "\"subjects\":[{\"kind\":\"User\",\"name\":\"bob\"}]}" },
     { "/api/v1/nodes", "{\"metadata\":{\"name\":\"full\"}}" },
+    { "/api/v1/namespaces/golden2/limitranges",
+      "{\"metadata\":{\"name\":\"full\"},\"spec\":{\"limits\":[{\"type\":\"Container\",\"max\":{\"cpu\":\"2\",\"memory\":\"1Gi\"},"
+      "\"min\":{\"cpu\":\"10m\",\"memory\":\"1Mi\"},\"default\":{\"cpu\":\"500m\",\"memory\":\"256Mi\"},\"defaultRequest\":{\"cpu\":\"100m\"},"
+      "\"maxLimitRequestRatio\":{\"cpu\":\"50\"}},{\"type\":\"Pod\",\"max\":{\"cpu\":\"4\"}}]}}" },
     { "/apis/storage.k8s.io/v1/storageclasses", "{\"metadata\":{\"name\":\"full\"},\"provisioner\":\"p\",\"parameters\":{\"a\":\"b\"}}" },
 };
 

@@ -73,7 +73,7 @@ static void each(const struct kind_world *w, struct arena *a, struct str group, 
                  bool (*fn)(void *ctx, const void *obj), void *ctx)
 {
     struct rest *rest = registry_rest(server_of(w), group, resource);
-    if (!rest) {
+    if (!rest || watch_cache_n_objects(rest->cache) == 0) {
         return;
     }
     struct snapshot *s = watch_cache_snapshot(rest->cache);

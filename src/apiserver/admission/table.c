@@ -3,6 +3,7 @@
 
 const struct admission_plugin *const admission_plugins[] = {
     &admission_namespace_lifecycle,
+    &admission_limit_ranger,
     &admission_service_account,
     &admission_node_restriction,
     &admission_taint_nodes_by_condition,
