@@ -63,10 +63,25 @@ bool item_filter_add(struct arena *a, struct item_filter **filters, const struct
     return true;
 }
 
+/* Does this key, or "!A|B", keep the item? */
+static bool keeps(struct str keep, struct str key)
+{
+    struct str one;
+    if (!str_starts(keep, STR("!"))) {
+        return str_eq(keep, key);
+    }
+    for (struct str rest = str_sub(keep, 1, keep.len); str_split(&rest, '|', &one);) {
+        if (str_eq(one, key)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool is_kept(const struct item_filter *f, struct str key)
 {
     for (size_t i = 0; i < f->n_keep; i++) {
-        if (str_eq(f->keep[i], key)) {
+        if (keeps(f->keep[i], key)) {
             return true;
         }
     }

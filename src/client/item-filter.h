@@ -1,6 +1,7 @@
 /*
  * Which items of a list an informer keeps: "status.conditions[Ready]" of a list whose items have a key. A pod has five
- * conditions of a hundred bytes each, and controllers read one of them.
+ * conditions of a hundred bytes each, and controllers read one of them. "status.conditions[!Initialized|PodScheduled]": all but
+ * these, for who must know those that others invent. An item that one field of several keeps is there.
  */
 #ifndef CLIENT_ITEM_FILTER_H
 #define CLIENT_ITEM_FILTER_H

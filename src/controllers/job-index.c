@@ -1,6 +1,26 @@
-/* Completion indexes as text: status.completedIndexes. */
+/* Completion indexes as sets and as text: status.completedIndexes, status.failedIndexes. */
+#include <stdlib.h>
+
 #include "base/buf.h"
 #include "controllers/job-private.h"
+
+struct job_indexes job_indexes_new(struct arena *a, int32_t n)
+{
+    struct job_indexes x = { .in = arena_new_n(a, uint8_t, (size_t)MAX(n, 1)), .n = n };
+    if (!x.in) {
+        abort();
+    }
+    return x;
+}
+
+int32_t job_indexes_count(const struct job_indexes *x)
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < x->n; i++) {
+        n += x->in[i];
+    }
+    return n;
+}
 
 struct str job_indexes_str(struct arena *a, const struct job_indexes *x)
 {
@@ -35,10 +55,15 @@ bool job_indexes_parse(struct str text, struct job_indexes *ret)
             return false;
         }
         last = range ? last : first;
-        if (last < first || last >= ret->n) {
+        if (last < first) {
             return false;
         }
-        memset(ret->in + first, 1, (size_t)(last - first) + 1);
+        for (int32_t i = first; i <= last && i < ret->n; i++) {
+            ret->in[i] = 1;
+        }
+        if (last >= ret->n) {
+            return false;
+        }
     }
     return true;
 }

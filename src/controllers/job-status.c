@@ -1,10 +1,10 @@
 /*
- * What a Job counts, and when it is over ("Jobs": "Job termination and cleanup", KEP-2307: tracking
- * with finalizers).
+ * What a Job counts ("Jobs": "Job termination and cleanup", KEP-2307: tracking with finalizers).
  *
  * Every pod carries a finalizer until it is counted, so that none is lost or counted twice, whoever
  * deletes it and whenever we stop:
- *   1. a pod that has ended is written into status.uncountedTerminatedPods,
+ *   1. a pod that has ended is written into status.uncountedTerminatedPods (of an index that has
+ *      succeeded, its number into status.completedIndexes),
  *   2. then its finalizer is removed,
  *   3. then, without its finalizer, it becomes a number, and its entry goes.
  */
@@ -16,59 +16,6 @@
 
 /* Entries of uncountedTerminatedPods at one time. */
 #define UNCOUNTED_MOST 500
-
-const struct batch_v1_job_condition *job_condition(const struct batch_v1_job_status *st,
-                                                   const char *type)
-{
-    for (size_t i = 0; i < st->n_conditions; i++) {
-        if (str_eq_c(st->conditions[i].type, type)) {
-            return &st->conditions[i];
-        }
-    }
-    return NULL;
-}
-
-static bool is_true(const struct batch_v1_job_status *st, const char *type)
-{
-    const struct batch_v1_job_condition *c = job_condition(st, type);
-    return c && str_eq_c(c->status, "True");
-}
-
-bool job_is_finished(const job_t *job)
-{
-    return is_true(&job->status, "Complete") || is_true(&job->status, "Failed");
-}
-
-void job_set_condition(struct job_pass *p, const char *type, const char *status, const char *reason,
-                       const char *message)
-{
-    struct batch_v1_job_condition *all =
-        arena_new_n(act_arena(p->a), struct batch_v1_job_condition, p->st.n_conditions + 1);
-    struct api_time now = { .sec = act_now(p->a), .set = true };
-    size_t n = p->st.n_conditions, at = n;
-    if (!all) {
-        abort();
-    }
-    if (n) {
-        memcpy(all, p->st.conditions, n * sizeof(*all));
-    }
-    for (size_t i = 0; i < n; i++) {
-        at = str_eq_c(all[i].type, type) ? i : at;
-    }
-    if (at < n && str_eq_c(all[at].status, status) && str_eq_c(all[at].reason, reason)) {
-        return;
-    }
-    all[at] = (struct batch_v1_job_condition){ .type = str_c(type),
-                                               .status = str_c(status),
-                                               .reason = str_c(reason),
-                                               .message = str_c(message),
-                                               .last_probe_time = now,
-                                               .last_transition_time = now };
-    p->st.conditions = all;
-    p->st.n_conditions = MAX(n, at + 1);
-}
-
-/* ---- counting ---- */
 
 static bool has_uid(const struct str *list, size_t n, struct str uid)
 {
@@ -111,18 +58,16 @@ static void settle(struct job_pass *p, struct str **list, size_t *n, int32_t *co
     *n = k;
 }
 
-/* A pod that is being deleted counts as failed, unless it is to be replaced only once it has really
- * ended. */
-static bool has_failed(const job_t *job, const struct core_v1_pod *pod)
+bool job_pod_failed(const struct job_pass *p, const struct core_v1_pod *pod)
 {
     if (str_eq_c(pod->status.phase, "Failed")) {
         return true;
     }
-    return !str_eq_c(job->spec.pod_replacement_policy, "Failed") &&
-           pod->metadata.deletion_timestamp.set && !str_eq_c(pod->status.phase, "Succeeded");
+    return !p->replaces_failed_only && pod->metadata.deletion_timestamp.set &&
+           !str_eq_c(pod->status.phase, "Succeeded");
 }
 
-static int64_t ended_at(const struct core_v1_pod *pod, int64_t now)
+int64_t job_pod_ended_s(const struct core_v1_pod *pod)
 {
     int64_t at = 0;
     for (size_t i = 0; i < pod->status.n_container_statuses; i++) {
@@ -130,134 +75,114 @@ static int64_t ended_at(const struct core_v1_pod *pod, int64_t now)
             pod->status.container_statuses[i].state.terminated;
         at = t && t->finished_at.set ? MAX(at, t->finished_at.sec) : at;
     }
-    return at                                     ? at
-           : pod->metadata.deletion_timestamp.set ? MIN(pod->metadata.deletion_timestamp.sec, now)
-                                                  : now;
+    if (at) {
+        return at;
+    }
+    if (pod->metadata.deletion_timestamp.set) {
+        return pod->metadata.deletion_timestamp.sec - (pod->metadata.has_deletion_grace_period_seconds
+                                                           ? pod->metadata.deletion_grace_period_seconds
+                                                           : 0);
+    }
+    const struct core_v1_pod_condition *ready = pod_condition(pod, STR("Ready"));
+    return ready && ready->last_transition_time.set ? ready->last_transition_time.sec
+                                                    : pod->metadata.creation_timestamp.sec;
+}
+
+/* A pod that was taken away without failing (a suspended Job's, one too many) says nothing. */
+static bool tells_of_failure(const struct job_pass *p, const struct core_v1_pod *pod)
+{
+    return job_pod_failed(p, pod) &&
+           (job_has_finalizer(pod) || !pod->metadata.deletion_timestamp.set);
+}
+
+/* Failures since the last success. Of those before the first success the status knows the number even when pods are gone. */
+static void count_failures_in_row(struct job_pass *p)
+{
+    int64_t success_s = 0;
+    for (size_t i = 0; i < p->pods.n; i++) {
+        const struct core_v1_pod *pod = p->pods.items[i];
+        if (str_eq_c(pod->status.phase, "Succeeded")) {
+            success_s = MAX(success_s, job_pod_ended_s(pod));
+        }
+    }
+    for (size_t i = 0; i < p->pods.n; i++) {
+        const struct core_v1_pod *pod = p->pods.items[i];
+        int64_t at = tells_of_failure(p, pod) ? job_pod_ended_s(pod) : 0;
+        if (at > success_s) {
+            p->failures_in_row++;
+            p->last_failure_s = MAX(p->last_failure_s, at);
+        }
+    }
+    if (p->succeeded == 0 && p->last_failure_s) {
+        p->failures_in_row = MAX(p->failures_in_row, p->failed);
+    }
 }
 
 static void count_pods(struct job_pass *p)
 {
-    struct batch_v1_uncounted_terminated_pods *u = p->st.uncounted_terminated_pods;
+    const struct batch_v1_uncounted_terminated_pods *u = p->st.uncounted_terminated_pods;
     for (size_t i = 0; i < p->pods.n; i++) {
         const struct core_v1_pod *pod = p->pods.items[i];
-        bool succeeded = str_eq_c(pod->status.phase, "Succeeded"), failed = has_failed(p->job, pod),
-             fresh = job_has_finalizer(pod);
-        if (failed && (fresh || str_eq_c(pod->status.phase, "Failed"))) {
-            p->last_failure_s = MAX(p->last_failure_s, ended_at(pod, act_now(p->a)));
-        }
         p->terminating += pod_is_terminating(pod);
         if (pod_is_active(pod)) {
             p->active++;
             p->ready += pod_is_ready(pod);
         }
-        if (succeeded && p->indexed) {
-            int32_t index = job_index_of(pod, p->done.n);
-            if (index >= 0 && fresh) {
+        if (!job_has_finalizer(pod)) {
+            continue;
+        }
+        int32_t index = p->indexed ? job_index_of(pod, p->done.n) : -1;
+        bool noted = has_uid(u->failed, u->n_failed, pod->metadata.uid);
+        if (str_eq_c(pod->status.phase, "Succeeded") && !noted) {
+            if (index >= 0) {
                 p->done.in[index] = 1;
+            } else if (!p->indexed) {
+                p->succeeded += !has_uid(u->succeeded, u->n_succeeded, pod->metadata.uid);
             }
-        } else if (succeeded && fresh &&
-                   !has_uid(u->succeeded, u->n_succeeded, pod->metadata.uid)) {
-            if (u->n_succeeded + u->n_failed < UNCOUNTED_MOST) {
-                u->succeeded[u->n_succeeded++] = pod->metadata.uid;
-            }
-        } else if (failed && fresh && !has_uid(u->failed, u->n_failed, pod->metadata.uid)) {
-            p->new_failures++;
-            if (u->n_succeeded + u->n_failed < UNCOUNTED_MOST) {
-                u->failed[u->n_failed++] = pod->metadata.uid;
+        } else if (job_pod_failed(p, pod)) {
+            p->failed += !noted && (!p->indexed || index >= 0) &&
+                         job_failure_of(p->job, pod, NULL, NULL) != JOB_FAILURE_IGNORED;
+            if (p->per_index && index >= 0 && job_index_has_failed(p->job, pod)) {
+                p->lost.in[index] = 1;
             }
         }
     }
 }
 
-/* ---- over? ---- */
-
-static int32_t backoff_limit(const job_t *job)
+static int64_t failures_of(const struct core_v1_pod *pod)
 {
-    return job->spec.has_backoff_limit ? job->spec.backoff_limit : 6;
+    struct job_index_failures f = job_failures_before(pod);
+    return (int64_t)f.counted + f.ignored;
 }
 
-/* Containers that start again in their pods count, too. */
-static bool restarts_exceed(const struct job_pass *p)
+/* The count of an index's failures lives in its pods: the last failed one stays until an active one has it. */
+static void find_kept(struct job_pass *p)
 {
-    int64_t restarts = 0;
-    if (!str_eq_c(p->job->spec.template.spec.restart_policy, "OnFailure")) {
-        return false;
+    const struct batch_v1_uncounted_terminated_pods *u = p->st.uncounted_terminated_pods;
+    struct job_indexes active = job_indexes_new(act_arena(p->a), p->done.n);
+    p->kept = arena_new_n(act_arena(p->a), const struct core_v1_pod *, (size_t)MAX(p->done.n, 1));
+    if (!p->kept) {
+        abort();
+    }
+    for (size_t i = 0; i < p->pods.n; i++) {
+        int32_t index = job_index_of(p->pods.items[i], p->done.n);
+        if (index >= 0 && pod_is_active(p->pods.items[i])) {
+            active.in[index] = 1;
+        }
     }
     for (size_t i = 0; i < p->pods.n; i++) {
         const struct core_v1_pod *pod = p->pods.items[i];
-        if (str_eq_c(pod->status.phase, "Running") || str_eq_c(pod->status.phase, "Pending")) {
-            for (size_t k = 0; k < pod->status.n_init_container_statuses; k++) {
-                restarts += pod->status.init_container_statuses[k].restart_count;
-            }
-            for (size_t k = 0; k < pod->status.n_container_statuses; k++) {
-                restarts += pod->status.container_statuses[k].restart_count;
-            }
+        int32_t index = job_index_of(pod, p->done.n);
+        if (index >= 0 && job_pod_failed(p, pod) && job_has_finalizer(pod) &&
+            !has_uid(u->failed, u->n_failed, pod->metadata.uid) && !active.in[index] &&
+            !p->done.in[index] && !p->lost.in[index] &&
+            (!p->kept[index] || failures_of(pod) >= failures_of(p->kept[index]))) {
+            p->kept[index] = pod;
         }
     }
-    return backoff_limit(p->job) == 0 ? restarts > 0 : restarts >= backoff_limit(p->job);
 }
 
-static bool deadline_is_over(struct job_pass *p)
-{
-    bool suspended = p->job->spec.has_suspend && p->job->spec.suspend;
-    if (!p->job->spec.has_active_deadline_seconds || !p->st.start_time.set || suspended) {
-        return false;
-    }
-    int64_t left = p->st.start_time.sec + p->job->spec.active_deadline_seconds - act_now(p->a);
-    if (left > 0) {
-        act_requeue_after(p->a, (uint64_t)left * 1000);
-    }
-    return left <= 0;
-}
-
-static bool has_completed(const struct job_pass *p)
-{
-    if (!p->job->spec
-             .has_completions) { /* a work queue: one success says that there is no more work */
-        return p->succeeded > 0 && p->active == 0;
-    }
-    return p->succeeded >= p->job->spec.completions && p->active == 0;
-}
-
-static void decide(struct job_pass *p)
-{
-    if (is_true(&p->st, "FailureTarget") || is_true(&p->st, "SuccessCriteriaMet")) {
-        return;
-    }
-    if ((p->failed > backoff_limit(p->job)) || restarts_exceed(p)) {
-        job_set_condition(p, "FailureTarget", "True", "BackoffLimitExceeded",
-                          "Job has reached the specified backoff limit");
-    } else if (deadline_is_over(p)) {
-        job_set_condition(p, "FailureTarget", "True", "DeadlineExceeded",
-                          "Job was active longer than specified deadline");
-    } else if (has_completed(p)) {
-        job_set_condition(p, "SuccessCriteriaMet", "True", "CompletionsReached",
-                          "Reached expected number of succeeded pods");
-    }
-}
-
-/* The last word, once no pod is left to say another. */
-static void conclude(struct job_pass *p)
-{
-    const struct batch_v1_uncounted_terminated_pods *u = p->st.uncounted_terminated_pods;
-    const struct batch_v1_job_condition *failure = job_condition(&p->st, "FailureTarget");
-    bool settled = p->active == 0 && p->terminating == 0 && u->n_succeeded == 0 && u->n_failed == 0;
-    if (is_true(&p->st, "FailureTarget") && settled) {
-        char reason[64], message[256];
-        snprintf(reason, sizeof(reason), "%.*s", STR_ARG(failure->reason));
-        snprintf(message, sizeof(message), "%.*s", STR_ARG(failure->message));
-        job_set_condition(p, "Failed", "True", arena_str(act_arena(p->a), str_c(reason)).ptr,
-                          arena_str(act_arena(p->a), str_c(message)).ptr);
-        act_event(p->a, p->s->jobs_resource, p->job, "Warning", reason, "%s", message);
-    } else if (is_true(&p->st, "SuccessCriteriaMet") && settled) {
-        job_set_condition(p, "Complete", "True", "CompletionsReached",
-                          "Reached expected number of succeeded pods");
-        p->st.completion_time = (struct api_time){ .sec = act_now(p->a), .set = true };
-        act_event(p->a, p->s->jobs_resource, p->job, "Normal", "Completed", "Job completed");
-    }
-}
-
-bool job_count(struct job_pass *p)
+void job_count(struct job_pass *p)
 {
     struct arena *arena = act_arena(p->a);
     struct batch_v1_uncounted_terminated_pods *u =
@@ -269,37 +194,84 @@ bool job_count(struct job_pass *p)
         *u = *p->st.uncounted_terminated_pods;
     }
     p->st.uncounted_terminated_pods = u;
-    if (p->indexed) {
-        p->done.n = p->job->spec.completions;
-        p->done.in = arena_alloc(arena, (size_t)MAX(p->done.n, 1));
-        if (!p->done.in) {
-            abort();
-        }
-        (void)job_indexes_parse(p->st.completed_indexes,
-                                &p->done); /* what cannot be read is counted anew from the pods */
+    if (p->indexed) { /* what cannot be read is counted anew from the pods */
+        p->done = job_indexes_new(arena, p->job->spec.completions);
+        (void)job_indexes_parse(p->st.completed_indexes, &p->done);
+    }
+    if (p->per_index) {
+        p->lost = job_indexes_new(arena, p->done.n);
+        (void)job_indexes_parse(p->st.failed_indexes, &p->lost);
     }
     settle(p, &u->succeeded, &u->n_succeeded, &p->st.succeeded);
     settle(p, &u->failed, &u->n_failed, &p->st.failed);
+    p->succeeded = p->st.succeeded + (int32_t)u->n_succeeded;
+    p->failed = p->st.failed + (int32_t)u->n_failed;
     count_pods(p);
     if (p->indexed) {
         p->st.completed_indexes = job_indexes_str(arena, &p->done);
-        p->st.succeeded = 0;
-        for (int32_t i = 0; i < p->done.n; i++) {
-            p->st.succeeded += p->done.in[i];
-        }
-        p->succeeded = p->st.succeeded;
-    } else {
-        p->succeeded = p->st.succeeded + (int32_t)u->n_succeeded;
+        p->succeeded = p->st.succeeded = job_indexes_count(&p->done);
     }
-    p->failed = p->st.failed + (int32_t)u->n_failed;
-    decide(p);
-    conclude(p);
-    return !is_true(&p->st, "FailureTarget") && !is_true(&p->st, "SuccessCriteriaMet");
+    if (p->per_index) {
+        struct str text = job_indexes_str(arena, &p->lost);
+        p->st.failed_indexes = text.ptr ? text : STR_EMPTY;
+        find_kept(p);
+    }
+    count_failures_in_row(p);
+}
+
+/* Adds the pod to the list once. False: there is no room at this time. */
+static bool note(struct job_pass *p, struct str *list, size_t *n, const struct core_v1_pod *pod)
+{
+    const struct batch_v1_uncounted_terminated_pods *u = p->st.uncounted_terminated_pods;
+    if (has_uid(list, *n, pod->metadata.uid)) {
+        return true;
+    }
+    if (u->n_succeeded + u->n_failed >= UNCOUNTED_MOST) {
+        return false;
+    }
+    list[(*n)++] = pod->metadata.uid;
+    return true;
+}
+
+void job_note_ended(struct job_pass *p)
+{
+    struct batch_v1_uncounted_terminated_pods *u = p->st.uncounted_terminated_pods;
+    bool ends = job_is(&p->st, "FailureTarget") || job_is(&p->st, "SuccessCriteriaMet"),
+         deleting = p->job->metadata.deletion_timestamp.set;
+    p->counted = arena_new_n(act_arena(p->a), const struct core_v1_pod *, p->pods.n + 1);
+    if (!p->counted) {
+        abort();
+    }
+    p->all_counted = true;
+    for (size_t i = 0; i < p->pods.n; i++) {
+        const struct core_v1_pod *pod = p->pods.items[i];
+        if (!job_has_finalizer(pod)) {
+            continue;
+        }
+        int32_t index = p->indexed ? job_index_of(pod, p->done.n) : -1;
+        bool counts = !p->indexed || index >= 0, room = true,
+             succeeded = str_eq_c(pod->status.phase, "Succeeded") &&
+                         !has_uid(u->failed, u->n_failed, pod->metadata.uid),
+             /* Of a Job that ends, every pod that has not succeeded has failed, however far its end is. */
+             failed = !succeeded && (job_pod_failed(p, pod) || (ends && !pod_is_active(pod)));
+        if (p->kept && index >= 0 && p->kept[index] == pod && !ends && !deleting) {
+            continue;
+        }
+        if (succeeded && !p->indexed) {
+            room = note(p, u->succeeded, &u->n_succeeded, pod);
+        } else if (failed && counts &&
+                   job_failure_of(p->job, pod, NULL, NULL) != JOB_FAILURE_IGNORED) {
+            room = note(p, u->failed, &u->n_failed, pod);
+        }
+        if (room && (succeeded || failed || deleting)) {
+            p->counted[p->n_counted++] = pod;
+        }
+        p->all_counted = p->all_counted && room;
+    }
 }
 
 void job_write_status(struct job_pass *p)
 {
-    const struct batch_v1_uncounted_terminated_pods *u = p->st.uncounted_terminated_pods;
     job_t changed = *p->job;
     p->st.active = p->active;
     p->st.ready = p->ready;
@@ -311,16 +283,7 @@ void job_write_status(struct job_pass *p)
         act_update_sub(p->a, p->s->jobs_resource, "status", &changed);
     }
     act_barrier(p->a); /* only what is written down is let go */
-    bool over = job_is_finished(&changed);
-    for (size_t i = 0; i < p->pods.n; i++) {
-        const struct core_v1_pod *pod = p->pods.items[i];
-        int32_t index = p->indexed && str_eq_c(pod->status.phase, "Succeeded")
-                            ? job_index_of(pod, p->done.n)
-                            : -1;
-        if (job_has_finalizer(pod) &&
-            (over || index >= 0 || has_uid(u->succeeded, u->n_succeeded, pod->metadata.uid) ||
-             has_uid(u->failed, u->n_failed, pod->metadata.uid))) {
-            job_release_pod(p->s, p->a, pod);
-        }
+    for (size_t i = 0; i < p->n_counted; i++) {
+        job_release_pod(p->s, p->a, p->counted[i]);
     }
 }

@@ -1,24 +1,14 @@
 /*
  * job: pods that run to their end ("Jobs"): spec.completions of them, spec.parallelism at a time,
- * each index once where the mode is Indexed. Failed ones are made anew after a pause that doubles,
- * until spec.backoffLimit.
- *
- * spec.podFailurePolicy, spec.successPolicy and spec.backoffLimitPerIndex are not carried out here:
- * such a Job is left alone, and an Event says so.
+ * each index once where the mode is Indexed. This file is one pass over one Job; job-private.h tells
+ * what the others are for.
  */
 #include <stdlib.h>
 
-#include "api/copy.h"
-#include "api/json-writer.h"
-#include "base/rand.h"
 #include "controllers/job-private.h"
 #include "controllers/pod-facts.h"
 #include "controllers/setup.h"
 
-/* Pods that one pass creates or deletes. */
-#define BURST 500
-#define BACKOFF_FIRST_S 10
-#define BACKOFF_MOST_S 600
 #define MANAGED_BY_US "kubernetes.io/job-controller"
 
 /* ---- events ---- */
@@ -57,10 +47,17 @@ static void *setup(struct controller *c, struct informers *informers)
         "metadata.ownerReferences",
         "metadata.finalizers",
         "metadata.creationTimestamp",
+        "metadata.deletionGracePeriodSeconds",
         "spec.nodeName",
+        /* What failure policies may name; every pod has those that are left out, whether it fails or not. */
+        "status.conditions[!PodScheduled|PodReadyToStartContainers|Initialized|ContainersReady]",
+        "status.containerStatuses.name",
         "status.containerStatuses.restartCount",
+        "status.containerStatuses.state.terminated.exitCode",
         "status.containerStatuses.state.terminated.finishedAt",
+        "status.initContainerStatuses.name",
         "status.initContainerStatuses.restartCount",
+        "status.initContainerStatuses.state.terminated.exitCode",
         NULL,
     };
     struct job_state *s = state_new(sizeof(*s));
@@ -112,230 +109,47 @@ static void release_orphans(struct job_state *s, struct str key, struct str ns, 
     }
 }
 
-/* ---- pods ---- */
-
-static void add_index_env(struct arena *arena, struct core_v1_container *list, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct core_v1_container *c = &list[i];
-        struct core_v1_env_var *all = arena_new_n(arena, struct core_v1_env_var, c->n_env + 1);
-        struct core_v1_env_var_source *source = arena_new(arena, struct core_v1_env_var_source);
-        struct core_v1_object_field_selector *field =
-            arena_new(arena, struct core_v1_object_field_selector);
-        bool there = false;
-        if (!all || !source || !field) {
-            abort();
-        }
-        for (size_t k = 0; k < c->n_env; k++) {
-            all[k] = c->env[k];
-            there = there || str_eq_c(c->env[k].name, "JOB_COMPLETION_INDEX");
-        }
-        if (there) {
-            continue;
-        }
-        field->field_path = STR("metadata.labels['batch.kubernetes.io/job-completion-index']");
-        source->field_ref = field;
-        all[c->n_env] =
-            (struct core_v1_env_var){ .name = STR("JOB_COMPLETION_INDEX"), .value_from = source };
-        c->env = all;
-        c->n_env++;
-    }
-}
-
-static struct api_str_pair *with_pair(struct arena *arena, const struct api_str_pair *from,
-                                      size_t n, struct str key, struct str value)
-{
-    struct api_str_pair *to = arena_new_n(arena, struct api_str_pair, n + 1);
-    size_t k = 0;
-    bool put = false;
-    if (!to) {
-        abort();
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (!put && str_cmp(from[i].key, key) > 0) {
-            to[k++] = (struct api_str_pair){ key, value };
-            put = true;
-        }
-        to[k++] = from[i];
-    }
-    if (!put) {
-        to[k++] = (struct api_str_pair){ key, value };
-    }
-    return to;
-}
-
-/* 'index' -1: the mode has none. */
-static void create_pod(struct job_pass *p, int32_t index)
-{
-    struct arena *arena = act_arena(p->a);
-    const struct meta_v1_object_meta *m = &p->job->spec.template.metadata;
-    struct core_v1_pod *pod = arena_new(arena, struct core_v1_pod);
-    struct str *finalizers = arena_new_n(arena, struct str, m->n_finalizers + 1);
-    char suffix[6];
-    if (!pod || !finalizers ||
-        !api_copy_into(arena, &core_v1_pod_spec_type, &p->job->spec.template.spec, &pod->spec,
-                       false)) {
-        abort();
-    }
-    rand_suffix(suffix, 5); /* chosen here, so that the event can say it */
-    struct str base =
-        index < 0 ? arena_printf(arena, "%.*s-", STR_ARG(str_sub(p->job->metadata.name, 0, 57)))
-                  : arena_printf(arena, "%.*s-%d-", STR_ARG(str_sub(p->job->metadata.name, 0, 46)),
-                                 index);
-    pod->metadata.generate_name = base;
-    pod->metadata.name = arena_printf(arena, "%.*s%s", STR_ARG(base), suffix);
-    pod->metadata.labels = m->labels;
-    pod->metadata.n_labels = m->n_labels;
-    pod->metadata.annotations = m->annotations;
-    pod->metadata.n_annotations = m->n_annotations;
-    if (index >= 0) {
-        struct str text = arena_printf(arena, "%d", index);
-        pod->metadata.labels = with_pair(arena, m->labels, m->n_labels, JOB_INDEX_KEY, text);
-        pod->metadata.annotations =
-            with_pair(arena, m->annotations, m->n_annotations, JOB_INDEX_KEY, text);
-        pod->metadata.n_labels++;
-        pod->metadata.n_annotations++;
-        pod->spec.hostname =
-            pod->spec.hostname.len ? pod->spec.hostname : str_sub(base, 0, base.len - 1);
-        add_index_env(arena, pod->spec.containers, pod->spec.n_containers);
-        add_index_env(arena, pod->spec.init_containers, pod->spec.n_init_containers);
-    }
-    for (size_t i = 0; i < m->n_finalizers; i++) {
-        finalizers[i] = m->finalizers[i];
-    }
-    finalizers[m->n_finalizers] = JOB_FINALIZER;
-    pod->metadata.finalizers = finalizers;
-    pod->metadata.n_finalizers = m->n_finalizers + 1;
-    pod->metadata.owner_references = &p->owner;
-    pod->metadata.n_owner_references = 1;
-    act_create(p->a, p->s->pods_resource, p->job->metadata.namespace, pod);
-    act_event_after(p->a, p->s->jobs_resource, p->job, "Normal", "SuccessfulCreate",
-                    "Created pod: %.*s", STR_ARG(pod->metadata.name));
-    act_event_on_failure(p->a, p->s->jobs_resource, p->job, "Warning", "FailedCreate",
-                         "Error creating");
-}
-
-/* Deletes at most 'n' active pods: those first that have come least far. 'uncounted': they have not
- * failed, they are only not wanted any more. */
-static void delete_active(struct job_pass *p, int32_t n, bool uncounted)
-{
-    for (int round = 0; round < 3; round++) {
-        for (size_t i = 0; i < p->pods.n && n > 0; i++) {
-            const struct core_v1_pod *pod = p->pods.items[i];
-            int far = pod_is_ready(pod) ? 2 : pod->spec.node_name.len ? 1 : 0;
-            if (pod_is_active(pod) && far == round) {
-                if (uncounted && job_has_finalizer(pod)) {
-                    job_release_pod(p->s, p->a, pod);
-                }
-                act_delete(p->a, p->s->pods_resource, pod->metadata.namespace, pod->metadata.name,
-                           pod->metadata.uid, NULL);
-                act_event_after(p->a, p->s->jobs_resource, p->job, "Normal", "SuccessfulDelete",
-                                "Deleted pod: %.*s", STR_ARG(pod->metadata.name));
-                n--;
-            }
-        }
-    }
-}
-
-/* How long to wait before pods are made after failures: 10 s, doubled by each, at most ten minutes.
- */
-static int64_t pause_left(const struct job_pass *p)
-{
-    int64_t pause = BACKOFF_FIRST_S;
-    if (p->failed == 0 || p->last_failure_s == 0) {
-        return 0;
-    }
-    for (int32_t i = 1; i < p->failed && pause < BACKOFF_MOST_S; i++) {
-        pause *= 2;
-    }
-    return MAX(p->last_failure_s + MIN(pause, (int64_t)BACKOFF_MOST_S) - act_now(p->a), (int64_t)0);
-}
-
-static void create_indexed(struct job_pass *p, int32_t n)
-{
-    uint8_t *taken = arena_alloc(act_arena(p->a), (size_t)MAX(p->done.n, 1));
-    if (!taken) {
-        abort();
-    }
-    memcpy(taken, p->done.in, (size_t)p->done.n);
-    for (size_t i = 0; i < p->pods.n; i++) {
-        const struct core_v1_pod *pod = p->pods.items[i];
-        int32_t index = job_index_of(pod, p->done.n);
-        bool waits =
-            pod_is_terminating(pod) && str_eq_c(p->job->spec.pod_replacement_policy, "Failed");
-        if (index >= 0 && (pod_is_active(pod) || waits)) {
-            taken[index] = 1;
-        }
-    }
-    for (int32_t i = 0; i < p->done.n && n > 0; i++) {
-        if (!taken[i]) {
-            create_pod(p, i);
-            n--;
-        }
-    }
-}
-
-static void manage(struct job_pass *p)
-{
-    int32_t parallelism = p->job->spec.has_parallelism ? p->job->spec.parallelism : 1,
-            want = parallelism;
-    if (!p->job->spec.has_completions) {
-        want = p->succeeded > 0 ? MIN(p->active, parallelism) : parallelism;
-    } else {
-        want = MIN(parallelism, MAX(p->job->spec.completions - p->succeeded, 0));
-    }
-    int32_t missing = want - p->active;
-    if (str_eq_c(p->job->spec.pod_replacement_policy, "Failed")) {
-        missing -= p->terminating;
-    }
-    if (p->active > want) {
-        delete_active(p, MIN(p->active - want, BURST), true);
-        return;
-    }
-    if (missing <= 0) {
-        return;
-    }
-    int64_t left = pause_left(p);
-    if (left > 0) {
-        act_requeue_after(p->a, (uint64_t)left * 1000);
-        return;
-    }
-    missing = MIN(missing, BURST);
-    if (p->indexed) {
-        create_indexed(p, missing);
-    } else {
-        for (int32_t i = 0; i < missing; i++) {
-            create_pod(p, -1);
-        }
-    }
-}
-
 static void suspend(struct job_pass *p)
 {
-    if (!job_condition(&p->st, "Suspended") ||
-        !str_eq_c(job_condition(&p->st, "Suspended")->status, "True")) {
+    if (job_set_condition(p, "Suspended", "True", STR("JobSuspended"), STR("Job suspended"))) {
         act_event(p->a, p->s->jobs_resource, p->job, "Normal", "Suspended", "Job suspended");
     }
-    job_set_condition(p, "Suspended", "True", "JobSuspended", "Job suspended");
     p->st.start_time = (struct api_time){ 0 };
-    delete_active(p, p->active, true);
+    job_delete_active(p, true);
+}
+
+static void resume(struct job_pass *p)
+{
+    if (job_is(&p->st, "Suspended")) {
+        (void)job_set_condition(p, "Suspended", "False", STR("JobResumed"), STR("Job resumed"));
+        act_event(p->a, p->s->jobs_resource, p->job, "Normal", "Resumed", "Job resumed");
+        p->st.start_time = (struct api_time){ .sec = act_now(p->a), .set = true };
+    }
+    job_manage_pods(p);
 }
 
 static bool is_ours(struct job_state *s, const job_t *job, struct actions *a)
 {
-    const struct batch_v1_job_spec *spec = &job->spec;
-    if (spec->managed_by.len && !str_eq_c(spec->managed_by, MANAGED_BY_US)) {
+    if (job->spec.managed_by.len && !str_eq_c(job->spec.managed_by, MANAGED_BY_US)) {
         return false;
     }
-    const char *left_out = spec->pod_failure_policy            ? "podFailurePolicy"
-                           : spec->success_policy              ? "successPolicy"
-                           : spec->has_backoff_limit_per_index ? "backoffLimitPerIndex"
-                                                               : NULL;
-    if (left_out) {
-        act_event(a, s->jobs_resource, job, "Warning", "NotSupported",
-                  "spec.%s is not carried out by this controller: the Job is left alone", left_out);
+    if (job->spec.completions > JOB_COMPLETIONS_MOST &&
+        str_eq_c(job->spec.completion_mode, "Indexed")) {
+        act_event(a, s->jobs_resource, job, "Warning", "TooManyCompletions",
+                  "An indexed Job has at most %d completions here: it is left alone",
+                  JOB_COMPLETIONS_MOST);
+        return false;
     }
-    return !left_out;
+    return true;
+}
+
+static void release_all(struct job_pass *p)
+{
+    for (size_t i = 0; i < p->pods.n; i++) {
+        if (job_has_finalizer(p->pods.items[i])) {
+            job_release_pod(p->s, p->a, p->pods.items[i]);
+        }
+    }
 }
 
 static void reconcile(void *state, struct str key, struct actions *a)
@@ -361,31 +175,27 @@ static void reconcile(void *state, struct str key, struct actions *a)
     bool deleting = job->metadata.deletion_timestamp.set;
     p.pods = owner_claim(a, &s->pods, &p.owner, ns, &selector, deleting);
     p.indexed = str_eq_c(job->spec.completion_mode, "Indexed") && job->spec.has_completions;
+    p.per_index = p.indexed && job->spec.has_backoff_limit_per_index;
+    p.replaces_failed_only = str_eq_c(job->spec.pod_replacement_policy, "Failed");
     if (job_is_finished(job)) {
-        for (size_t i = 0; i < p.pods.n; i++) {
-            if (job_has_finalizer(p.pods.items[i])) {
-                job_release_pod(s, a, p.pods.items[i]);
-            }
-        }
+        release_all(&p);
         return;
     }
     bool suspended = job->spec.has_suspend && job->spec.suspend;
     if (!p.st.start_time.set && !suspended) {
         p.st.start_time = (struct api_time){ .sec = act_now(a), .set = true };
     }
-    bool goes_on = job_count(&p);
+    job_count(&p);
+    bool goes_on = job_goes_on(&p);
+    job_note_ended(&p);
     if (!goes_on) {
-        delete_active(&p, p.active, false);
-    } else if (suspended) {
+        job_delete_active(&p, false);
+    } else if (suspended && !deleting) {
         suspend(&p);
     } else if (!deleting) {
-        if (job_condition(&p.st, "Suspended") &&
-            str_eq_c(job_condition(&p.st, "Suspended")->status, "True")) {
-            job_set_condition(&p, "Suspended", "False", "JobResumed", "Job resumed");
-            act_event(a, s->jobs_resource, job, "Normal", "Resumed", "Job resumed");
-        }
-        manage(&p);
+        resume(&p);
     }
+    job_conclude(&p);
     job_write_status(&p);
 }
 
