@@ -14,6 +14,7 @@ struct cycle_result {
     struct node_info *nominated;
     struct pod_info **victims;
     size_t n_victims;
+    bool no_victims; /* it was looked for, and no node can be cleared */
 };
 
 struct cycle_options {

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "api/equal.h"
+
 static void pod_info_clear(struct pod_info *p)
 {
     resources_deinit(&p->requests);
@@ -87,6 +89,16 @@ struct pod_info *pod_info_free(struct pod_info *p)
 bool pod_info_is(const struct pod_info *p, struct str ns, struct str name)
 {
     return str_eq(p->pod->metadata.name, name) && str_eq(p->pod->metadata.namespace, ns);
+}
+
+bool pods_alike(const struct core_v1_pod *a, const struct core_v1_pod *b)
+{
+    struct core_v1_pod_spec spec = a->spec;
+    spec.node_name = b->spec.node_name;
+    return a->metadata.deletion_timestamp.set == b->metadata.deletion_timestamp.set &&
+           api_equal_field(&meta_v1_object_meta_type, "labels", &a->metadata, &b->metadata) &&
+           api_equal_field(&meta_v1_object_meta_type, "ownerReferences", &a->metadata, &b->metadata) &&
+           api_equal(&core_v1_pod_spec_type, &spec, &b->spec);
 }
 
 struct str node_label(const struct core_v1_node *n, struct str key)

@@ -79,9 +79,11 @@ struct node_info {
 struct pod_info *pod_info_new(const struct core_v1_pod *pod);
 /* Frees what was computed; not the pod. It is in no node and no queue. */
 struct pod_info *pod_info_free(struct pod_info *p);
-/* The pod changed: computes anew. It is on no node at that moment. */
+/* The pod changed: computes anew. It is on no node at that moment, unless the two are pods_alike(). */
 void pod_info_set(struct pod_info *p, const struct core_v1_pod *pod);
 
+/* What the scheduler decides by is the same, but for the node: spec, labels, owners, and whether it is being deleted. */
+bool pods_alike(const struct core_v1_pod *a, const struct core_v1_pod *b);
 /* "namespace/name" compared without building it. */
 bool pod_info_is(const struct pod_info *p, struct str ns, struct str name);
 struct str node_label(const struct core_v1_node *n, struct str key);

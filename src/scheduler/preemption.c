@@ -194,6 +194,7 @@ void preemption_run(struct cycle *c, const uint8_t *verdicts, struct cycle_resul
         ret->n_victims = best.n;
         return;
     }
+    ret->no_victims = true;
     if (not_helpful) {
         tally_add(&tally, STR("Preemption is not helpful for scheduling"), not_helpful);
     }

@@ -18,7 +18,7 @@ enum sched_event {
     EVENT_NODE_ALLOCATABLE = 1 << 1,
     EVENT_NODE_LABEL = 1 << 2,
     EVENT_NODE_TAINT = 1 << 3, /* spec.unschedulable too */
-    EVENT_NODE_CONDITION = 1 << 4,
+    EVENT_NODE_DELETE = 1 << 4,
     EVENT_POD_ADD = 1 << 5,    /* a pod got a node */
     EVENT_POD_UPDATE = 1 << 6, /* labels, or less requested */
     EVENT_POD_DELETE = 1 << 7,

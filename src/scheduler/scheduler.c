@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "api/equal.h"
 #include "api/json-writer.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -121,28 +120,18 @@ static const struct node_info *lasting_node(const struct pod_info *p)
 static void forget_pod(struct scheduler *s, struct pod_info *p)
 {
     char key[KEY_SIZE];
-    bool was_on_node = p->node != NULL;
-    const struct node_info *n = lasting_node(p);
+    bool held_room = p->node || p->promised; /* what a pod is promised counts as used for those that are no more important */
+    const struct node_info *n = p->promised ? p->promised : lasting_node(p);
     sched_queue_remove(&s->queue, p);
     cache_remove_pod(&s->cache, p);
+    cache_promise(&s->cache, p, STR_NULL);
     map_remove(&s->by_key, key_of(p->pod, key));
     const struct core_v1_pod *obj = p->pod;
     pod_info_free(p);
-    if (was_on_node) {
+    if (held_room) {
         happened(s, EVENT_POD_DELETE, n, obj);
     }
     informer_unref(obj);
-}
-
-/* What the cache counts by is the same; the rest of a pod's status does not matter here. */
-static bool counts_alike(const struct core_v1_pod *a, const struct core_v1_pod *b)
-{
-    struct core_v1_pod_spec spec = a->spec;
-    spec.node_name = b->spec.node_name;
-    return a->metadata.deletion_timestamp.set == b->metadata.deletion_timestamp.set &&
-           api_equal_field(&meta_v1_object_meta_type, "labels", &a->metadata, &b->metadata) &&
-           api_equal_field(&meta_v1_object_meta_type, "ownerReferences", &a->metadata, &b->metadata) &&
-           api_equal(&core_v1_pod_spec_type, &spec, &b->spec);
 }
 
 /* A pod that is on a node changed, or the watch confirms where it is. */
@@ -150,7 +139,7 @@ static void change_placed(struct scheduler *s, struct pod_info *p, const struct 
 {
     bool confirmed = pod->spec.node_name.len > 0, was_confirmed = !p->assumed;
     bool stays = !confirmed || str_eq(pod->spec.node_name, p->node->name);
-    bool alike = stays && counts_alike(p->pod, pod);
+    bool alike = stays && pods_alike(p->pod, pod);
     if (alike) {
         pod_info_set(p, pod);
     } else {
@@ -183,7 +172,7 @@ static void take_pod(struct scheduler *s, const struct core_v1_pod *pod)
         }
         return;
     }
-    const void *old = p ? p->pod : NULL;
+    const struct core_v1_pod *old = p ? p->pod : NULL;
     informer_ref(pod);
     if (p && p->node) {
         change_placed(s, p, pod);
@@ -203,7 +192,8 @@ static void take_pod(struct scheduler *s, const struct core_v1_pod *pod)
             happened(s, EVENT_POD_ADD, lasting_node(p), pod);
         } else if (is_new) {
             sched_queue_add(&s->queue, p, now);
-        } else {
+        } else if (!pods_alike(old, pod)) {
+            /* Not what is written of it: its condition, which we write ourselves, would bring the next cycle and so on. */
             sched_queue_update(&s->queue, p, now);
         }
     }
@@ -278,6 +268,7 @@ static void on_node(void *data, const void *old, const void *obj)
     if (!b) {
         cache_remove_node(&s->cache, a->metadata.name);
         informer_unref(a);
+        happened(s, EVENT_NODE_DELETE, NULL, NULL);
         return;
     }
     const struct node_info *n = cache_put_node(&s->cache, informer_ref(b));
@@ -337,11 +328,11 @@ static void on_patched(void *data UNUSED, const struct client_answer *answer)
     }
 }
 
-/* Condition PodScheduled=False with the reason, and the nomination. */
+/* Condition PodScheduled=False with the reason, and the nomination (absent: as it is; empty: none). */
 static void tell_condition(struct scheduler *s, struct pod_info *p, const char *reason,
                            struct str message, struct str nominated)
 {
-    if (str_eq(p->told_reason, message) && !nominated.len) {
+    if (str_eq(p->told_reason, message) && !nominated.ptr) {
         return;
     }
     free((void *)(uintptr_t)p->told_reason.ptr);
@@ -355,6 +346,8 @@ static void tell_condition(struct scheduler *s, struct pod_info *p, const char *
         buf_append_c(&b, "\"nominatedNodeName\":");
         json_write_string(&b, nominated);
         buf_append_char(&b, ',');
+    } else if (nominated.ptr) {
+        buf_append_c(&b, "\"nominatedNodeName\":null,");
     }
     buf_printf(&b,
                "\"$setElementOrder/conditions\":[{\"type\":\"PodScheduled\"}],"
@@ -516,6 +509,18 @@ static void preempt(struct scheduler *s, struct pod_info *p, const struct cycle_
     cache_promise(&s->cache, p, p->nominated);
 }
 
+/* The pod waits for no node in particular: what it was promised is free for others. */
+static void give_promise_up(struct scheduler *s, struct pod_info *p)
+{
+    const struct node_info *n = p->promised;
+    cache_promise(&s->cache, p, STR_NULL);
+    free((void *)(uintptr_t)p->nominated.ptr);
+    p->nominated = STR_NULL;
+    if (n) {
+        happened(s, EVENT_POD_DELETE, n, p->pod);
+    }
+}
+
 /* ---- cycles ---- */
 
 static void run_cycle(struct scheduler *s, struct pod_info *p)
@@ -532,12 +537,16 @@ static void run_cycle(struct scheduler *s, struct pod_info *p)
         bind(s, p, r.node);
     } else {
         observe(s, p, "unschedulable");
+        struct str nominated = STR_NULL;
         if (r.nominated) {
             preempt(s, p, &r);
+            nominated = r.nominated->name;
+        } else if (r.no_victims && p->nominated.len) {
+            give_promise_up(s, p);
+            nominated = STR_EMPTY;
         }
         tell_event(s, p->pod, "Warning", "FailedScheduling", r.message);
-        tell_condition(s, p, "Unschedulable", r.message,
-                       r.nominated ? r.nominated->name : STR_NULL);
+        tell_condition(s, p, "Unschedulable", r.message, nominated);
         sched_queue_failed(&s->queue, p, r.rejected_by, now);
     }
     arena_clear(&s->arena);

@@ -162,6 +162,70 @@ TEST(topology_spread_limits_the_skew)
     fixture_deinit(&f);
 }
 
+TEST(pods_are_alike_when_only_what_is_told_of_them_differs)
+{
+    struct fixture f;
+    fixture_init(&f);
+    static const char form[] = "{\"metadata\":{\"name\":\"p\",\"resourceVersion\":\"%s\",\"labels\":{\"app\":\"%s\"}},"
+                               "\"spec\":{\"schedulingGates\":[%s]},\"status\":{%s}}";
+    static const char *const rest[][4] = {
+        { "1", "a", "", "" },
+        { "2", "a", "", "\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\"}]" },
+        { "3", "b", "", "" },
+        { "4", "a", "{\"name\":\"g\"}", "" },
+    };
+    const struct core_v1_pod *pods[ARRAY_SIZE(rest)];
+    for (size_t i = 0; i < ARRAY_SIZE(rest); i++) {
+        char json[512];
+        snprintf(json, sizeof(json), form, rest[i][0], rest[i][1], rest[i][2], rest[i][3]);
+        pods[i] = fixture_pod(&f, arena_cstr(&f.arena, str_c(json)))->pod;
+    }
+    CHECK(pods_alike(pods[0], pods[1]));
+    CHECK(!pods_alike(pods[0], pods[2]));
+    CHECK(!pods_alike(pods[0], pods[3]));
+    fixture_deinit(&f);
+}
+
+TEST(a_pod_that_no_preemption_helps_is_told_so)
+{
+    struct fixture f;
+    struct cycle_result r;
+    fixture_init(&f);
+    fixture_node(&f, NODE("n1", "2", ""));
+    fixture_pod(&f, POD("important", "2", "\"priority\":50,\"nodeName\":\"n1\","));
+    fixture_schedule(&f, fixture_pod(&f, POD("equal", "1", "\"priority\":50,")), &r);
+    CHECK(!r.node && !r.nominated && r.no_victims);
+    fixture_schedule(&f, fixture_pod(&f, POD("above", "1", "\"priority\":51,")), &r);
+    CHECK(!r.node && r.nominated && !r.no_victims);
+    fixture_deinit(&f);
+}
+
+/* With a node goes its domain, which may have been the one with the fewest pods. */
+TEST(a_pod_that_spread_rejected_waits_for_nodes_that_go)
+{
+    struct fixture f;
+    struct cycle_result r;
+    unsigned events = 0;
+    fixture_init(&f);
+    fixture_node(&f, NODE("n1", "8", ""));
+    fixture_node(&f, NODE("n2", "1", "\"unschedulable\":true"));
+    fixture_pod(&f, POD("a1", "100m", "\"nodeName\":\"n1\","));
+    struct pod_info *p = fixture_pod(&f, POD("p", "100m",
+                                             "\"topologySpreadConstraints\":[{\"maxSkew\":1,\"topologyKey\":\"kubernetes.io/hostname\","
+                                             "\"whenUnsatisfiable\":\"DoNotSchedule\","
+                                             "\"labelSelector\":{\"matchLabels\":{\"app\":\"a\"}}}],"));
+    fixture_schedule(&f, p, &r);
+    CHECK(!r.node);
+    for (uint64_t by = r.rejected_by; by; by &= by - 1) {
+        events |= sched_plugins[__builtin_ctzll(by)]->events;
+    }
+    CHECK(events & EVENT_NODE_DELETE);
+    cache_remove_node(&f.cache, STR("n2"));
+    fixture_schedule(&f, p, &r);
+    CHECK(r.node);
+    fixture_deinit(&f);
+}
+
 TEST(what_preemption_cleared_for_one_pod_is_kept_from_others)
 {
     struct fixture f;

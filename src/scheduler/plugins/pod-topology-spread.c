@@ -385,8 +385,9 @@ static bool hint(struct cache *cache, const struct pod_info *p, const struct sch
 
 const struct sched_plugin plugin_pod_topology_spread = {
     .name = "PodTopologySpread",
-    .events =
-        EVENT_NODE_ADD | EVENT_NODE_LABEL | EVENT_POD_ADD | EVENT_POD_UPDATE | EVENT_POD_DELETE,
+    /* A node that goes, or whose taints some pods do not tolerate, may have been the domain with the fewest pods. */
+    .events = EVENT_NODE_ADD | EVENT_NODE_DELETE | EVENT_NODE_LABEL | EVENT_NODE_TAINT | EVENT_POD_ADD | EVENT_POD_UPDATE |
+              EVENT_POD_DELETE,
     .weight = 2,
     .indexed = true,
     .hint = hint,
