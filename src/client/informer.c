@@ -71,9 +71,9 @@ void informer_store(struct informer *i, const void *obj, bool from_list)
     struct object_entry *e = object_set_find(&i->objects, m->namespace, m->name);
     struct cached *old = e ? e->object : NULL;
     bool same = old && str_eq(meta_of(type, object_of(old))->uid, m->uid);
-    if (same && old->rv >= meta_rv(m)) {
-        e->seen = from_list ? i->list_round : e->seen;
-        return; /* nothing newer: our own write, or a relist */
+    if (old && old->rv >= meta_rv(m)) {
+        e->seen = from_list && same ? i->list_round : e->seen;
+        return; /* nothing newer: our own write, a relist, or one that had the name before */
     }
     /* Nothing of a Secret is kept for others when it is gone. */
     if (!i->founders && i->objects.n >= LIKE_FROM && !str_eq_c(i->resource->resource, "secrets")) {
@@ -153,10 +153,19 @@ static bool takes_writes(const struct informer *i)
     return !i->label_selector && !i->field_selector;
 }
 
+/* Is an object of this version, which is not there, gone already? So it is when the watch has come further: it has shown the object,
+ * and its end. */
+static bool is_gone(struct informer *i, const struct meta_v1_object_meta *m)
+{
+    uint64_t at = 0;
+    return i->reflector.state == REFLECT_WATCH && str_to_u64(str_c(i->reflector.rv), &at) && meta_rv(m) <= at &&
+           !object_set_find(&i->objects, m->namespace, m->name);
+}
+
 void informer_put(struct informer *i, const void *obj)
 {
     const struct meta_v1_object_meta *m = meta_of(i->resource->type, obj);
-    if (takes_writes(i) && (!i->ns || str_eq(m->namespace, str_c(i->ns)))) {
+    if (takes_writes(i) && (!i->ns || str_eq(m->namespace, str_c(i->ns))) && !is_gone(i, m)) {
         informer_store(i, obj, false);
     }
 }

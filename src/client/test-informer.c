@@ -90,6 +90,37 @@ TEST(an_object_made_again_under_its_name_is_a_removal_and_an_addition)
     fixture_deinit(&f);
 }
 
+TEST(what_had_the_name_before_does_not_come_back)
+{
+    struct fixture f;
+    fixture_init(&f);
+    put_pod(&f, "a", "u2", "12", "n2");
+    put_pod(&f, "a", "u1", "10", "n1");
+    const struct core_v1_pod *pod = informer_get(f.pods, STR("default"), STR("a"));
+    CHECK_STR_C(pod->metadata.uid, "u2");
+    CHECK_INT(f.added, 1);
+    CHECK_INT(f.removed, 0);
+    fixture_deinit(&f);
+}
+
+/* Another deletes an object while an answer about it is under way: the watch tells the end first. */
+TEST(an_answer_that_comes_after_the_end_of_its_object_is_dropped)
+{
+    struct fixture f;
+    struct core_v1_pod pod = { .metadata = { .namespace = STR("default"), .name = STR("a"), .uid = STR("u1") } };
+    fixture_init(&f);
+    f.pods->reflector.state = REFLECT_WATCH;
+    f.pods->reflector.rv = strdup("12");
+    pod.metadata.resource_version = STR("10");
+    informer_put(f.pods, &pod);
+    CHECK_INT(informer_count(f.pods), 0);
+    /* One that the watch has not come to is of an object that it does not know yet. */
+    pod.metadata.resource_version = STR("13");
+    informer_put(f.pods, &pod);
+    CHECK_INT(informer_count(f.pods), 1);
+    fixture_deinit(&f);
+}
+
 TEST(an_index_follows_changes_of_its_value)
 {
     struct fixture f;
