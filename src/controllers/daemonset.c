@@ -551,6 +551,9 @@ static void reconcile(void *state, struct str key, struct actions *a)
                              .owner =
                                  owner_reference(act_arena(a), s->sets_resource, &ds->metadata) };
     struct owned pods = owner_claim(a, &s->pods, &p.owner, ns, &selector, false);
+    if (pods.adopts) {
+        return; /* the next pass counts them */
+    }
     p.n_pods = pods.n;
     p.pods = arena_new_n(act_arena(a), const struct core_v1_pod *, pods.n + 1);
     if (!p.pods) {

@@ -136,6 +136,9 @@ static void reconcile(void *state, struct str key, struct actions *a)
         owner_reference(act_arena(a), s->deployments_resource, &d->metadata);
     struct owned sets = owner_claim(a, &s->replicasets, &owner, ns, &selector,
                                     d->metadata.deletion_timestamp.set);
+    if (sets.adopts) {
+        return; /* the next pass counts them: one may have the template already */
+    }
     struct rollout r = {
         .a = a,
         .deployments = s->deployments_resource,

@@ -174,6 +174,9 @@ static void reconcile(void *state, struct str key, struct actions *a)
                           .st = job->status };
     bool deleting = job->metadata.deletion_timestamp.set;
     p.pods = owner_claim(a, &s->pods, &p.owner, ns, &selector, deleting);
+    if (p.pods.adopts) {
+        return; /* the next pass counts them */
+    }
     p.indexed = str_eq_c(job->spec.completion_mode, "Indexed") && job->spec.has_completions;
     p.per_index = p.indexed && job->spec.has_backoff_limit_per_index;
     p.replaces_failed_only = str_eq_c(job->spec.pod_replacement_policy, "Failed");

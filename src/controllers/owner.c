@@ -4,6 +4,9 @@
 
 #include "api/json-writer.h"
 
+/* How soon an owner looks again after an adoption, should no change of the adopted make it do so before. */
+#define ADOPTED_MS 1000
+
 struct meta_v1_owner_reference owner_reference(struct arena *a, const struct api_resource *r,
                                                const struct meta_v1_object_meta *owner)
 {
@@ -57,6 +60,7 @@ void owner_adopt(struct actions *a, const struct api_resource *r,
     json_write_string(&b, owner->uid);
     buf_append_c(&b, ",\"controller\":true,\"blockOwnerDeletion\":true}");
     patch_owner(a, r, obj, &b);
+    act_requeue_after(a, ADOPTED_MS);
     buf_deinit(&b);
 }
 
@@ -139,6 +143,7 @@ struct owned owner_claim(struct actions *a, const struct claimable *dependents,
         if (!m->deletion_timestamp.set &&
             selector_matches(selector, m->labels, m->n_labels)) {
             owner_adopt(a, r, m, owner);
+            o.adopts = true;
         }
     }
     return o;

@@ -17,7 +17,7 @@ struct meta_v1_owner_reference owner_reference(struct arena *a, const struct api
 bool owner_is(const struct meta_v1_object_meta *m, struct str owner_uid);
 
 /* Adds an action that makes 'obj' (of resource 'r', an orphan) ours, or gives it up. Both hold only
- * for the uid that was seen. */
+ * for the uid that was seen. After an adoption another pass follows: an orphan that went instead tells nobody. */
 void owner_adopt(struct actions *a, const struct api_resource *r,
                  const struct meta_v1_object_meta *obj,
                  const struct meta_v1_owner_reference *owner);
@@ -45,10 +45,10 @@ const void *claimable_next(const struct claimable *c, struct str owner_uid, size
 struct owned {
     const void **items;
     size_t n;
+    bool adopts; /* there are orphans to come: nothing should be made in their place before they are counted */
 };
-/* Matching orphans are adopted
- * and counted only once the adoption was answered; owned ones that no longer match are released and
- * not counted. With 'owner_deleting' neither happens. */
+/* Matching orphans are adopted and counted by the next pass; owned ones that do not match are released and not counted. With
+ * 'owner_deleting' neither happens. */
 struct owned owner_claim(struct actions *a, const struct claimable *dependents,
                          const struct meta_v1_owner_reference *owner, struct str ns,
                          const struct selector *selector, bool owner_deleting);

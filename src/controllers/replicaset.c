@@ -311,6 +311,9 @@ static void reconcile(void *state, struct str key, struct actions *a)
     struct meta_v1_owner_reference owner = owner_reference(act_arena(a), s->resource, x.meta);
     struct owned pods = owner_claim(a, &s->pods, &owner, ns, &x.selector,
                                     x.meta->deletion_timestamp.set);
+    if (pods.adopts) {
+        return; /* the next pass counts them */
+    }
     const struct core_v1_pod **active =
         arena_new_n(act_arena(a), const struct core_v1_pod *, pods.n + 1);
     struct counts n = { 0 };

@@ -23,7 +23,7 @@ static void create_revision(struct stateful_pass *p, int64_t number)
     struct str hash = template_hash(arena, &p->set->spec.template, p->set->status.collision_count);
     r.metadata.namespace = m->namespace;
     r.metadata.name = arena_printf(arena, "%.*s-%.*s", STR_ARG(str_sub(m->name, 0, 223)), STR_ARG(hash));
-    if (informer_get(p->s->revisions, m->namespace, r.metadata.name)) {
+    if (informer_get(p->s->revisions.informer, m->namespace, r.metadata.name)) {
         /* Another template has this name: the count makes another hash. */
         stateful_set_t changed = *p->set;
         changed.status.collision_count++;
@@ -47,8 +47,8 @@ static void adopt_orphans(struct stateful_pass *p)
     if (!selector_from_label_selector(act_arena(p->a), p->set->spec.selector, &selector, NULL)) {
         return;
     }
-    for (size_t pos = 0; (r = informer_next_in(p->s->revisions, p->set->metadata.namespace, &pos));) {
-        if (!meta_controller_of(&r->metadata) && !r->metadata.deletion_timestamp.set &&
+    for (size_t pos = 0; (r = informer_index_next(p->s->revisions.orphans, p->set->metadata.namespace, &pos));) {
+        if (!r->metadata.deletion_timestamp.set &&
             selector_matches(&selector, r->metadata.labels, r->metadata.n_labels)) {
             owner_adopt(p->a, p->s->revisions_resource, &r->metadata, &p->owner);
         }
@@ -63,7 +63,7 @@ bool statefulset_find_revisions(struct stateful_pass *p)
     if (!p->set->metadata.deletion_timestamp.set) {
         adopt_orphans(p);
     }
-    for (size_t pos = 0; (r = informer_index_next(p->s->revisions_by_owner, p->set->metadata.uid, &pos));) {
+    for (size_t pos = 0; (r = claimable_next(&p->s->revisions, p->set->metadata.uid, &pos));) {
         struct core_v1_pod_template_spec t;
         newest = MAX(newest, r->revision);
         if (!template_of_revision(arena, r, &t)) {
@@ -118,7 +118,7 @@ void statefulset_clean_history(struct stateful_pass *p)
     size_t n = 0, capacity = 0;
     size_t limit = p->set->spec.has_revision_history_limit ? (size_t)MAX(p->set->spec.revision_history_limit, 0) : 10;
     const revision_t *r, **unused = NULL;
-    for (size_t pos = 0; (r = informer_index_next(p->s->revisions_by_owner, p->set->metadata.uid, &pos));) {
+    for (size_t pos = 0; (r = claimable_next(&p->s->revisions, p->set->metadata.uid, &pos));) {
         if (is_live(p, r->metadata.name)) {
             continue;
         }

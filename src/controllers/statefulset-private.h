@@ -19,8 +19,8 @@ typedef struct core_v1_persistent_volume_claim claim_t;
 struct statefulset_state {
     struct controller *controller;
     const struct api_resource *sets_resource, *pods_resource, *claims_resource, *revisions_resource;
-    struct informer *sets, *pods, *claims, *revisions;
-    struct informer_index *pods_by_owner, *revisions_by_owner, *orphans;
+    struct informer *sets, *claims;
+    struct claimable pods, revisions;
 };
 
 /* A pod of the set, or the place of one. */

@@ -6,19 +6,10 @@
 
 #include "api/equal.h"
 #include "controllers/pod-facts.h"
+#include "controllers/setup.h"
 #include "controllers/statefulset-private.h"
 
 /* ---- events ---- */
-
-static void enqueue_owner(struct statefulset_state *s, const struct meta_v1_object_meta *m)
-{
-    const struct meta_v1_owner_reference *o = meta_controller_of(m);
-    if (o && str_eq_c(o->kind, "StatefulSet")) {
-        char key[600];
-        snprintf(key, sizeof(key), "%.*s/%.*s", STR_ARG(m->namespace), STR_ARG(o->name));
-        controller_enqueue(s->controller, str_c(key));
-    }
-}
 
 /* "namespace/set" of the set whose name the pod bears. */
 static bool set_key(const struct meta_v1_object_meta *m, char *key, size_t size)
@@ -37,11 +28,14 @@ static void on_pod(void *data, const void *old, const void *obj)
 {
     struct statefulset_state *s = data;
     const struct core_v1_pod *before = old, *now = obj;
+    if (!pod_counts_change(before, now)) {
+        return;
+    }
     if (before) {
-        enqueue_owner(s, &before->metadata);
+        owner_enqueue(s->controller, "StatefulSet", &before->metadata);
     }
     if (now) {
-        enqueue_owner(s, &now->metadata);
+        owner_enqueue(s->controller, "StatefulSet", &now->metadata);
         char key[600];
         if (!meta_controller_of(&now->metadata) && set_key(&now->metadata, key, sizeof(key))) {
             controller_enqueue(s->controller, str_c(key)); /* that set, if there is one, may adopt it */
@@ -51,34 +45,25 @@ static void on_pod(void *data, const void *old, const void *obj)
 
 static void on_revision(void *data, const void *old, const void *obj)
 {
+    const struct statefulset_state *s = data;
     const struct apps_v1_controller_revision *r = obj ? obj : old;
-    enqueue_owner(data, &r->metadata);
+    owner_enqueue(s->controller, "StatefulSet", &r->metadata);
 }
 
 static void *setup(struct controller *c, struct informers *informers)
 {
-    static const char *const all[] = { "-metadata.managedFields", NULL };
     static const char *const pod_fields[] = { POD_FACT_FIELDS, "metadata.labels", "metadata.ownerReferences", NULL };
-    struct statefulset_state *s = calloc(1, sizeof(*s));
-    if (!s) {
-        abort();
-    }
+    struct statefulset_state *s = state_new(sizeof(*s));
     s->controller = c;
-    s->sets_resource = api_resource_find(STR("apps"), STR("v1"), STR("statefulsets"));
-    s->pods_resource = api_resource_find(STR(""), STR("v1"), STR("pods"));
-    s->claims_resource = api_resource_find(STR(""), STR("v1"), STR("persistentvolumeclaims"));
-    s->revisions_resource = api_resource_find(STR("apps"), STR("v1"), STR("controllerrevisions"));
-    struct informer_spec sets = { .resource = s->sets_resource, .fields = all };
-    struct informer_spec pods = { .resource = s->pods_resource, .fields = pod_fields };
-    struct informer_spec claims = { .resource = s->claims_resource, .fields = all };
-    struct informer_spec revisions = { .resource = s->revisions_resource, .fields = all };
-    s->sets = controller_watch(c, informers, &sets);
-    s->pods = informers_get(informers, &pods, on_pod, s);
-    s->claims = informers_get(informers, &claims, NULL, NULL);
-    s->revisions = informers_get(informers, &revisions, on_revision, s);
-    s->pods_by_owner = informer_index(s->pods, "controller", informer_by_controller_uid);
-    s->orphans = informer_index(s->pods, "orphans", informer_orphans_by_namespace);
-    s->revisions_by_owner = informer_index(s->revisions, "controller", informer_by_controller_uid);
+    s->sets = informer_of_keys(c, informers, "apps", "statefulsets", whole_objects);
+    s->claims = informer_of(informers, "", "persistentvolumeclaims", whole_objects, NULL, NULL);
+    claimable_init(&s->pods, informer_of(informers, "", "pods", pod_fields, on_pod, s));
+    claimable_init(&s->revisions, informer_of(informers, "apps", "controllerrevisions", whole_objects, on_revision, s));
+    controller_needs(c, s->revisions.informer);
+    s->sets_resource = informer_resource(s->sets);
+    s->pods_resource = informer_resource(s->pods.informer);
+    s->claims_resource = informer_resource(s->claims);
+    s->revisions_resource = informer_resource(s->revisions.informer);
     return s;
 }
 
@@ -110,7 +95,7 @@ static void collect(struct stateful_pass *p, const struct selector *selector)
     const struct core_v1_pod *pod;
     size_t n = 0;
     int32_t ordinal;
-    for (size_t pos = 0; informer_index_next(p->s->pods_by_owner, p->set->metadata.uid, &pos);) {
+    for (size_t pos = 0; claimable_next(&p->s->pods, p->set->metadata.uid, &pos);) {
         n++;
     }
     p->n_wanted = (int32_t)MIN(MIN((int64_t)p->replicas, (int64_t)n + STATEFULSET_BURST), (int64_t)INT32_MAX - p->start);
@@ -123,7 +108,7 @@ static void collect(struct stateful_pass *p, const struct selector *selector)
     for (int32_t i = 0; i < p->n_wanted; i++) {
         p->wanted[i].ordinal = p->start + i;
     }
-    for (size_t pos = 0; (pod = informer_index_next(p->s->pods_by_owner, p->set->metadata.uid, &pos));) {
+    for (size_t pos = 0; (pod = claimable_next(&p->s->pods, p->set->metadata.uid, &pos));) {
         const struct meta_v1_object_meta *m = &pod->metadata;
         if (selector_matches(selector, m->labels, m->n_labels) && statefulset_ordinal(p->set->metadata.name, m->name, &ordinal)) {
             put_pod(p, pod, ordinal);
@@ -144,7 +129,7 @@ static bool adopt(struct stateful_pass *p, const struct selector *selector)
     if (p->set->metadata.deletion_timestamp.set) {
         return false;
     }
-    for (size_t pos = 0; (pod = informer_index_next(p->s->orphans, p->set->metadata.namespace, &pos));) {
+    for (size_t pos = 0; (pod = informer_index_next(p->s->pods.orphans, p->set->metadata.namespace, &pos));) {
         const struct meta_v1_object_meta *m = &pod->metadata;
         if (!m->deletion_timestamp.set && statefulset_ordinal(p->set->metadata.name, m->name, &ordinal) &&
             selector_matches(selector, m->labels, m->n_labels)) {

@@ -93,6 +93,19 @@ TEST(a_matching_orphan_is_adopted_and_an_owned_pod_that_does_not_match_released)
     fixture_deinit(&f);
 }
 
+TEST(no_pod_is_made_in_place_of_an_orphan_that_is_adopted)
+{
+    struct fixture f;
+    fixture_init(&f, &controller_replicaset);
+    fixture_put(&f, "apps", "v1", "replicasets", SET("1"));
+    put_pod(&f, "orphan", "\"app\":\"w\"", "", "\"phase\":\"Running\"");
+    const char *out = fixture_pass(&f, "d/web");
+    CHECK_INT(fixture_count(out, "PATCH pods d/orphan"), 1);
+    CHECK_INT(fixture_count(out, "POST pods"), 0);
+    CHECK(strstr(out, "again after"));
+    fixture_deinit(&f);
+}
+
 TEST(a_set_that_is_as_it_should_be_writes_nothing)
 {
     struct fixture f;
