@@ -1,121 +1,64 @@
 #include "apiserver/service-alloc.h"
 
-#include <arpa/inet.h>
+#include <stdlib.h>
 
 #include "api/gen/core_v1.h"
+#include "api/gen/networking_v1.h"
 #include "apiserver/request.h"
 #include "apiserver/service-claim.h"
+#include "apiserver/service-range.h"
 #include "apiserver/verbs.h"
 #include "base/log.h"
-#include "base/rand.h"
+#include "kinds/core/service-families.h"
 
-enum { MAX_BITS = 20, MAX_HOLDS = 64 };
-
-/* Numbers below 'size' that are taken. */
-struct pool {
-    uint8_t *bits;
-    uint32_t size;
-    uint32_t band; /* numbers below are given out by choice only when nothing above is free */
-};
+enum { MAX_HOLDS = 64, MAX_FLAG_RANGES = 2 };
 
 struct service_alloc {
     struct apiserver *srv;
-    bool v6;
-    uint8_t base[16]; /* of the range; IPv4 in the first four bytes */
-    struct pool ips;  /* offsets into the range */
-    struct pool ports;
+    struct list ranges; /* struct service_range; those of the flag first */
+    struct service_pool ports;
     uint16_t port_first;
     char first_ip[INET6_ADDRSTRLEN];
-    struct watcher *watcher;
+    struct service_ip own; /* the kubernetes Service's */
+    bool families[2];      /* IPv4, IPv6 */
+    struct watcher *watcher, *cidr_watcher;
     struct loop_task task;
-    struct rest *rest;
+    struct rest *rest, *cidrs;
     struct service_claims *claims;
 };
 
 /* What a request took; given back unless it was written. */
 struct service_hold {
     struct {
-        struct pool *pool;
-        uint32_t n;
-        bool any;         /* we chose it */
-        bool claimed;     /* in the store, where others write too */
-        int64_t revision; /* of an address's claim */
+        bool port;            /* else an address */
+        uint32_t n;           /* of the port's pool */
+        struct service_ip ip;
+        bool any;             /* we chose it */
+        bool claimed;         /* in the store, where others write too */
+        int64_t revision;     /* of an address's claim */
     } items[MAX_HOLDS];
     size_t n;
 };
 
-static bool pool_has(const struct pool *p, uint32_t n)
+static bool parse_ranges(struct service_alloc *a, struct str text, struct err *err)
 {
-    return n < p->size && (p->bits[n / 8] >> (n % 8) & 1);
-}
-
-static void pool_set(struct pool *p, uint32_t n, bool on)
-{
-    if (n < p->size) {
-        p->bits[n / 8] = (uint8_t)(on ? p->bits[n / 8] | 1u << (n % 8) : p->bits[n / 8] & ~(1u << (n % 8)));
-    }
-}
-
-static void pool_init(struct pool *p, uint32_t size)
-{
-    p->size = size;
-    p->bits = calloc(size / 8 + 1, 1);
-    if (!p->bits) {
-        abort();
-    }
-    /* Upstream's static band: a sixteenth of the range, between 16 and 256. */
-    p->band = size / 16 < 16 ? 16 : size / 16 > 256 ? 256 : size / 16;
-    if (size <= p->band) {
-        p->band = 0;
-    }
-}
-
-/* Any free number, from the upper band first; UINT32_MAX when all are taken. */
-static uint32_t pool_take_any(struct pool *p)
-{
-    uint32_t upper = p->size - p->band, start = (uint32_t)rand_below(upper ? upper : 1);
-    for (uint32_t i = 0; i < upper; i++) {
-        uint32_t n = p->band + (start + i) % upper;
-        if (!pool_has(p, n)) {
-            pool_set(p, n, true);
-            return n;
+    struct str rest = text, cidr;
+    for (size_t i = 0; str_split(&rest, ',', &cidr); i++) {
+        struct service_range *r = i < MAX_FLAG_RANGES ? service_range_new(cidr, err) : NULL;
+        if (!r) {
+            return err_set(err, ERR_INVALID, i < MAX_FLAG_RANGES ? "--service-cluster-ip-range: \"%.*s\" is no CIDR"
+                                                                 : "--service-cluster-ip-range: \"%.*s\" has more than two ranges",
+                           STR_ARG(text));
         }
-    }
-    for (uint32_t n = 0; n < p->band; n++) {
-        if (!pool_has(p, n)) {
-            pool_set(p, n, true);
-            return n;
+        list_push_back(&a->ranges, &r->link);
+        r->flag = r->open = true;
+        if (a->families[r->base.v6]) {
+            return err_set(err, ERR_INVALID, "--service-cluster-ip-range: \"%.*s\": two ranges must be of IPv4 and IPv6, in either order",
+                           STR_ARG(text));
         }
+        a->families[r->base.v6] = true;
     }
-    return UINT32_MAX;
-}
-
-static bool parse_range(struct service_alloc *a, struct str text, struct err *err)
-{
-    struct str first, rest, ip, bits_text;
-    char host[INET6_ADDRSTRLEN];
-    uint64_t bits;
-    if (!str_cut(text, ',', &first, &rest)) {
-        first = text;
-    }
-    if (!str_cut(first, '/', &ip, &bits_text) || !str_to_cstr(ip, host, sizeof(host)) || !str_to_u64(bits_text, &bits)) {
-        return err_set(err, ERR_INVALID, "--service-cluster-ip-range: \"%.*s\" is no CIDR", STR_ARG(text));
-    }
-    a->v6 = str_find_char(ip, ':') >= 0;
-    unsigned width = a->v6 ? 128 : 32;
-    if (inet_pton(a->v6 ? AF_INET6 : AF_INET, host, a->base) != 1 || bits > width - 2) {
-        return err_set(err, ERR_INVALID, "--service-cluster-ip-range: \"%.*s\" is no CIDR", STR_ARG(text));
-    }
-    unsigned host_bits = width - (unsigned)bits > MAX_BITS ? MAX_BITS : width - (unsigned)bits;
-    for (unsigned i = (unsigned)bits; i < width; i++) {
-        a->base[i / 8] &= (uint8_t)~(0x80u >> (i % 8));
-    }
-    pool_init(&a->ips, 1u << host_bits);
-    pool_set(&a->ips, 0, true); /* the network's own address */
-    if (!a->v6) {
-        pool_set(&a->ips, a->ips.size - 1, true); /* broadcast */
-    }
-    return true;
+    return !list_empty(&a->ranges) || err_set(err, ERR_INVALID, "--service-cluster-ip-range: \"\" is no CIDR");
 }
 
 static bool parse_ports(struct service_alloc *a, struct str text, struct err *err)
@@ -126,43 +69,8 @@ static bool parse_ports(struct service_alloc *a, struct str text, struct err *er
         return err_set(err, ERR_INVALID, "--service-node-port-range: \"%.*s\" is no range of ports", STR_ARG(text));
     }
     a->port_first = (uint16_t)x;
-    pool_init(&a->ports, (uint32_t)(y - x + 1));
+    service_pool_init(&a->ports, (uint32_t)(y - x + 1));
     return true;
-}
-
-static struct str ip_text(const struct service_alloc *a, uint32_t n, char dst[INET6_ADDRSTRLEN])
-{
-    uint8_t ip[16];
-    memcpy(ip, a->base, sizeof(ip));
-    size_t last = a->v6 ? 15 : 3;
-    for (size_t i = 0; i < 4; i++) {
-        ip[last - i] = (uint8_t)(ip[last - i] | (n >> (8 * i) & 0xff));
-    }
-    return str_c(inet_ntop(a->v6 ? AF_INET6 : AF_INET, ip, dst, INET6_ADDRSTRLEN));
-}
-
-/* The offset of an address in the range; false when it is outside. */
-static bool ip_offset(const struct service_alloc *a, struct str text, uint32_t *ret)
-{
-    char host[INET6_ADDRSTRLEN];
-    uint8_t ip[16] = { 0 };
-    if (!str_to_cstr(text, host, sizeof(host)) || inet_pton(a->v6 ? AF_INET6 : AF_INET, host, ip) != 1) {
-        return false;
-    }
-    size_t last = a->v6 ? 15 : 3;
-    uint32_t n = 0;
-    for (size_t i = 0; i <= last; i++) {
-        uint8_t diff = (uint8_t)(ip[i] ^ a->base[i]);
-        if (i + 4 <= last && diff) {
-            return false;
-        }
-        if (i + 4 > last) {
-            n = n << 8 | diff;
-        }
-    }
-    /* Bits of the base above the range's own must agree: they do when the difference is small enough. */
-    *ret = n;
-    return n < a->ips.size;
 }
 
 struct service_alloc *service_alloc_new(struct apiserver *s, struct err *err)
@@ -172,12 +80,15 @@ struct service_alloc *service_alloc_new(struct apiserver *s, struct err *err)
         abort();
     }
     a->srv = s;
+    list_init(&a->ranges);
     a->claims = service_claims_new(s);
-    if (!parse_range(a, s->cfg.service_cluster_ip_range, err) || !parse_ports(a, s->cfg.service_node_port_range, err)) {
+    if (!parse_ranges(a, s->cfg.service_cluster_ip_range, err) || !parse_ports(a, s->cfg.service_node_port_range, err)) {
         return service_alloc_free(a);
     }
-    (void)ip_text(a, 1, a->first_ip);
-    pool_set(&a->ips, 1, true);
+    a->own = LIST_ENTRY(a->ranges.next, struct service_range, link)->base;
+    a->own.bytes[a->own.v6 ? 15 : 3] |= 1;
+    (void)service_ip_text(&a->own, a->first_ip);
+    service_ranges_mark(&a->ranges, &a->own, true);
     return a;
 }
 
@@ -186,7 +97,9 @@ struct service_alloc *service_alloc_free(struct service_alloc *a)
     if (a) {
         service_alloc_stop(a);
         service_claims_free(a->claims);
-        free(a->ips.bits);
+        while (!list_empty(&a->ranges)) {
+            (void)service_range_free(LIST_ENTRY(list_pop_front(&a->ranges), struct service_range, link));
+        }
         free(a->ports.bits);
         free(a);
     }
@@ -198,7 +111,17 @@ struct str service_alloc_first_ip(const struct service_alloc *a)
     return str_c(a->first_ip);
 }
 
+bool service_alloc_has_family(const struct service_alloc *a, bool v6)
+{
+    return a->families[v6];
+}
+
 /* ---- following what is stored ---- */
+
+static bool is_own(const struct service_alloc *a, const struct service_ip *ip)
+{
+    return ip->v6 == a->own.v6 && memcmp(ip->bytes, a->own.bytes, sizeof(ip->bytes)) == 0;
+}
 
 static void note(struct service_alloc *a, const struct object *o, bool taken)
 {
@@ -206,19 +129,129 @@ static void note(struct service_alloc *a, const struct object *o, bool taken)
     arena_init(&arena, 16u << 20);
     const struct core_v1_service *svc = rest_decode(a->rest, &arena, o);
     for (size_t i = 0; svc && i < svc->spec.n_cluster_ips; i++) {
-        uint32_t n;
-        if (ip_offset(a, svc->spec.cluster_ips[i], &n) && (taken || n != 1)) {
-            pool_set(&a->ips, n, taken);
+        struct service_ip ip;
+        if (service_ip_parse(svc->spec.cluster_ips[i], &ip) && (taken || !is_own(a, &ip))) {
+            service_ranges_mark(&a->ranges, &ip, taken);
         }
     }
     for (size_t i = 0; svc && i < svc->spec.n_ports; i++) {
         int32_t port = svc->spec.ports[i].node_port;
         if (port >= a->port_first) {
-            pool_set(&a->ports, (uint32_t)port - a->port_first, taken);
+            service_pool_set(&a->ports, (uint32_t)port - a->port_first, taken);
         }
     }
     if (svc && svc->spec.health_check_node_port >= a->port_first) {
-        pool_set(&a->ports, (uint32_t)svc->spec.health_check_node_port - a->port_first, taken);
+        service_pool_set(&a->ports, (uint32_t)svc->spec.health_check_node_port - a->port_first, taken);
+    }
+}
+
+static void ready(void *arg)
+{
+    struct service_alloc *a = arg;
+    loop_task_defer(&a->task);
+}
+
+static bool is_ready(const struct networking_v1_service_cidr *c)
+{
+    for (size_t i = 0; i < c->status.n_conditions; i++) {
+        if (str_eq_c(c->status.conditions[i].type, "Ready")) {
+            return str_eq_c(c->status.conditions[i].status, "True") && !c->metadata.deletion_timestamp.set;
+        }
+    }
+    return !c->metadata.deletion_timestamp.set; /* nobody has looked at it yet */
+}
+
+static struct service_range *range_of(struct service_alloc *a, struct str cidr)
+{
+    LIST_FOREACH(&a->ranges, struct service_range, link, r) {
+        if (service_range_is(r, cidr)) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
+/* What the Services have of a range that is new. */
+static void note_all(struct service_alloc *a)
+{
+    struct snapshot *s = watch_cache_snapshot(a->rest->cache);
+    struct snapshot_iter it;
+    const struct object *o;
+    snapshot_iter_init(&it, s, STR_EMPTY, STR_EMPTY, STR_EMPTY);
+    while ((o = snapshot_iter_next(&it))) {
+        note(a, o, true);
+    }
+    (void)snapshot_unref(s);
+    service_ranges_mark(&a->ranges, &a->own, true);
+}
+
+static bool look_at_cidr(struct service_alloc *a, const struct networking_v1_service_cidr *c)
+{
+    bool added = false;
+    for (size_t i = 0; i < c->spec.n_cidrs; i++) {
+        struct service_range *r = range_of(a, c->spec.cidrs[i]);
+        struct err err = { 0 };
+        if (!r && (r = service_range_new(c->spec.cidrs[i], &err))) {
+            list_push_back(&a->ranges, &r->link);
+            added = true;
+        } else if (!r) {
+            log_warning("apiserver: the ServiceCIDR %.*s: %s", STR_ARG(c->metadata.name), err.msg);
+            continue;
+        }
+        r->open |= is_ready(c);
+        r->seen = true;
+    }
+    return added;
+}
+
+/* The ranges as the ServiceCIDRs have them now: they are few and change seldom. */
+static void sync_cidrs(struct service_alloc *a)
+{
+    CLEANUP(arena_deinit) struct arena arena;
+    bool added = false;
+    struct snapshot *s = watch_cache_snapshot(a->cidrs->cache);
+    struct snapshot_iter it;
+    const struct object *o;
+    arena_init(&arena, 16u << 20);
+    LIST_FOREACH(&a->ranges, struct service_range, link, r) {
+        r->seen = r->open = r->flag;
+    }
+    snapshot_iter_init(&it, s, STR_EMPTY, STR_EMPTY, STR_EMPTY);
+    while ((o = snapshot_iter_next(&it))) {
+        const struct networking_v1_service_cidr *c = rest_decode(a->cidrs, &arena, o);
+        added |= c && look_at_cidr(a, c);
+    }
+    (void)snapshot_unref(s);
+    for (struct list *at = a->ranges.next, *next; at != &a->ranges; at = next) {
+        struct service_range *r = LIST_ENTRY(at, struct service_range, link);
+        next = at->next;
+        if (!r->seen) {
+            list_remove(&r->link);
+            (void)service_range_free(r);
+        }
+    }
+    if (added) {
+        note_all(a);
+    }
+}
+
+static void pump_cidrs(struct service_alloc *a)
+{
+    struct watch_item item;
+    enum watch_got got;
+    bool changed = false;
+    while (a->cidr_watcher && (got = watch_next(a->cidr_watcher, &item)) != WATCH_GOT_NOTHING) {
+        if (got == WATCH_GOT_EXPIRED) {
+            a->cidr_watcher = watcher_free(a->cidr_watcher);
+            struct watch_options opt = { .start = WATCH_FROM_NOW, .field = -1, .ready = ready, .arg = a };
+            if (watcher_new(a->cidrs->cache, &opt, &a->cidr_watcher) != STORE_OK) {
+                log_error("apiserver: ServiceCIDRs cannot be followed any more");
+            }
+        }
+        changed = true;
+    }
+    if (changed) {
+        sync_cidrs(a);
     }
 }
 
@@ -227,6 +260,7 @@ static void pump(void *arg)
     struct service_alloc *a = arg;
     struct watch_item item;
     enum watch_got got;
+    pump_cidrs(a);
     while ((got = watch_next(a->watcher, &item)) != WATCH_GOT_NOTHING) {
         if (got == WATCH_GOT_EXPIRED) {
             log_warning("apiserver: the service allocator fell behind and starts again");
@@ -248,17 +282,15 @@ static void pump(void *arg)
     }
 }
 
-static void ready(void *arg)
-{
-    struct service_alloc *a = arg;
-    loop_task_defer(&a->task);
-}
-
 void service_alloc_start(struct service_alloc *a)
 {
     struct watch_options opt = { .start = WATCH_FROM_NOW, .field = -1, .ready = ready, .arg = a };
     a->rest = registry_rest(a->srv, STR_EMPTY, STR("services"));
+    a->cidrs = registry_rest(a->srv, STR("networking.k8s.io"), STR("servicecidrs"));
     loop_task_init(&a->task, a->srv->loop, pump, a);
+    if (a->cidrs && watcher_new(a->cidrs->cache, &opt, &a->cidr_watcher) == STORE_OK) {
+        sync_cidrs(a);
+    }
     if (watcher_new(a->rest->cache, &opt, &a->watcher) == STORE_OK) {
         pump(a);
     }
@@ -276,22 +308,24 @@ void service_alloc_stop(struct service_alloc *a)
     if (a && a->watcher) {
         loop_task_cancel(&a->task);
         a->watcher = watcher_free(a->watcher);
+        a->cidr_watcher = watcher_free(a->cidr_watcher);
     }
 }
 
 /* ---- giving out ---- */
 
-static void hold(struct request *r, struct pool *pool, uint32_t n, bool any)
+static void hold(struct request *r, bool port, uint32_t n, const struct service_ip *ip, bool any)
 {
     struct service_hold *h = r->hold;
     if (!h) {
         h = r->hold = arena_new(&r->arena, struct service_hold);
     }
     if (h && h->n < MAX_HOLDS) {
-        h->items[h->n].pool = pool;
+        h->items[h->n].port = port;
+        h->items[h->n].n = n;
+        h->items[h->n].ip = ip ? *ip : (struct service_ip){ 0 };
         h->items[h->n].any = any;
-        h->items[h->n].claimed = false;
-        h->items[h->n++].n = n;
+        h->items[h->n++].claimed = false;
     }
 }
 
@@ -325,7 +359,7 @@ static void release_old(struct request *r)
 {
     struct service_alloc *a = r->srv->services;
     const struct core_v1_service *old = r->old, *now = r->removing ? NULL : r->obj;
-    if (!is_service(r) || r->srv->store->sole_writer || !old || r->opt.dry_run || r->unchanged || !r->new_pub ||
+    if (!is_service(r) || !old || r->opt.dry_run || r->unchanged || !r->new_pub ||
         r->result.status != STORE_OK || object_revision(r->new_pub) == 0 || (r->sub && !r->removing)) {
         return;
     }
@@ -334,6 +368,9 @@ static void release_old(struct request *r)
         if (!str_eq_c(ip, "None") && !keeps_ip(now, ip)) {
             service_release_ip(a->claims, ip, old->metadata.namespace, old->metadata.name, 0);
         }
+    }
+    if (r->srv->store->sole_writer) {
+        return; /* node ports are claimed where others write */
     }
     for (size_t i = 0; i < old->spec.n_ports; i++) {
         int32_t port = old->spec.ports[i].node_port;
@@ -348,15 +385,21 @@ static void release_old(struct request *r)
 
 /* ---- claiming, where other servers give out too ---- */
 
-static void set_ip(struct request *r, struct core_v1_service *svc, struct str ip)
+/* The address that stood for the family, or none, is replaced. */
+static void set_ip(struct request *r, struct core_v1_service *svc, size_t at, struct str ip)
 {
-    struct str *list = arena_new(&r->arena, struct str);
-    if (list) {
-        *list = ip;
-        svc->spec.cluster_ip = ip;
-        svc->spec.cluster_ips = list;
-        svc->spec.n_cluster_ips = 1;
+    size_t n = at < svc->spec.n_cluster_ips ? svc->spec.n_cluster_ips : at + 1;
+    struct str *list = arena_new_n(&r->arena, struct str, n);
+    if (!list) {
+        return;
     }
+    for (size_t i = 0; i < svc->spec.n_cluster_ips; i++) {
+        list[i] = svc->spec.cluster_ips[i];
+    }
+    list[at] = ip;
+    svc->spec.cluster_ips = list;
+    svc->spec.n_cluster_ips = n;
+    svc->spec.cluster_ip = list[0];
 }
 
 static void give_back(struct request *r, size_t i)
@@ -364,34 +407,52 @@ static void give_back(struct request *r, size_t i)
     struct service_alloc *a = r->srv->services;
     struct service_hold *h = r->hold;
     char text[INET6_ADDRSTRLEN];
+    if (h->items[i].port) {
+        service_pool_set(&a->ports, h->items[i].n, false);
+    } else {
+        service_ranges_mark(&a->ranges, &h->items[i].ip, false);
+    }
     if (!h->items[i].claimed) {
         return;
     }
-    if (h->items[i].pool == &a->ips) {
-        service_release_ip(a->claims, ip_text(a, h->items[i].n, text), STR_EMPTY, STR_EMPTY, h->items[i].revision);
-    } else {
+    if (h->items[i].port) {
         service_release_port(a->claims, a->port_first + h->items[i].n);
+    } else {
+        service_release_ip(a->claims, service_ip_text(&h->items[i].ip, text), STR_EMPTY, STR_EMPTY, h->items[i].revision);
     }
 }
 
-/* Somebody else has it. What we had chosen is chosen anew; false when there is nothing to choose. It stays marked as taken. */
-static bool choose_anew(struct request *r, size_t i)
+static bool choose_ip(struct request *r, size_t i)
 {
     struct service_alloc *a = r->srv->services;
     struct core_v1_service *svc = r->obj;
     struct service_hold *h = r->hold;
+    struct service_ip ip;
     char text[INET6_ADDRSTRLEN];
+    struct str old = arena_str(&r->arena, service_ip_text(&h->items[i].ip, text));
+    if (!service_ranges_take_any(&a->ranges, h->items[i].ip.v6, &ip)) {
+        return false;
+    }
+    h->items[i].ip = ip;
+    for (size_t k = 0; k < svc->spec.n_cluster_ips; k++) {
+        if (str_eq(svc->spec.cluster_ips[k], old)) {
+            set_ip(r, svc, k, arena_str(&r->arena, service_ip_text(&ip, text)));
+        }
+    }
+    return true;
+}
+
+static bool choose_port(struct request *r, size_t i)
+{
+    struct service_alloc *a = r->srv->services;
+    struct core_v1_service *svc = r->obj;
+    struct service_hold *h = r->hold;
     int32_t old = (int32_t)(a->port_first + h->items[i].n);
-    uint32_t n = h->items[i].any ? pool_take_any(h->items[i].pool) : UINT32_MAX;
+    uint32_t n = service_pool_take_any(&a->ports);
     if (n == UINT32_MAX) {
-        h->items[i] = h->items[--h->n];
         return false;
     }
     h->items[i].n = n;
-    if (h->items[i].pool == &a->ips) {
-        set_ip(r, svc, arena_str(&r->arena, ip_text(a, n, text)));
-        return true;
-    }
     int32_t port = (int32_t)(a->port_first + n);
     for (size_t k = 0; k < svc->spec.n_ports; k++) {
         svc->spec.ports[k].node_port = svc->spec.ports[k].node_port == old ? port : svc->spec.ports[k].node_port;
@@ -400,13 +461,24 @@ static bool choose_anew(struct request *r, size_t i)
     return true;
 }
 
+/* Somebody else has it. What we had chosen is chosen anew; false when there is nothing to choose. It stays marked as taken. */
+static bool choose_anew(struct request *r, size_t i)
+{
+    struct service_hold *h = r->hold;
+    if (h->items[i].any && (h->items[i].port ? choose_port(r, i) : choose_ip(r, i))) {
+        return true;
+    }
+    h->items[i] = h->items[--h->n];
+    return false;
+}
+
 static void on_claimed(void *arg, enum store_status status, int64_t revision)
 {
     struct request *r = arg;
     struct service_hold *h = r->hold;
     size_t i = 0;
     r->pending--;
-    while (i < h->n && h->items[i].claimed) {
+    while (i < h->n && (h->items[i].claimed || (h->items[i].port && r->srv->store->sole_writer))) {
         i++;
     }
     if (status == STORE_OK) {
@@ -436,17 +508,17 @@ enum stage_result stage_claim(struct request *r)
     struct service_alloc *a = r->srv->services;
     struct service_hold *h = r->hold;
     char text[INET6_ADDRSTRLEN];
-    if (!h || r->opt.dry_run || r->srv->store->sole_writer) {
+    if (!h || r->opt.dry_run) {
         return STAGE_DONE;
     }
     const struct core_v1_service *svc = r->obj;
     for (size_t i = 0; i < h->n; i++) {
-        if (h->items[i].claimed) {
+        if (h->items[i].claimed || (h->items[i].port && r->srv->store->sole_writer)) {
             continue;
         }
         r->pending++;
-        if (h->items[i].pool == &a->ips) {
-            service_claim_ip(a->claims, ip_text(a, h->items[i].n, text), svc->metadata.namespace, svc->metadata.name, on_claimed, r);
+        if (!h->items[i].port) {
+            service_claim_ip(a->claims, service_ip_text(&h->items[i].ip, text), svc->metadata.namespace, svc->metadata.name, on_claimed, r);
         } else {
             service_claim_port(a->claims, a->port_first + h->items[i].n, on_claimed, r);
         }
@@ -461,7 +533,6 @@ void service_alloc_settle(struct request *r)
     bool written = r->new_pub && r->result.status == STORE_OK && !r->opt.dry_run && !r->removing &&
                    object_revision(r->new_pub) > 0;
     for (size_t i = 0; h && !written && i < h->n; i++) {
-        pool_set(h->items[i].pool, h->items[i].n, false);
         give_back(r, i);
     }
     release_old(r);
@@ -473,46 +544,50 @@ static bool is_headless(const struct core_v1_service *svc)
     return str_eq_c(svc->spec.cluster_ip, "None");
 }
 
-static struct str list_json(struct arena *a, const struct str *items, size_t n)
-{
-    struct str list = STR_EMPTY;
-    for (size_t i = 0; i < n; i++) {
-        list = arena_printf(a, "%.*s%s\"%.*s\"", STR_ARG(list), i ? "," : "", STR_ARG(items[i]));
-    }
-    return arena_printf(a, "[%.*s]", STR_ARG(list));
-}
-
-static void assign_ip(struct request *r, struct core_v1_service *svc, const struct core_v1_service *old)
+/* Of the address that stands at 'at', or of none yet. */
+static void assign_one(struct request *r, struct core_v1_service *svc, const struct core_v1_service *old, size_t at)
 {
     struct service_alloc *a = r->srv->services;
     char text[INET6_ADDRSTRLEN];
-    uint32_t n;
-    if (str_eq_c(svc->spec.type, "ExternalName") || is_headless(svc)) {
-        return;
-    }
-    if (str_empty(svc->spec.cluster_ip)) {
-        n = pool_take_any(&a->ips);
-        if (n == UINT32_MAX) {
+    struct service_ip ip;
+    if (at >= svc->spec.n_cluster_ips || str_empty(svc->spec.cluster_ips[at])) {
+        if (!service_ranges_take_any(&a->ranges, str_eq_c(svc->spec.ip_families[at], "IPv6"), &ip)) {
             field_internal(&r->errs, STR("spec.clusterIPs"), "failed to allocate an IP: range is full");
             return;
         }
-        hold(r, &a->ips, n, true);
-        set_ip(r, svc, arena_str(&r->arena, ip_text(a, n, text)));
+        hold(r, false, 0, &ip, true);
+        set_ip(r, svc, at, arena_str(&r->arena, service_ip_text(&ip, text)));
         return;
     }
-    if (old && str_eq(old->spec.cluster_ip, svc->spec.cluster_ip)) {
+    struct str given = svc->spec.cluster_ips[at];
+    if (keeps_ip(old, given)) {
         return;
     }
-    struct str ip = svc->spec.cluster_ip, list = list_json(&r->arena, svc->spec.cluster_ips, svc->spec.n_cluster_ips);
-    if (!ip_offset(a, ip, &n)) {
+    struct str list = service_list_json(&r->arena, svc->spec.cluster_ips, svc->spec.n_cluster_ips);
+    if (!service_ip_parse(given, &ip) || !service_ranges_hold(&a->ranges, &ip)) {
         field_invalid_json(&r->errs, STR("spec.clusterIPs"), list,
-                           "failed to allocate IP %.*s: the provided network does not match the current range", STR_ARG(ip));
-    } else if (pool_has(&a->ips, n)) {
+                           "failed to allocate IP %.*s: the provided network does not match the current range", STR_ARG(given));
+    } else if (service_ranges_taken(&a->ranges, &ip)) {
         field_invalid_json(&r->errs, STR("spec.clusterIPs"), list, "failed to allocate IP %.*s: provided IP is already allocated",
-                           STR_ARG(ip));
+                           STR_ARG(given));
     } else {
-        pool_set(&a->ips, n, true);
-        hold(r, &a->ips, n, false);
+        service_ranges_mark(&a->ranges, &ip, true);
+        hold(r, false, 0, &ip, false);
+    }
+}
+
+/* Those that were asked for before any is chosen: a choice could take what was asked for. */
+static void assign_ips(struct request *r, struct core_v1_service *svc, const struct core_v1_service *old)
+{
+    if (str_eq_c(svc->spec.type, "ExternalName") || is_headless(svc)) {
+        return;
+    }
+    size_t asked = svc->spec.n_cluster_ips;
+    for (size_t i = 0; i < asked; i++) {
+        assign_one(r, svc, old, i);
+    }
+    for (size_t i = asked; r->errs.n == 0 && i < svc->spec.n_ip_families; i++) {
+        assign_one(r, svc, old, i);
     }
 }
 
@@ -529,11 +604,11 @@ static void take_port(struct request *r, struct str path, int32_t *port, const s
 {
     struct service_alloc *a = r->srv->services;
     if (*port == 0) {
-        uint32_t n = any ? pool_take_any(&a->ports) : UINT32_MAX;
+        uint32_t n = any ? service_pool_take_any(&a->ports) : UINT32_MAX;
         if (any && n == UINT32_MAX) {
             field_internal(&r->errs, path, "failed to allocate a nodePort: range is full");
         } else if (any) {
-            hold(r, &a->ports, n, true);
+            hold(r, true, n, NULL, true);
             *port = (int32_t)(a->port_first + n);
         }
         return;
@@ -547,12 +622,12 @@ static void take_port(struct request *r, struct str path, int32_t *port, const s
         return;
     }
     uint32_t n = (uint32_t)*port - a->port_first;
-    if (pool_has(&a->ports, n)) {
+    if (service_pool_has(&a->ports, n)) {
         field_invalid_int(&r->errs, path, *port, "provided port is already allocated");
         return;
     }
-    pool_set(&a->ports, n, true);
-    hold(r, &a->ports, n, false);
+    service_pool_set(&a->ports, n, true);
+    hold(r, true, n, NULL, false);
 }
 
 /* A port of the same number and another protocol shares its node port. */
@@ -589,7 +664,7 @@ static void assign_ports(struct request *r, struct core_v1_service *svc, const s
 
 void service_alloc_assign(struct request *r, struct core_v1_service *svc, const struct core_v1_service *old)
 {
-    assign_ip(r, svc, old);
+    assign_ips(r, svc, old);
     assign_ports(r, svc, old);
 }
 

@@ -29,6 +29,9 @@ struct service_alloc *service_alloc_free(struct service_alloc *a);
 /* The first address of the range: the kubernetes Service's. Lives as long as the allocator. */
 struct str service_alloc_first_ip(const struct service_alloc *a);
 
+/* Has --service-cluster-ip-range a range of this family? */
+bool service_alloc_has_family(const struct service_alloc *a, bool v6);
+
 /* Fills in clusterIP(s) and node ports of a Service that is created or updated ('old' NULL on create), appending to 'errs' what
  * cannot be had. What was taken is given back when the request ends without having been written. */
 void service_alloc_assign(struct request *r, struct core_v1_service *svc, const struct core_v1_service *old);

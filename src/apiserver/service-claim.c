@@ -33,7 +33,7 @@ struct service_claims {
     uint32_t first, last; /* of the node ports */
     struct loop_timer repair;
     uint8_t suspect[MAX_RANGE]; /* ports that no Service had at the last repair */
-    bool stopped;
+    bool started, stopped;
 };
 
 struct service_claims *service_claims_new(struct apiserver *s)
@@ -403,7 +403,11 @@ static void on_repair(void *arg)
     arena_init(&a, 16u << 20);
     each_service(c, &a, look_at_service, p->used);
     repair_ips(c);
-    store_range(c->srv->store, STR(RANGE_KEY), str_n(RANGE_KEY "\0", sizeof(RANGE_KEY)), 1, on_repair_range, p);
+    if (c->ranges) {
+        store_range(c->srv->store, STR(RANGE_KEY), str_n(RANGE_KEY "\0", sizeof(RANGE_KEY)), 1, on_repair_range, p);
+    } else {
+        free(p);
+    }
     loop_timer_start(&c->repair, REPAIR_MS + rand_below(REPAIR_MS / 10));
 }
 
@@ -429,7 +433,7 @@ static void write_cidr(struct service_claims *c)
         n++;
     }
     struct meta_v1_condition ready = { .type = STR("Ready"), .status = STR("True"), .last_transition_time = now,
-                                       .message = STR("the range is in use") };
+                                       .message = STR("Kubernetes default Service CIDR is ready") };
     struct networking_v1_service_cidr obj = {
         .metadata = { .name = STR("kubernetes"), .uid = str_c(uid), .creation_timestamp = now, .generation = 1 },
         .spec = { .cidrs = cidrs, .n_cidrs = n }, .status = { .conditions = &ready, .n_conditions = 1 },
@@ -451,9 +455,10 @@ void service_claims_start(struct service_claims *c)
     struct apiserver *s = c->srv;
     struct str from, to;
     uint64_t first = 0, last = 0;
-    if (s->store->sole_writer || c->ranges) {
+    if (c->started) {
         return;
     }
+    c->started = true;
     if (!str_cut(s->cfg.service_node_port_range, '-', &from, &to) || !str_to_u64(from, &first) || !str_to_u64(to, &last)) {
         abort(); /* the allocator has parsed it */
     }
@@ -462,7 +467,7 @@ void service_claims_start(struct service_claims *c)
     c->services = registry_rest(s, STR_EMPTY, STR("services"));
     c->ips = registry_rest(s, STR("networking.k8s.io"), STR("ipaddresses"));
     struct store_resource_config cfg = { .prefix = STR(RANGE_PREFIX) };
-    c->ranges = store_resource_open(s->store, &cfg);
+    c->ranges = s->store->sole_writer ? NULL : store_resource_open(s->store, &cfg);
     write_cidr(c);
     loop_timer_init(&c->repair, s->loop, on_repair, c);
     loop_timer_start(&c->repair, FIRST_REPAIR_MS);
@@ -473,7 +478,7 @@ void service_claims_stop(struct service_claims *c)
     if (c) {
         c->stopped = true;
         loop_timer_stop(&c->repair);
-        c->ranges = store_resource_close(c->ranges);
+        c->ranges = c->ranges ? store_resource_close(c->ranges) : NULL;
     }
 }
 

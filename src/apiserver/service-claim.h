@@ -1,6 +1,6 @@
 /*
- * Where several servers share a store, what the allocator gives out is claimed there before the Service is written, in upstream's
- * way and form, so that no two servers, ours or upstream's, give out the same:
+ * What the allocator gives out is claimed in the store before the Service is written, in upstream's way and form, so that no two
+ * servers that share it, ours or upstream's, give out the same; node ports only where there may be others:
  *   a cluster IP   an IPAddress object of its name, made only if there is none
  *   a node port    a bit of the RangeAllocation at /registry/ranges/servicenodeports, by compare-and-put
  * A claim of a Service that was not written is given back; what a crash leaves behind is found by a repair every three minutes.
@@ -13,7 +13,7 @@
 struct service_claims;
 
 struct service_claims *service_claims_new(struct apiserver *s);
-/* When the caches are loaded. Does nothing where this server is the only writer. */
+/* When the caches are loaded. Writes the ServiceCIDR "kubernetes" when there is none. */
 void service_claims_start(struct service_claims *c);
 /* Before the store is closed. */
 void service_claims_stop(struct service_claims *c);

@@ -4,6 +4,7 @@
 #include "api/copy.h"
 #include "api/gen/core_v1.h"
 #include "apiserver/limits.h"
+#include "apiserver/service-alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -91,8 +92,12 @@ static void each(const struct kind_world *w, struct arena *a, struct str group, 
 
 static bool has_ip_family(const struct kind_world *w, struct str family)
 {
-    bool v6 = str_find_char(server_of(w)->cfg.service_cluster_ip_range, ':') >= 0;
-    return str_eq_c(family, v6 ? "IPv6" : "IPv4");
+    return service_alloc_has_family(server_of(w)->services, str_eq_c(family, "IPv6"));
+}
+
+static struct str first_ip_family(const struct kind_world *w)
+{
+    return str_find_char(service_alloc_first_ip(server_of(w)->services), ':') >= 0 ? STR("IPv6") : STR("IPv4");
 }
 
 void world_init(struct apiserver *s)
@@ -101,7 +106,8 @@ void world_init(struct apiserver *s)
     if (!s->world_known) {
         abort();
     }
-    s->world = (struct kind_world){ .get = get, .each = each, .has_ip_family = has_ip_family };
+    s->world = (struct kind_world){ .get = get, .each = each, .has_ip_family = has_ip_family,
+                                    .first_ip_family = first_ip_family };
 }
 
 bool world_sa_get(void *ctx, struct str resource, struct str ns, struct str name, struct arena *a, struct sa_object *ret)

@@ -373,7 +373,9 @@ static enum stage_result prepare_update(struct request *r)
 enum stage_result stage_prepare(struct request *r)
 {
     api_drop_gated(r->rest->hub->type, r->obj, r->creating ? NULL : r->old, NULL);
-    return r->creating ? prepare_create(r) : prepare_update(r);
+    enum stage_result res = r->creating ? prepare_create(r) : prepare_update(r);
+    /* What a hook could not make sense of stands alone: the rest is not looked at. */
+    return res == STAGE_DONE && r->errs.n > 0 ? request_invalid(r, rest_meta_const(r->rest, r->obj)->name) : res;
 }
 
 /* ---- validate ---- */

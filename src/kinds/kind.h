@@ -79,6 +79,8 @@ struct kind_world {
                  bool (*each)(void *ctx, const void *obj), void *ctx);
     /* Is this IP family configured ("IPv4", "IPv6")? */
     bool (*has_ip_family)(const struct kind_world *w, struct str family);
+    /* The family of Services that do not say (of the first range). */
+    struct str (*first_ip_family)(const struct kind_world *w);
 };
 
 /* Sets a label, keeping labels sorted. */

@@ -1,6 +1,7 @@
 /* Service: cluster IP families and policies are filled in here; addresses and node ports are given out by the apiserver. */
 #include "api/equal.h"
 #include "api/gen/core_v1.h"
+#include "kinds/core/service-families.h"
 #include "kinds/rules.h"
 #include "kinds/table.h"
 
@@ -23,45 +24,25 @@ static struct str *one(struct arena *a, struct str s)
     return list;
 }
 
-/* clusterIP and clusterIPs[0] are the same field in two forms. */
+static bool same_ips(const struct core_v1_service *a, const struct core_v1_service *b)
+{
+    bool same = a->spec.n_cluster_ips == b->spec.n_cluster_ips;
+    for (size_t i = 0; same && i < a->spec.n_cluster_ips; i++) {
+        same = str_eq(a->spec.cluster_ips[i], b->spec.cluster_ips[i]);
+    }
+    return same;
+}
+
+/* clusterIP and clusterIPs[0] are the same field in two forms: clients of before knew the first alone. */
 static void sync_ips(struct kind_ctx *ctx, struct core_v1_service *s, const struct core_v1_service *old)
 {
+    if (old && same_ips(s, old) && !str_eq(s->spec.cluster_ip, old->spec.cluster_ip)) {
+        s->spec.cluster_ips = NULL; /* one of the two forms changed, the other still says what was */
+        s->spec.n_cluster_ips = 0;
+    }
     if (!str_empty(s->spec.cluster_ip) && s->spec.n_cluster_ips == 0) {
         s->spec.cluster_ips = one(ctx->arena, s->spec.cluster_ip);
         s->spec.n_cluster_ips = s->spec.cluster_ips ? 1 : 0;
-    } else if (str_empty(s->spec.cluster_ip) && s->spec.n_cluster_ips > 0 && !old) {
-        s->spec.cluster_ip = s->spec.cluster_ips[0];
-    }
-}
-
-static void fill_families(struct kind_ctx *ctx, struct core_v1_service *s)
-{
-    bool v6_cluster = !ctx->world->has_ip_family(ctx->world, STR("IPv4"));
-    if (is_type(s, "ExternalName")) {
-        return;
-    }
-    if (is_headless(s) && s->spec.n_selector == 0 && s->spec.n_ip_families == 0 && str_empty(s->spec.ip_family_policy)) {
-        /* Endpoints are made by hand: they may be of either family. */
-        struct str *both = arena_new_n(ctx->arena, struct str, 2);
-        if (both) {
-            both[0] = v6_cluster ? STR("IPv6") : STR("IPv4");
-            both[1] = v6_cluster ? STR("IPv4") : STR("IPv6");
-            s->spec.ip_families = both;
-            s->spec.n_ip_families = 2;
-        }
-        s->spec.ip_family_policy = STR("RequireDualStack");
-        return;
-    }
-    if (str_empty(s->spec.ip_family_policy)) {
-        s->spec.ip_family_policy = STR("SingleStack");
-    }
-    if (s->spec.n_ip_families == 0) {
-        bool v6 = v6_cluster;
-        if (s->spec.n_cluster_ips > 0 && !is_headless(s)) {
-            (void)rule_is_ip(s->spec.cluster_ips[0], &v6);
-        }
-        s->spec.ip_families = one(ctx->arena, v6 ? STR("IPv6") : STR("IPv4"));
-        s->spec.n_ip_families = s->spec.ip_families ? 1 : 0;
     }
 }
 
@@ -84,7 +65,7 @@ static void prepare_create(struct kind_ctx *ctx, void *obj)
 {
     struct core_v1_service *s = obj;
     sync_ips(ctx, s, NULL);
-    fill_families(ctx, s);
+    service_families_fill(ctx, s, NULL);
     fill_traffic(s);
 }
 
@@ -142,24 +123,14 @@ static void prepare_update(struct kind_ctx *ctx, void *obj, const void *old_obj)
 {
     struct core_v1_service *s = obj;
     const struct core_v1_service *old = old_obj;
-    /* Left out of an update, addresses, ports and families stay as they were. */
-    if (!is_type(s, "ExternalName")) {
-        if (str_empty(s->spec.cluster_ip) && s->spec.n_cluster_ips == 0) {
+    /* Left out of an update, addresses and ports stay as they were. */
+    if (!is_type(s, "ExternalName") && !is_type(old, "ExternalName")) {
+        if (str_empty(s->spec.cluster_ip)) {
             s->spec.cluster_ip = old->spec.cluster_ip;
+        }
+        if (s->spec.n_cluster_ips == 0 && str_eq(s->spec.cluster_ip, old->spec.cluster_ip)) {
             s->spec.cluster_ips = old->spec.cluster_ips;
             s->spec.n_cluster_ips = old->spec.n_cluster_ips;
-        }
-        if (s->spec.n_ip_families == 0) {
-            s->spec.ip_families = old->spec.ip_families;
-            s->spec.n_ip_families = old->spec.n_ip_families;
-        }
-        if (str_empty(s->spec.ip_family_policy)) {
-            s->spec.ip_family_policy = old->spec.ip_family_policy;
-        }
-        /* One of the two forms changed, the other still says what was. */
-        if (s->spec.n_cluster_ips > 0 && old->spec.n_cluster_ips > 0 && str_eq(s->spec.cluster_ips[0], old->spec.cluster_ips[0]) &&
-            !str_eq(s->spec.cluster_ip, old->spec.cluster_ip) && !str_empty(s->spec.cluster_ip)) {
-            s->spec.cluster_ips = one(ctx->arena, s->spec.cluster_ip);
         }
     }
     for (size_t i = 0; i < s->spec.n_ports; i++) {
@@ -174,9 +145,9 @@ static void prepare_update(struct kind_ctx *ctx, void *obj, const void *old_obj)
     if (is_type(s, "LoadBalancer") && s->spec.health_check_node_port == 0) {
         s->spec.health_check_node_port = old->spec.health_check_node_port;
     }
-    drop_dependents(s, old);
     sync_ips(ctx, s, old);
-    fill_families(ctx, s);
+    drop_dependents(s, old);
+    service_families_fill(ctx, s, old);
     fill_traffic(s);
 }
 
@@ -238,39 +209,19 @@ static void validate_ports(struct kind_ctx *ctx, const struct core_v1_service *s
     }
 }
 
-static void validate_families(struct kind_ctx *ctx, const struct core_v1_service *s)
-{
-    bool selectorless_headless = is_headless(s) && s->spec.n_selector == 0;
-    bool dual = ctx->world->has_ip_family(ctx->world, STR("IPv4")) && ctx->world->has_ip_family(ctx->world, STR("IPv6"));
-    if (str_eq_c(s->spec.ip_family_policy, "RequireDualStack") && !dual && !selectorless_headless) {
-        field_invalid_str(ctx->errs, STR("spec.ipFamilyPolicy"), s->spec.ip_family_policy, "this cluster is not configured for dual-stack services");
-    }
-    for (size_t i = 0; i < s->spec.n_ip_families && !selectorless_headless; i++) {
-        struct str family = s->spec.ip_families[i];
-        if (!str_eq_c(family, "IPv4") && !str_eq_c(family, "IPv6")) {
-            static const struct str families[] = { STR_INIT("IPv4"), STR_INIT("IPv6"), STR_NULL };
-            field_not_supported(ctx->errs, path_index(ctx->arena, STR("spec.ipFamilies"), i), family, families);
-        } else if (!ctx->world->has_ip_family(ctx->world, family)) {
-            field_invalid_str(ctx->errs, path_index(ctx->arena, STR("spec.ipFamilies"), i), family, "not configured on this cluster");
-        }
-    }
-}
-
 static void validate_ips(struct kind_ctx *ctx, const struct core_v1_service *s)
 {
-    if (is_type(s, "ExternalName")) {
-        if (s->spec.n_cluster_ips > 0) {
-            field_forbidden(ctx->errs, STR("spec.clusterIPs"), "may not be set for ExternalName services");
-        }
-        return;
+    if (!is_type(s, "ExternalName")) {
+        return; /* looked at when the families were filled in */
     }
-    for (size_t i = 0; i < s->spec.n_cluster_ips; i++) {
-        if (!str_eq_c(s->spec.cluster_ips[i], "None")) {
-            (void)rule_ip(ctx->errs, path_index(ctx->arena, STR("spec.clusterIPs"), i), s->spec.cluster_ips[i]);
-        }
+    if (s->spec.n_cluster_ips > 0) {
+        field_forbidden(ctx->errs, STR("spec.clusterIPs"), "may not be set for ExternalName services");
     }
-    if (!str_empty(s->spec.cluster_ip) && s->spec.n_cluster_ips > 0 && !str_eq(s->spec.cluster_ip, s->spec.cluster_ips[0])) {
-        field_invalid_str(ctx->errs, STR("spec.clusterIPs"), s->spec.cluster_ips[0], "first value must match `clusterIP`");
+    if (s->spec.n_ip_families > 0) {
+        field_forbidden(ctx->errs, STR("spec.ipFamilies"), "may not be set for ExternalName services");
+    }
+    if (!str_empty(s->spec.ip_family_policy)) {
+        field_forbidden(ctx->errs, STR("spec.ipFamilyPolicy"), "may not be set for ExternalName services");
     }
 }
 
@@ -314,7 +265,6 @@ static void validate(struct kind_ctx *ctx, const struct core_v1_service *s)
     rule_labels(ctx->errs, STR("spec.selector"), s->spec.selector, s->spec.n_selector);
     (void)rule_enum(ctx->errs, STR("spec.sessionAffinity"), s->spec.session_affinity, affinity);
     if (known) {
-        validate_families(ctx, s);
         validate_ips(ctx, s);
     }
     external_ips(ctx, s);
@@ -340,22 +290,10 @@ static void validate_create(struct kind_ctx *ctx, const void *obj)
     validate(ctx, obj);
 }
 
-static struct str ip_list(struct arena *a, const struct core_v1_service *s)
-{
-    struct str list = STR_EMPTY;
-    for (size_t i = 0; i < s->spec.n_cluster_ips; i++) {
-        list = arena_printf(a, "%.*s%s\"%.*s\"", STR_ARG(list), i ? "," : "", STR_ARG(s->spec.cluster_ips[i]));
-    }
-    return arena_printf(a, "[%.*s]", STR_ARG(list));
-}
-
 static void validate_update(struct kind_ctx *ctx, const void *obj, const void *old_obj)
 {
-    const struct core_v1_service *s = obj, *old = old_obj;
-    if (!is_type(s, "ExternalName") && !is_type(old, "ExternalName") && old->spec.n_cluster_ips > 0 && s->spec.n_cluster_ips > 0 &&
-        !str_eq(s->spec.cluster_ips[0], old->spec.cluster_ips[0])) {
-        field_invalid_json(ctx->errs, STR("spec.clusterIPs[0]"), ip_list(ctx->arena, s), "may not change once set");
-    }
+    const struct core_v1_service *s = obj;
+    service_families_validate_update(ctx, s, old_obj);
     validate(ctx, s);
 }
 

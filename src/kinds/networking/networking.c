@@ -349,8 +349,61 @@ static void service_cidr_cells(struct kind_cells *c, const void *obj)
     cell_age(c, s->metadata.creation_timestamp);
 }
 
+static void service_cidr(struct kind_ctx *ctx, const void *obj)
+{
+    const struct networking_v1_service_cidr *s = obj;
+    struct network net[2];
+    bool valid = true;
+    if (s->spec.n_cidrs == 0) {
+        field_required(ctx->errs, STR("spec.cidrs"), "at least one CIDR required");
+        return;
+    }
+    if (s->spec.n_cidrs > 2) {
+        field_invalid_json(ctx->errs, STR("spec"), STR("{}"), "may only hold up to 2 values");
+        return;
+    }
+    for (size_t i = 0; i < s->spec.n_cidrs; i++) {
+        if (!network_of(s->spec.cidrs[i], &net[i])) {
+            valid = false;
+            field_invalid_str(ctx->errs, path_index(ctx->arena, STR("spec.cidrs"), i), s->spec.cidrs[i],
+                              "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+            continue;
+        }
+        for (unsigned b = net[i].bits; b < (net[i].v6 ? 128u : 32u); b++) {
+            if (net[i].base[b / 8] >> (7 - b % 8) & 1) {
+                valid = false;
+                field_invalid_str(ctx->errs, path_index(ctx->arena, STR("spec.cidrs"), i), s->spec.cidrs[i],
+                                  "must not have bits set beyond the prefix length");
+                break;
+            }
+        }
+    }
+    if (valid && s->spec.n_cidrs == 2 && net[0].v6 == net[1].v6) {
+        field_invalid_json(ctx->errs, STR("spec.cidrs"),
+                           arena_printf(ctx->arena, "[\"%.*s\",\"%.*s\"]", STR_ARG(s->spec.cidrs[0]), STR_ARG(s->spec.cidrs[1])),
+                           "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/96");
+    }
+}
+
+static void service_cidr_update(struct kind_ctx *ctx, const void *obj, const void *old_obj)
+{
+    const struct networking_v1_service_cidr *s = obj, *old = old_obj;
+    bool same = s->spec.n_cidrs == old->spec.n_cidrs;
+    for (size_t i = 0; same && i < s->spec.n_cidrs; i++) {
+        same = str_eq(s->spec.cidrs[i], old->spec.cidrs[i]);
+    }
+    if (!same) {
+        struct str list = STR_EMPTY;
+        for (size_t i = 0; i < s->spec.n_cidrs; i++) {
+            list = arena_printf(ctx->arena, "%.*s%s\"%.*s\"", STR_ARG(list), i ? "," : "", STR_ARG(s->spec.cidrs[i]));
+        }
+        field_invalid_json(ctx->errs, STR("spec.cidrs"), arena_printf(ctx->arena, "[%.*s]", STR_ARG(list)), "field is immutable");
+    }
+}
+
 const struct kind_ops networking_service_cidr_ops = {
-    .group = STR_INIT("networking.k8s.io"), .resource = STR_INIT("servicecidrs"), .cells = service_cidr_cells,
+    .group = STR_INIT("networking.k8s.io"), .resource = STR_INIT("servicecidrs"), .validate_create = service_cidr,
+    .validate_update = service_cidr_update, .cells = service_cidr_cells,
 };
 
 /* Three cells under two columns, as upstream has it. */
