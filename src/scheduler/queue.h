@@ -32,6 +32,7 @@ struct sched_change {
     unsigned events;              /* one of enum sched_event, or several of one node */
     const struct node_info *node; /* it happened to, or on; NULL: not known */
     const struct core_v1_pod *pod; /* it happened to; NULL: to none, or not known */
+    const struct core_v1_persistent_volume_claim *claim; /* likewise */
 };
 
 enum queue_place { QUEUE_NOWHERE, QUEUE_ACTIVE, QUEUE_BACKOFF, QUEUE_UNSCHEDULABLE, QUEUE_GATED };

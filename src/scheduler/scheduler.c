@@ -90,12 +90,17 @@ static void plan(struct scheduler *s)
     }
 }
 
+static void tell_queue(struct scheduler *s, const struct sched_change *change)
+{
+    sched_queue_event(&s->queue, change, loop_now_ms(component_loop(s->component)));
+    plan(s);
+}
+
 /* Something happened to, or on, a node ('n' may be NULL: somewhere), or to a pod (or NULL). */
 static void happened(struct scheduler *s, unsigned events, const struct node_info *n, const struct core_v1_pod *pod)
 {
     struct sched_change change = { .events = events, .node = n, .pod = pod };
-    sched_queue_event(&s->queue, &change, loop_now_ms(component_loop(s->component)));
-    plan(s);
+    tell_queue(s, &change);
 }
 
 /* Does the change help the pod, by a plugin that rejected it? */
@@ -292,9 +297,11 @@ static void on_namespace(void *data, const void *old UNUSED, const void *obj UNU
     happened(s, EVENT_NAMESPACE, NULL, NULL);
 }
 
-static void on_volumes_change(void *data)
+static void on_volumes_change(void *data, const volume_claim_t *claim)
 {
-    happened(data, EVENT_VOLUME, NULL, NULL);
+    struct scheduler *s = data;
+    struct sched_change change = { .events = EVENT_VOLUME, .claim = claim };
+    tell_queue(s, &change);
 }
 
 static const struct api_str_pair *namespace_labels(void *data, struct str ns, size_t *ret_n)

@@ -1,5 +1,6 @@
 #include "api/decode-json.h"
 #include "base/test.h"
+#include "scheduler/plugins/plugins.h"
 #include "scheduler/test-fixture.h"
 #include "scheduler/volumes.h"
 
@@ -176,6 +177,25 @@ TEST(a_claim_that_the_controller_has_to_bind_is_waited_for)
     put_claim(&o, "{\"metadata\":{\"namespace\":\"d\",\"name\":\"going\",\"deletionTimestamp\":\"2020-01-01T00:00:00Z\"}}");
     CHECK(str_find(decide(&f, "soon"), STR("pod has unbound immediate PersistentVolumeClaims")) >= 0);
     CHECK(str_find(decide(&f, "going"), STR("persistentvolumeclaim \"going\" is being deleted")) >= 0);
+    end(&f, &o);
+}
+
+TEST(a_claim_wakes_only_the_pods_that_name_it)
+{
+    struct fixture f;
+    struct objects o;
+    volume_claim_t claim = { .metadata = { .namespace = STR("d"), .name = STR("mine") } };
+    begin(&f, &o);
+    const struct pod_info *p = fixture_pod(&f, "{\"metadata\":{\"namespace\":\"d\",\"name\":\"p\"},\"spec\":{\"volumes\":["
+                                               "{\"persistentVolumeClaim\":{\"claimName\":\"mine\"}}],\"containers\":[{}]}}");
+    struct sched_change change = { .events = EVENT_VOLUME, .claim = &claim };
+    CHECK(plugin_volume_binding.hint(&f.cache, p, &change));
+    claim.metadata.namespace = STR("e");
+    CHECK(!plugin_volume_binding.hint(&f.cache, p, &change));
+    claim.metadata = (struct meta_v1_object_meta){ .namespace = STR("d"), .name = STR("other") };
+    CHECK(!plugin_volume_binding.hint(&f.cache, p, &change));
+    change.claim = NULL; /* a volume, or a class */
+    CHECK(plugin_volume_binding.hint(&f.cache, p, &change));
     end(&f, &o);
 }
 

@@ -18,7 +18,7 @@ struct sched_volumes {
     struct volume_view view;
     struct list bindings; /* struct volumes_binding */
     size_t n_bindings;
-    void (*on_change)(void *data);
+    sched_volumes_change_fn *on_change;
     void *data;
 };
 
@@ -63,9 +63,13 @@ static void on_end(void *arg)
     struct volumes_binding *b = arg;
     sched_volumes_done_fn *done = b->done;
     void *data = b->data;
+    struct sched_volumes *v = b->v;
     struct err err = b->err;
     bool failed = b->failed;
     binding_free(b);
+    if (failed) {
+        v->on_change(v->data, NULL); /* what was reserved is free */
+    }
     done(data, failed ? &err : NULL);
 }
 
@@ -115,13 +119,22 @@ static void look(struct volumes_binding *b)
     }
 }
 
-static void on_object(void *data, const void *old UNUSED, const void *obj UNUSED)
+static void changed(struct sched_volumes *v, const volume_claim_t *claim)
 {
-    struct sched_volumes *v = data;
     LIST_FOREACH(&v->bindings, struct volumes_binding, link, b) {
         look(b);
     }
-    v->on_change(v->data);
+    v->on_change(v->data, claim);
+}
+
+static void on_claim(void *data, const void *old, const void *obj)
+{
+    changed(data, obj ? obj : old);
+}
+
+static void on_object(void *data, const void *old UNUSED, const void *obj UNUSED)
+{
+    changed(data, NULL);
 }
 
 /* ---- writing ---- */
@@ -272,7 +285,8 @@ const struct volume_view *sched_volumes_view(const struct sched_volumes *v)
     return &v->view;
 }
 
-struct sched_volumes *sched_volumes_new(struct informers *set, struct client *client, struct loop *loop, void (*on_change)(void *data), void *data)
+struct sched_volumes *sched_volumes_new(struct informers *set, struct client *client, struct loop *loop, sched_volumes_change_fn *on_change,
+                                        void *data)
 {
     static const char *const claim_fields[] = { "metadata.annotations", "metadata.deletionTimestamp", "spec", "status.phase", NULL };
     static const char *const volume_fields[] = { "metadata.annotations", "metadata.labels",      "metadata.deletionTimestamp", "spec.capacity",
@@ -298,7 +312,7 @@ struct sched_volumes *sched_volumes_new(struct informers *set, struct client *cl
     struct informer_spec volumes = { .resource = v->volumes_resource, .fields = volume_fields };
     struct informer_spec classes = { .resource = api_resource_find(STR("storage.k8s.io"), STR("v1"), STR("storageclasses")),
                                      .fields = class_fields };
-    v->claims = informers_get(set, &claims, on_object, v);
+    v->claims = informers_get(set, &claims, on_claim, v);
     v->volumes = informers_get(set, &volumes, on_object, v);
     v->classes = informers_get(set, &classes, on_object, v);
     return v;

@@ -16,6 +16,17 @@ bool pod_has_claims(const struct core_v1_pod *pod)
     return false;
 }
 
+bool pod_names_claim(const struct core_v1_pod *pod, const volume_claim_t *claim)
+{
+    for (size_t i = 0; i < pod->spec.n_volumes && str_eq(pod->metadata.namespace, claim->metadata.namespace); i++) {
+        const struct core_v1_persistent_volume_claim_volume_source *s = pod->spec.volumes[i].volume_source.persistent_volume_claim;
+        if (s && str_eq(s->claim_name, claim->metadata.name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- what a pod claims ---- */
 
 static bool waits_for_node(const struct volume_view *v, const volume_claim_t *c)

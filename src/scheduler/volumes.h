@@ -37,12 +37,16 @@ struct str volumes_of_pod(const struct volume_view *v, struct arena *a, const st
 MUST_CHECK bool volumes_choose(const struct volume_view *v, struct arena *a, const struct pod_claims *claims,
                                const struct core_v1_node *node, const volume_t **ret);
 bool pod_has_claims(const struct core_v1_pod *pod);
+bool pod_names_claim(const struct core_v1_pod *pod, const volume_claim_t *claim);
 
 /* ---- the component's side ---- */
 
 struct sched_volumes;
-/* 'on_change' is told when claims, volumes or classes change. Asks for its informers. */
-struct sched_volumes *sched_volumes_new(struct informers *set, struct client *client, struct loop *loop, void (*on_change)(void *data), void *data);
+/* Claims, volumes or classes have changed, or a volume is free that was reserved; 'claim' when it was just that one. */
+typedef void sched_volumes_change_fn(void *data, const volume_claim_t *claim);
+/* Asks for its informers. */
+struct sched_volumes *sched_volumes_new(struct informers *set, struct client *client, struct loop *loop, sched_volumes_change_fn *on_change,
+                                        void *data);
 struct sched_volumes *sched_volumes_free(struct sched_volumes *v);
 const struct volume_view *sched_volumes_view(const struct sched_volumes *v);
 /* The pod goes to the node: its late claims get their volumes. 'done' with NULL once all are bound (never from inside this call),

@@ -48,9 +48,16 @@ static enum sched_verdict filter(struct cycle *c, void *state, const struct node
     return SCHED_OK;
 }
 
+/* A claim matters to the pods that name it: others it can only take a volume from. */
+static bool hint(struct cache *cache UNUSED, const struct pod_info *p, const struct sched_change *change)
+{
+    return !change->claim || pod_names_claim(p->pod, change->claim);
+}
+
 const struct sched_plugin plugin_volume_binding = {
     .name = "VolumeBinding",
     .events = EVENT_VOLUME | EVENT_NODE_ADD | EVENT_NODE_LABEL,
+    .hint = hint,
     .pre_filter = pre_filter,
     .filter = filter,
 };
