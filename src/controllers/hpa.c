@@ -12,6 +12,7 @@
 #include "base/map.h"
 #include "client/client.h"
 #include "controllers/hpa-decide.h"
+#include "controllers/setup.h"
 #include "net/loop.h"
 
 struct state {
@@ -267,16 +268,13 @@ static void reconcile(void *state, struct str key, struct actions *a)
 
 static void *setup(struct controller *c, struct informers *informers)
 {
-    static const char *const all[] = { "-metadata.managedFields", NULL };
-    struct state *s = calloc(1, sizeof(*s));
-    if (!s) {
-        abort();
-    }
+    struct state *s = state_new(sizeof(*s));
     s->controller = c;
-    s->resource = api_resource_find(STR("autoscaling"), STR("v2"), STR("horizontalpodautoscalers"));
     map_init(&s->items);
-    struct informer_spec hpas = { .resource = s->resource, .fields = all };
+    struct informer_spec hpas = { .resource = api_resource_find(STR("autoscaling"), STR("v2"), STR("horizontalpodautoscalers")),
+                                  .fields = whole_objects };
     s->hpas = controller_watch(c, informers, &hpas);
+    s->resource = informer_resource(s->hpas);
     return s;
 }
 

@@ -94,19 +94,22 @@ static bool begin_removal(struct binder *s, const volume_t *pv, struct removal *
     return r->runs;
 }
 
-/* "/tmp/" and something, without "..": what is deleted is there and nowhere else. */
+/* What is deleted is below /tmp and nowhere else: a folder is named there, and no ".." leads out again. */
 static bool is_below_tmp(struct str path)
 {
-    struct str rest = str_sub(path, 1, SIZE_MAX), piece;
-    if (!str_starts(path, STR("/tmp/")) || path.len == strlen("/tmp/")) {
+    struct str rest, piece;
+    bool named = false;
+    if (!str_starts(path, STR("/tmp/"))) {
         return false;
     }
+    rest = str_sub(path, strlen("/tmp/"), SIZE_MAX);
     while (str_split(&rest, '/', &piece)) {
         if (str_eq_c(piece, "..")) {
             return false;
         }
+        named = named || (piece.len && !str_eq_c(piece, "."));
     }
-    return true;
+    return named;
 }
 
 /* ---- what is written ---- */

@@ -9,6 +9,7 @@
 #include "api/equal.h"
 #include "api/gen/storage_v1.h"
 #include "controllers/pairs.h"
+#include "controllers/setup.h"
 #include "controllers/volume-binder-private.h"
 #include "controllers/volume-facts.h"
 
@@ -94,24 +95,16 @@ static void on_class(void *data, const void *old, const void *obj)
 
 static void *setup(struct controller *c, struct informers *informers)
 {
-    static const char *const all[] = { "-metadata.managedFields", NULL };
     static const char *const class_fields[] = { "provisioner", "volumeBindingMode", NULL };
-    struct binder *s = calloc(1, sizeof(*s));
-    if (!s) {
-        abort();
-    }
+    struct binder *s = state_new(sizeof(*s));
     s->controller = c;
     map_init(&s->told);
     map_init(&s->removals);
-    s->claims_resource = api_resource_find(STR(""), STR("v1"), STR("persistentvolumeclaims"));
-    s->volumes_resource = api_resource_find(STR(""), STR("v1"), STR("persistentvolumes"));
-    struct informer_spec claims = { .resource = s->claims_resource, .fields = all };
-    struct informer_spec volumes = { .resource = s->volumes_resource, .fields = all };
-    struct informer_spec classes = { .resource = api_resource_find(STR("storage.k8s.io"), STR("v1"), STR("storageclasses")),
-                                     .fields = class_fields };
-    s->claims = informers_get(informers, &claims, on_claim, s);
-    s->volumes = informers_get(informers, &volumes, on_volume, s);
-    s->classes = informers_get(informers, &classes, on_class, s);
+    s->claims = informer_of(informers, "", "persistentvolumeclaims", whole_objects, on_claim, s);
+    s->volumes = informer_of(informers, "", "persistentvolumes", whole_objects, on_volume, s);
+    s->classes = informer_of(informers, "storage.k8s.io", "storageclasses", class_fields, on_class, s);
+    s->claims_resource = informer_resource(s->claims);
+    s->volumes_resource = informer_resource(s->volumes);
     s->pods = pods_with_claims(informers, NULL, NULL, &s->pods_by_claim);
     return s;
 }

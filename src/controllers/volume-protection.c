@@ -11,6 +11,7 @@
 #include "base/map.h"
 #include "client/client.h"
 #include "controllers/controllers.h"
+#include "controllers/setup.h"
 #include "controllers/volume-facts.h"
 
 #define CLAIM_FINALIZER STR("kubernetes.io/pvc-protection")
@@ -47,8 +48,7 @@ static void by_claim(const struct api_type *type UNUSED, const void *obj, void (
 struct informer *pods_with_claims(struct informers *informers, informer_event_fn *on_event, void *data, struct informer_index **ret_by_claim)
 {
     static const char *const fields[] = { "metadata.deletionTimestamp", "spec.nodeName", "spec.volumes?.persistentVolumeClaim.claimName", NULL };
-    struct informer_spec pods = { .resource = api_resource_find(STR(""), STR("v1"), STR("pods")), .fields = fields };
-    struct informer *i = informers_get(informers, &pods, on_event, data);
+    struct informer *i = informer_of(informers, "", "pods", fields, on_event, data);
     *ret_by_claim = informer_index(i, "claims", by_claim);
     return i;
 }
@@ -103,17 +103,12 @@ static void protect(struct state *s, struct actions *a, const void *obj, struct 
     }
 }
 
-static struct state *state_new(struct controller *c, struct informers *informers, const char *resource)
+static struct state *state_of(struct controller *c, struct informers *informers, const char *resource)
 {
-    static const char *const all[] = { "-metadata.managedFields", NULL };
-    struct state *s = calloc(1, sizeof(*s));
-    if (!s) {
-        abort();
-    }
+    struct state *s = state_new(sizeof(*s));
     s->controller = c;
-    s->resource = api_resource_find(STR(""), STR("v1"), str_c(resource));
-    struct informer_spec objects = { .resource = s->resource, .fields = all };
-    s->objects = controller_watch(c, informers, &objects);
+    s->objects = informer_of_keys(c, informers, "", resource, whole_objects);
+    s->resource = informer_resource(s->objects);
     return s;
 }
 
@@ -135,7 +130,7 @@ static void on_pod(void *data, const void *old, const void *obj)
 
 static void *setup_claims(struct controller *c, struct informers *informers)
 {
-    struct state *s = state_new(c, informers, "persistentvolumeclaims");
+    struct state *s = state_of(c, informers, "persistentvolumeclaims");
     map_init(&s->looks);
     s->pods = pods_with_claims(informers, on_pod, s, &s->pods_by_claim);
     return s;
@@ -280,7 +275,7 @@ const struct controller_ops controller_claim_protection = {
 
 static void *setup_volumes(struct controller *c, struct informers *informers)
 {
-    return state_new(c, informers, "persistentvolumes");
+    return state_of(c, informers, "persistentvolumes");
 }
 
 static void reconcile_volume(void *state, struct str key, struct actions *a)
