@@ -8,7 +8,7 @@
 
 enum {
     ADMIT_BURST = 64, /* let in at one turn of the loop */
-    LOOK_MS = 200     /* between looks for silent strangers while somebody waits */
+    LOOK_MS = 200     /* between looks for strangers that had their turn, while somebody waits */
 };
 
 struct http_gate_address {
@@ -107,18 +107,22 @@ static void drop_waiting(struct http_gate *g, struct http_gate_address *a, uint6
     }
 }
 
-/* ---- silence ---- */
+/* ---- those who make room ---- */
 
-/* Nothing came of it for a while, and nothing of it waits to be read: a server that is slow does not take its own slowness for the
- * other side's. */
-static bool is_silent(const struct http_conn *c, uint64_t now)
+/* Was a request of it refused, is it silent, or does it only talk? As long as bytes of it wait to be read it is none of the last two: a
+ * server that is slow does not take its own slowness for the other side's. */
+static bool had_its_turn(const struct http_conn *c, uint64_t now)
 {
-    uint64_t last = MAX(c->since_ms, net_stream_last_activity_ms(c->io));
-    return c->n_streams == 0 && now - last >= HTTP_STRANGER_GRACE_MS && net_stream_unread_bytes(c->io) == 0;
+    uint64_t here = now - c->since_ms, last = MAX(c->since_ms, net_stream_last_activity_ms(c->io));
+    if (c->n_streams > 0 || here < HTTP_STRANGER_GRACE_MS) {
+        return false;
+    }
+    return c->refused ||
+           ((now - last >= HTTP_STRANGER_GRACE_MS || here >= HTTP_HEADER_MS) && net_stream_unread_bytes(c->io) == 0);
 }
 
-/* Closes strangers that do nothing, as many as there are others of that address that wait. */
-static void cut_silent(struct http_gate *g, struct http_gate_address *a)
+/* Closes strangers that had their turn, as many as there are others of that address that wait. */
+static void cut_strangers(struct http_gate *g, struct http_gate_address *a)
 {
     uint64_t now = now_of(g);
     unsigned wanted = a->n_waiting;
@@ -126,9 +130,9 @@ static void cut_silent(struct http_gate *g, struct http_gate_address *a)
     while (n != &a->strangers && wanted > 0) {
         struct http_conn *c = LIST_ENTRY(n, struct http_conn, stranger);
         n = n->next;
-        if (!c->gone && c->io && is_silent(c, now)) {
+        if (!c->gone && c->io && had_its_turn(c, now)) {
             char text[NET_ADDR_TEXT_SIZE];
-            log_info("net: connection from %s closed: it made no request, and its address has too many of them",
+            log_info("net: connection from %s closed: no request of it was a success, and others of its address wait",
                      net_addr_text(&c->remote, text).ptr);
             http_conn_gone(c); /* 'a' stays: somebody waits */
             wanted--;
@@ -144,7 +148,7 @@ static void on_timer(void *arg)
     while (n != &g->crowded) {
         struct http_gate_address *a = LIST_ENTRY(n, struct http_gate_address, crowded);
         n = n->next;
-        cut_silent(g, a);
+        cut_strangers(g, a);
         drop_waiting(g, a, now > HTTP_WAIT_MS ? now - HTTP_WAIT_MS : 0);
         forget_if_empty(g, a);
     }

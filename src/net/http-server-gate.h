@@ -22,7 +22,7 @@ struct http_gate {
     struct list crowded;     /* addresses with somebody waiting; the first one's turn is next */
     unsigned n_waiting;
     struct loop_task task;   /* lets in */
-    struct loop_timer timer; /* while somebody waits: cuts who is silent */
+    struct loop_timer timer; /* while somebody waits: cuts who had his turn */
 };
 
 /* One that waits at the gate; references to 'tls' and 'path' are taken when it has to wait. */

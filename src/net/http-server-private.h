@@ -50,6 +50,7 @@ struct http_conn {
     uint8_t n_first;
     bool forgiven;             /* time was over before we had read what was there */
     bool trusted;              /* a request was answered with success */
+    bool refused;              /* one was answered with none */
     bool draining;
     bool closing;              /* only what is queued is still sent */
     bool gone;                 /* unlinked from the server */

@@ -383,6 +383,8 @@ void http_stream_respond(struct http_stream *s, int status, const struct http_he
     s->left = content_length;
     if (status < 400) {
         http_conn_trust(s->conn);
+    } else {
+        s->conn->refused = true;
     }
     s->conn->ops->respond(s, status, headers, n, content_length);
 }

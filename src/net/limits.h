@@ -41,10 +41,11 @@
  * once. nofile is raised to fit by the mains. */
 #define HTTP_MAX_CONNECTIONS 16384
 /* Connections from one address that are served while no request on them has been answered with success (status below 400): nobody has
- * shown who they are. Answer: further ones wait, in the order of arrival; the oldest that is silent is closed for them. */
+ * shown who they are. Answer: further ones wait, in the order of arrival; the oldest that had its turn is closed for them. */
 #define HTTP_MAX_STRANGERS_PER_IP 256
-/* So long a stranger may be silent while others wait: a handshake over a slow network. Bytes of it that we have not read yet are no
- * silence. */
+/* So long a stranger is left alone while others wait (a handshake over a slow network). Then it is closed when it was silent for so long
+ * (bytes of it that we have not read yet are no silence), or a request of it was refused; after HTTP_HEADER_MS in any case, unless a
+ * request is under way. */
 #define HTTP_STRANGER_GRACE_MS 2000
 /* Those that wait: a descriptor and 100 bytes each. A cluster's nodes behind one NAT that all come back at once. Answer: the newest is
  * closed. */

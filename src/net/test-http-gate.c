@@ -91,7 +91,6 @@ TEST(http_connections_that_ask_nothing_do_not_keep_others_of_their_address_out)
     test_server_stop(&t);
 }
 
-
 TEST(http_a_thousand_clients_of_one_address_all_get_in)
 {
     enum { CLIENTS = 1000 };
@@ -136,6 +135,40 @@ TEST(http_a_flood_from_one_address_keeps_no_other_address_waiting)
     (void)close(other);
     (void)close(late);
     close_all(fds, FLOOD);
+    test_server_stop(&t);
+}
+
+/* Sends a request that is refused on each of 'fds'. */
+static void ask_for_nothing(const int *fds, size_t n)
+{
+    static const char request[] = "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n";
+    char text[4096];
+    for (size_t i = 0; i < n; i++) {
+        (void)send(fds[i], request, sizeof(request) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        while (recv(fds[i], text, sizeof(text), MSG_DONTWAIT) > 0) {
+        }
+    }
+}
+
+TEST(http_strangers_that_are_refused_again_and_again_do_not_keep_others_of_their_address_out)
+{
+    struct test_server t;
+    int fds[HTTP_MAX_STRANGERS_PER_IP];
+    test_server_start(&t, &(struct test_server_config){ .listen = true });
+    for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+        fds[i] = connect_from(t.port, 1);
+        loop_turn(t.loop, 0);
+    }
+    int late = connect_from(t.port, 1);
+    CHECK(send(late, hello, sizeof(hello) - 1, MSG_NOSIGNAL) > 0);
+    size_t in = 0;
+    for (uint64_t end = clock_mono_ms() + 3 * HTTP_STRANGER_GRACE_MS; in == 0 && clock_mono_ms() < end;) {
+        ask_for_nothing(fds, ARRAY_SIZE(fds)); /* never silent */
+        in = answers(&t, &late, 1, 100);
+    }
+    CHECK_INT(in, 1);
+    (void)close(late);
+    close_all(fds, ARRAY_SIZE(fds));
     test_server_stop(&t);
 }
 
