@@ -4,6 +4,7 @@
 #include "api/gen/core_v1.h"
 #include "kinds/core/pod-cells.h"
 #include "kinds/core/pod-spec.h"
+#include "kinds/core/pod-status.h"
 #include "kinds/rules.h"
 #include "kinds/table.h"
 
@@ -67,10 +68,15 @@ static void prepare_status(struct kind_ctx *ctx, void *obj, const void *old_obj)
 {
     struct core_v1_pod *p = obj;
     const struct core_v1_pod *old = old_obj;
-    (void)ctx;
+    pod_status_prepare(ctx, &p->status);
     if (str_empty(p->status.qos_class)) {
         p->status.qos_class = str_empty(old->status.qos_class) ? pod_qos(&p->spec) : old->status.qos_class;
     }
+}
+
+static void validate_status(struct kind_ctx *ctx, const void *obj, const void *old)
+{
+    pod_status_validate(ctx, &((const struct core_v1_pod *)obj)->status, &((const struct core_v1_pod *)old)->status);
 }
 
 /* The profiles of before securityContext.seccompProfile: kept as annotations, and still checked. */
@@ -251,6 +257,6 @@ const struct kind_ops core_pod_ops = {
     .group = STR_INIT(""), .resource = STR_INIT("pods"),
     .flags = KIND_GENERATION | KIND_RETURN_DELETED,
     .prepare_create = prepare_create, .prepare_update = prepare_update, .prepare_status = prepare_status,
-    .validate_create = validate_create, .validate_update = validate_update,
+    .validate_create = validate_create, .validate_update = validate_update, .validate_status = validate_status,
     .decoded = decoded, .grace = grace, .cells = pod_cells, .fields = fields,
 };
