@@ -53,7 +53,7 @@ struct request {
     const struct api_subresource *sub; /* NULL: the object itself */
     bool counted;                      /* in srv->n_in_flight and n_of_user[user_cell] */
     uint16_t user_cell;
-    bool handed_over;                  /* the stream's reference went to an upgrade proxy */
+    bool handed_over;                  /* the stream's reference went to an upgrade proxy or a watch */
 
     /* stage_wait_rv */
     struct watch_cache_wait rv_wait;
@@ -73,7 +73,7 @@ struct request {
 
     /* load, decode, mutate, validate: hub structs */
     const struct api_type *type; /* of obj: the hub's, or the subresource's body */
-    void *body_obj;              /* as decoded and defaulted, in the hub's shape; kept unchanged for retries */
+    void *body_obj;              /* as decoded and defaulted, in the hub's shape; writes take it, and decode anew after a lost race */
     void *obj;                   /* what will be written */
     const void *old;             /* as loaded; NULL on create */
     const struct object *old_pub;/* a reference; NULL when absent */

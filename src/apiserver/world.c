@@ -46,11 +46,12 @@ static const void *decoded(struct apiserver *s, const struct rest *rest, struct 
     }
     if (k->o != o) {
         known_clear(k);
-        arena_init(&k->arena, 64 * WORLD_KNOWN_JSON);
+        arena_init(&k->arena, WORLD_KNOWN_BYTES);
         k->obj = rest_decode(rest, &k->arena, o);
         k->o = object_ref((struct object *)(uintptr_t)o);
     }
-    return k->obj ? api_copy(a, rest->hub->type, k->obj) : NULL;
+    /* Short JSON can make a large struct: [{},{},…]. */
+    return k->obj ? api_copy(a, rest->hub->type, k->obj) : rest_decode(rest, a, o);
 }
 
 void world_free(struct apiserver *s)

@@ -151,7 +151,6 @@ struct net_stream *net_stream_free(struct net_stream *s)
     return NULL;
 }
 
-/* Between stream_hold() and stream_drop() callbacks may free the stream; stream_drop() is false when they did. */
 void stream_hold(struct net_stream *s)
 {
     s->holds++;

@@ -54,9 +54,9 @@ struct net_tls_server_config {
 
 struct net_tls_server;
 MUST_CHECK struct net_tls_server *net_tls_server_new(const struct net_tls_server_config *config, struct err *err);
-/* Replaces all material at once; on failure the old stays in force. */
 /* When the certificate that is in use begins to be valid (Unix seconds); 0: it does not say. */
 int64_t net_tls_server_not_before(const struct net_tls_server *t);
+/* Replaces all material at once; on failure the old stays in force. */
 MUST_CHECK bool net_tls_server_reload(struct net_tls_server *t, const struct net_tls_server_config *config, struct err *err);
 struct net_tls_server *net_tls_server_ref(struct net_tls_server *t);
 struct net_tls_server *net_tls_server_unref(struct net_tls_server *t);

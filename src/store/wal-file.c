@@ -32,7 +32,8 @@ static struct wal_file *wal_file_of(sqlite3_file *f)
     return (struct wal_file *)f;
 }
 
-/* What could not be written stays gathered: SQLite gives up the transaction, and the log ends before it. */
+/* What cannot be written is dropped: SQLite hears of it at the latest when it syncs, gives up the transaction, and writes the next one over
+ * it. */
 static int put_down(struct wal_file *w)
 {
     if (w->n == 0) {
