@@ -224,7 +224,6 @@ static const struct {
     { "mirroring-endpointslice-updates-batch-period", M, WHY_CTRL },
     { "mirroring-max-endpoints-per-subset", M, WHY_CTRL }, { "namespace-sync-period", M, WHY_CTRL },
     { "network-plugin", K, WHY_RUNTIME }, { "network-plugin-mtu", K, WHY_RUNTIME },
-    { "node-cidr-mask-size-ipv4", M, WHY_CIDR }, { "node-cidr-mask-size-ipv6", M, WHY_CIDR },
     { "node-monitor-period", M, WHY_CTRL }, { "node-status-max-images", K, WHY_KUBELET },
     { "node-sync-period", M | C, WHY_CTRL }, { "non-masquerade-cidr", K, WHY_RUNTIME },
     { "one-output", A | M | S | C | K | P, WHY_LOG }, { "oom-score-adj", K | P, WHY_RES },

@@ -23,7 +23,7 @@ struct options {
     struct str client_cert_file, client_key_file, kubelet_client_cert_file, kubelet_client_key_file;
     struct str kubelet_serving_cert_file, kubelet_serving_key_file, legacy_cert_file, legacy_key_file;
     bool allocate_node_cidrs, use_service_account_credentials;
-    int32_t node_cidr_mask, terminated_pod_gc_threshold, statefulset_syncs;
+    int32_t node_cidr_mask, node_cidr_mask_v4, node_cidr_mask_v6, terminated_pod_gc_threshold, statefulset_syncs;
     int64_t node_monitor_grace_ms, node_startup_grace_ms, signing_duration_ms;
     int64_t legacy_token_cleanup_ms, volume_sync_ms;
     struct controllers_hpa hpa;
@@ -40,14 +40,17 @@ static const struct flag flags[] = {
                 "service-account-private-key-file", "",
                 "Key that signs the tokens of Secrets of type kubernetes.io/service-account-token"),
     FLAG_STRING(struct options, cluster_cidr, "cluster-cidr", "",
-                "Address range of pods, from which nodes get theirs with --allocate-node-cidrs"),
+                "Address range of pods, or one of each family with a comma between, from which nodes get "
+                "theirs with --allocate-node-cidrs"),
     FLAG_STRING(struct options, service_cluster_ip_range, "service-cluster-ip-range", "",
                 "Address range of Services; no node gets addresses of it"),
     FLAG_STRING(struct options, cluster_name, "cluster-name", "kubernetes", "Name of the cluster"),
     FLAG_BOOL(struct options, allocate_node_cidrs, "allocate-node-cidrs", "false",
               "Give every node an address range for its pods"),
-    FLAG_INT32(struct options, node_cidr_mask, "node-cidr-mask-size", "24",
-               "Size of a node's address range, in bits"),
+    FLAG_INT32(struct options, node_cidr_mask, "node-cidr-mask-size", "0",
+               "Size of a node's address range, in bits; 0: 24 of IPv4, 64 of IPv6"),
+    FLAG_INT32(struct options, node_cidr_mask_v4, "node-cidr-mask-size-ipv4", "0", "The same of IPv4, where there are both"),
+    FLAG_INT32(struct options, node_cidr_mask_v6, "node-cidr-mask-size-ipv6", "0", "The same of IPv6, where there are both"),
     FLAG_DURATION(struct options, node_monitor_grace_ms, "node-monitor-grace-period", "50s",
                   "A node whose kubelet was silent for so long is unknown"),
     FLAG_DURATION(struct options, node_startup_grace_ms, "node-startup-grace-period", "1m",
@@ -192,6 +195,8 @@ static bool configure(struct state *s, struct err *err)
     struct controllers_config *c = &controllers_config;
     c->cluster_cidr = o->cluster_cidr;
     c->node_cidr_mask = o->node_cidr_mask;
+    c->node_cidr_mask_v4 = o->node_cidr_mask_v4;
+    c->node_cidr_mask_v6 = o->node_cidr_mask_v6;
     c->allocate_node_cidrs = o->allocate_node_cidrs;
     c->node_monitor_grace_ms = o->node_monitor_grace_ms;
     c->node_startup_grace_ms = o->node_startup_grace_ms;
@@ -212,6 +217,10 @@ static bool configure(struct state *s, struct err *err)
     }
     if (o->allocate_node_cidrs && !o->cluster_cidr.len) {
         return err_set(err, ERR_BAD_REQUEST, "--allocate-node-cidrs needs --cluster-cidr");
+    }
+    if (str_find_char(o->cluster_cidr, ',') >= 0 && o->node_cidr_mask) {
+        return err_set(err, ERR_BAD_REQUEST, "usage of --node-cidr-mask-size is not allowed with dual-stack clusters: "
+                                             "--node-cidr-mask-size-ipv4 and --node-cidr-mask-size-ipv6 say the same");
     }
     return controllers_flag_check(&o->controllers, controllers_table, controllers_n, controller_has_name, err) &&
            read_file(s, o->root_ca_file, &c->root_ca_pem, err) && set_keys(s, err);

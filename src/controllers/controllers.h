@@ -25,7 +25,8 @@ struct controllers_hpa {
 struct controllers_config {
     struct str root_ca_pem; /* --root-ca-file: for the root CA publisher; absent: it does not run */
     struct str cluster_cidr; /* --cluster-cidr, with --allocate-node-cidrs */
-    int32_t node_cidr_mask;  /* --node-cidr-mask-size */
+    /* --node-cidr-mask-size (the one family), --node-cidr-mask-size-ipv4, --node-cidr-mask-size-ipv6; 0: upstream's size */
+    int32_t node_cidr_mask, node_cidr_mask_v4, node_cidr_mask_v6;
     bool allocate_node_cidrs;
     int64_t node_monitor_grace_ms; /* --node-monitor-grace-period */
     int64_t node_startup_grace_ms; /* --node-startup-grace-period */
@@ -51,7 +52,7 @@ bool controller_has_name(const struct controller_ops *ops, struct str name);
 extern const struct controller_ops controller_replicaset, controller_replicationcontroller,
     controller_deployment, controller_endpointslice, controller_endpoints, controller_namespace,
     controller_serviceaccount, controller_root_ca_publisher, controller_garbage_collector,
-    controller_node_lifecycle, controller_taint_eviction, controller_node_ipam, controller_pod_gc,
+    controller_node_lifecycle, controller_taint_eviction, controller_node_ipam, controller_servicecidrs, controller_pod_gc,
     controller_csr_signing, controller_csr_approving, controller_csr_cleaner,
     controller_kubelet_serving_approving, controller_bootstrap_signer, controller_token_cleaner,
     controller_legacy_token_cleaner, controller_serviceaccount_token,

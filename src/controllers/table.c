@@ -25,6 +25,7 @@ const struct controller_ops *const controllers_table[] = {
     &controller_endpointslice,
     &controller_endpoints,
     &controller_pod_gc,
+    &controller_servicecidrs,
     &controller_namespace,
     &controller_garbage_collector,
     &controller_csr_signing,

@@ -67,6 +67,54 @@ TEST(a_node_gets_the_first_range_that_nobody_has)
     controllers_config.allocate_node_cidrs = false;
 }
 
+TEST(a_node_gets_a_range_of_each_family)
+{
+    struct fixture f;
+    controllers_config.allocate_node_cidrs = true;
+    controllers_config.cluster_cidr = STR("fd00:10::/62,10.244.0.0/22");
+    controllers_config.node_cidr_mask = controllers_config.node_cidr_mask_v6 = 0;
+    controllers_config.node_cidr_mask_v4 = 25;
+    fixture_init(&f, &controller_node_ipam);
+    put_node(&f, "a", NULL);
+    CHECK_INT(fixture_count(fixture_pass(&f, "a"), "\"podCIDR\":\"fd00:10::/64\",\"podCIDRs\":[\"fd00:10::/64\",\"10.244.0.0/25\"]"), 1);
+    fixture_put(&f, "", "v1", "nodes",
+                "{\"metadata\":{\"name\":\"b\",\"uid\":\"b\",\"resourceVersion\":\"3\"},\"spec\":{\"podCIDR\":\"fd00:10::/64\","
+                "\"podCIDRs\":[\"fd00:10::/64\",\"10.244.0.128/25\"]}}");
+    CHECK_INT(fixture_count(fixture_pass(&f, "a"), "[\"fd00:10:0:1::/64\",\"10.244.0.0/25\"]"), 1);
+    fixture_deinit(&f);
+    controllers_config.allocate_node_cidrs = false;
+    controllers_config.node_cidr_mask_v4 = 0;
+}
+
+static void put_cidr(struct fixture *f, const char *name, const char *cidr, const char *more)
+{
+    char json[512];
+    snprintf(json, sizeof(json), "{\"metadata\":{\"name\":\"%s\",\"uid\":\"%s\",\"resourceVersion\":\"2\"%s},\"spec\":{\"cidrs\":[\"%s\"]}}",
+             name, name, more, cidr);
+    fixture_put(f, "networking.k8s.io", "v1", "servicecidrs", json);
+}
+
+TEST(a_service_cidr_stays_while_its_addresses_are_in_use)
+{
+    static const char gone[] = ",\"deletionTimestamp\":\"1970-01-01T00:00:00Z\",\"finalizers\":[\"networking.k8s.io/service-cidr-finalizer\"]";
+    struct fixture f;
+    fixture_init(&f, &controller_servicecidrs);
+    put_cidr(&f, "a", "10.97.0.0/24", "");
+    const char *out = fixture_pass(&f, "a");
+    CHECK_INT(fixture_count(out, "service-cidr-finalizer"), 1);
+    CHECK_INT(fixture_count(out, "\"status\":\"True\""), 1);
+    fixture_put(&f, "networking.k8s.io", "v1", "ipaddresses",
+                "{\"metadata\":{\"name\":\"10.97.0.9\",\"uid\":\"i\",\"resourceVersion\":\"2\",\"labels\":{\"ipaddress.kubernetes.io/managed-by\":"
+                "\"ipallocator.k8s.io\"}}}");
+    put_cidr(&f, "a", "10.97.0.0/24", gone);
+    out = fixture_pass(&f, "a");
+    CHECK_INT(fixture_count(out, "\"reason\":\"Terminating\""), 1);
+    CHECK_INT(fixture_count(out, "deleteFromPrimitiveList"), 0);
+    put_cidr(&f, "b", "10.97.0.0/16", ""); /* another has the address, too */
+    CHECK_INT(fixture_count(fixture_pass(&f, "a"), "$deleteFromPrimitiveList/finalizers"), 1);
+    fixture_deinit(&f);
+}
+
 TEST(pods_of_nodes_that_are_gone_are_removed_after_a_time)
 {
     struct fixture f;
