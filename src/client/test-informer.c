@@ -1,14 +1,9 @@
-#include "client/informer-private.h"
-
 #include "api/gen/core_v1.h"
 #include "base/test.h"
+#include "client/test-offline.h"
 
-/* A set of informers on a client that never gets to call anything: the tests put objects in by
- * hand. */
 struct fixture {
-    struct loop *loop;
-    struct client *client;
-    struct informers *set;
+    struct offline o;
     struct informer *pods;
     struct informer_index *by_node;
     unsigned added, changed, removed;
@@ -28,24 +23,15 @@ static void on_event(void *data, const void *old, const void *obj)
 
 static void fixture_init(struct fixture *f)
 {
-    struct err err;
-    struct client_config config = { .server = STR_INIT("http://127.0.0.1:1") };
-    struct client_options options = { 0 };
-    *f = (struct fixture){ 0 };
-    f->loop = loop_new(&err);
-    f->client = client_new(f->loop, &config, &options, &err);
-    CHECK_OK(f->client, &err);
-    f->set = informers_new(f->client);
-    struct informer_spec spec = { .resource = api_resource_find(STR(""), STR("v1"), STR("pods")) };
-    f->pods = informers_get(f->set, &spec, on_event, f);
+    *f = (struct fixture){ .added = 0 };
+    offline_init(&f->o, on_event, f);
+    f->pods = f->o.pods;
     f->by_node = informer_index(f->pods, "node", informer_by_node_name);
 }
 
 static void fixture_deinit(struct fixture *f)
 {
-    informers_free(f->set);
-    client_free(f->client);
-    loop_free(f->loop);
+    offline_deinit(&f->o);
 }
 
 static void put_pod(struct fixture *f, const char *name, const char *uid, const char *rv,
@@ -243,7 +229,7 @@ TEST(objects_that_look_alike_share_what_is_the_same_and_outlive_each_other)
         put_sibling(&f, n, "11", n % 3 ? "n1" : "n2");
     }
     /* All that came first are gone now, but for what is shared and for the one that is held. */
-    loop_turn(f.loop, 0);
+    loop_turn(f.o.loop, 0);
     for (unsigned n = 0; n < N; n++) {
         char name[32];
         snprintf(name, sizeof(name), "web-%04u", n);
@@ -252,7 +238,7 @@ TEST(objects_that_look_alike_share_what_is_the_same_and_outlive_each_other)
             informer_forget(f.pods, STR("default"), str_c(name), STR_NULL);
         }
     }
-    loop_turn(f.loop, 0);
+    loop_turn(f.o.loop, 0);
     check_sibling(informer_get(f.pods, STR("default"), STR("web-0110")), 110, "n1");
     check_sibling(kept, 100, "");
     fixture_deinit(&f);

@@ -2,12 +2,10 @@
 
 #include "api/gen/core_v1.h"
 #include "base/test.h"
-#include "client/informer-private.h"
+#include "client/test-offline.h"
 
 struct fixture {
-    struct loop *loop;
-    struct client *client;
-    struct informers *set;
+    struct offline o;
     struct informer *pods;
     struct informer_index *labels;
     struct arena arena;
@@ -15,15 +13,8 @@ struct fixture {
 
 static void fixture_init(struct fixture *f)
 {
-    struct err err;
-    struct client_config config = { .server = STR_INIT("http://127.0.0.1:1") };
-    struct client_options options = { 0 };
-    f->loop = loop_new(&err);
-    f->client = client_new(f->loop, &config, &options, &err);
-    CHECK_OK(f->client, &err);
-    f->set = informers_new(f->client);
-    struct informer_spec spec = { .resource = api_resource_find(STR(""), STR("v1"), STR("pods")) };
-    f->pods = informers_get(f->set, &spec, NULL, NULL);
+    offline_init(&f->o, NULL, NULL);
+    f->pods = f->o.pods;
     f->labels = label_index(f->pods);
     arena_init(&f->arena, ARENA_NO_BUDGET);
 }
@@ -31,9 +22,7 @@ static void fixture_init(struct fixture *f)
 static void fixture_deinit(struct fixture *f)
 {
     arena_deinit(&f->arena);
-    informers_free(f->set);
-    client_free(f->client);
-    loop_free(f->loop);
+    offline_deinit(&f->o);
 }
 
 static void put(struct fixture *f, const char *ns, unsigned n, const char *app, const char *tier,

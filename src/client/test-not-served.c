@@ -160,19 +160,26 @@ static void reconcile(void *state UNUSED, struct str key UNUSED, struct actions 
     act_delete(a, informer_resource(of_controller->pods), STR("a"), STR("p"), STR_NULL, NULL);
 }
 
+/* A controller of that pass, begun with this key. */
+static struct controller *begin(struct fixture *f, const struct controller_ops *ops, const char *key)
+{
+    fixture_init(f);
+    of_controller = f;
+    struct controller *c = controller_new(ops, f->client, f->set, NULL);
+    informers_start(f->set, on_synced, f);
+    turns(f, 200);
+    CHECK(f->synced);
+    controller_start(c);
+    controller_enqueue(c, str_c(key));
+    turns(f, 200);
+    return c;
+}
+
 TEST(a_controller_whose_resource_is_not_served_rests_until_it_is)
 {
     static const struct controller_ops ops = { .name = "test", .setup = setup, .reconcile = reconcile };
     struct fixture f;
-    fixture_init(&f);
-    of_controller = &f;
-    struct controller *c = controller_new(&ops, f.client, f.set, NULL);
-    informers_start(f.set, on_synced, &f);
-    turns(&f, 200);
-    CHECK(f.synced);
-    controller_start(c);
-    controller_enqueue(c, STR("a/x"));
-    turns(&f, 200);
+    struct controller *c = begin(&f, &ops, "a/x");
     CHECK_INT(f.passes, 0);
     f.served = true;
     turns(&f, 300);
@@ -185,15 +192,7 @@ TEST(a_kind_that_is_not_served_proves_no_absence)
 {
     static const struct controller_ops ops = { .name = "test", .setup = setup_without, .reconcile = reconcile };
     struct fixture f;
-    fixture_init(&f);
-    of_controller = &f;
-    struct controller *c = controller_new(&ops, f.client, f.set, NULL);
-    informers_start(f.set, on_synced, &f);
-    turns(&f, 200);
-    CHECK(f.synced);
-    controller_start(c);
-    controller_enqueue(c, STR("one"));
-    turns(&f, 200);
+    struct controller *c = begin(&f, &ops, "one");
     CHECK_INT(f.passes, 1);
     CHECK_INT(f.deletes, 0);
     f.owner_is_told = true;

@@ -174,21 +174,24 @@ TEST(ended_pods_are_made_anew_and_too_many_go_from_the_top)
     fixture_deinit(&f);
 }
 
-static void begin_roll(struct fixture *f, const char *set)
+/* A set of template i:2, of which everything is still i:1. */
+#define ROLLING(spec) SET_OF("i:2", "\"currentRevision\":\"web-h1\"", spec)
+
+/* Its first pass. */
+static const char *begin_roll(struct fixture *f, const char *set)
 {
     begin(f, set);
     fixture_put(f, "apps", "v1", "controllerrevisions", REVISION("i:2", "h2", "2"));
     put_pod(f, "web-0", "h1", READY);
     put_pod(f, "web-1", "h1", READY);
     put_pod(f, "web-2", "h1", READY);
+    return fixture_pass(f, "d/web");
 }
 
 TEST(a_new_template_rolls_from_the_top_down)
 {
     struct fixture f;
-    begin_roll(&f, SET_OF("i:2", "\"currentRevision\":\"web-h1\"",
-                          ",\"replicas\":3,\"updateStrategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"partition\":0}}"));
-    const char *out = fixture_pass(&f, "d/web");
+    const char *out = begin_roll(&f, ROLLING(",\"replicas\":3,\"updateStrategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"partition\":0}}"));
     CHECK_INT(fixture_count(out, "DELETE pods"), 1);
     CHECK(strstr(out, "DELETE pods d/web-2 ") != NULL);
     CHECK(strstr(out, "\"currentReplicas\":2,\"currentRevision\":\"web-h1\",\"updateRevision\":\"web-h2\"") != NULL);
@@ -207,9 +210,7 @@ TEST(a_new_template_rolls_from_the_top_down)
 TEST(below_the_partition_pods_stay_and_are_made_of_the_old_template)
 {
     struct fixture f;
-    begin_roll(&f, SET_OF("i:2", "\"currentRevision\":\"web-h1\"",
-                          ",\"replicas\":4,\"updateStrategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"partition\":4}}"));
-    const char *out = fixture_pass(&f, "d/web");
+    const char *out = begin_roll(&f, ROLLING(",\"replicas\":4,\"updateStrategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"partition\":4}}"));
     CHECK_INT(fixture_count(out, "DELETE pods"), 0);
     CHECK(strstr(out, "\"name\":\"web-3\"") != NULL && strstr(out, "\"controller-revision-hash\":\"web-h1\"") != NULL);
     CHECK(strstr(out, "\"image\":\"i:1\"") != NULL);
@@ -219,8 +220,7 @@ TEST(below_the_partition_pods_stay_and_are_made_of_the_old_template)
 TEST(on_delete_waits_for_somebody)
 {
     struct fixture f;
-    begin_roll(&f, SET_OF("i:2", "\"currentRevision\":\"web-h1\"", ",\"replicas\":4,\"updateStrategy\":{\"type\":\"OnDelete\"}"));
-    const char *out = fixture_pass(&f, "d/web");
+    const char *out = begin_roll(&f, ROLLING(",\"replicas\":4,\"updateStrategy\":{\"type\":\"OnDelete\"}"));
     CHECK_INT(fixture_count(out, "DELETE pods"), 0);
     CHECK(strstr(out, "\"image\":\"i:2\"") != NULL);
     fixture_deinit(&f);
@@ -229,9 +229,7 @@ TEST(on_delete_waits_for_somebody)
 TEST(several_may_be_away_when_the_server_keeps_that_field)
 {
     struct fixture f;
-    begin_roll(&f, SET_OF("i:2", "\"currentRevision\":\"web-h1\"",
-                          ",\"replicas\":3,\"updateStrategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"maxUnavailable\":2}}"));
-    const char *out = fixture_pass(&f, "d/web");
+    const char *out = begin_roll(&f, ROLLING(",\"replicas\":3,\"updateStrategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"maxUnavailable\":2}}"));
     CHECK_INT(fixture_count(out, "DELETE pods"), 2);
     CHECK(strstr(out, "DELETE pods d/web-2 ") != NULL && strstr(out, "DELETE pods d/web-1 ") != NULL);
     fixture_deinit(&f);
