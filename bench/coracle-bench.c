@@ -17,6 +17,7 @@
 #include "bench/report.h"
 #include "bench/target.h"
 #include "net/loop.h"
+#include "net/tls-buffers.h"
 
 static const struct bench_subject *const subjects[] = {
     &bench_connect, &bench_storm, &bench_discovery, &bench_create,   &bench_get,   &bench_update,   &bench_status,
@@ -161,6 +162,7 @@ int main(int argc, char **argv)
 {
     static struct options o;
     static struct bench b;
+    tls_buffers_init();
     const struct flag_section section = { "Benchmark", flags, ARRAY_SIZE(flags), &o };
     const struct flag_program program = { "coracle-bench", "Measures a kube-apiserver. Subjects: version, storm, discovery, "
                                           "create, get, update, status, lease, event, bind, list, paged, streamed, lists, mixed, watch, delete, schedule, churn, "

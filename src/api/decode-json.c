@@ -290,7 +290,7 @@ static bool read_message(struct decoder *d, const struct api_type *t, const stru
         seen[i / 64] |= 1ULL << (i % 64);
         if (mask && mask->flat_action[i] != API_MASK_KEEP) {
             if (mask->flat_action[i] == API_MASK_SKIP) {
-                if (!json_skip(d->r)) {
+                if (!(d->o->own ? json_skip_unchecked(d->r) : json_skip(d->r))) {
                     return false;
                 }
                 continue;

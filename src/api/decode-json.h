@@ -29,7 +29,7 @@ struct api_problems {
 struct api_json_decode {
     const struct api_mask *mask;   /* NULL: all fields. Skipped fields are not checked for problems */
     struct api_problems *problems; /* NULL: not collected */
-    bool own;                      /* the text is our own encoder's: raw values are passed over by their brackets, unchecked */
+    bool own;                      /* the text is a server's: raw values and masked fields are passed over by their brackets, unchecked */
     bool copy;                     /* strings are copied into the arena */
     bool *ret_syntax;              /* NULL, or set to true when the error is one of JSON's syntax, false when of the types */
 };

@@ -631,34 +631,77 @@ bool json_raw(struct json_reader *r, struct str *ret)
     return true;
 }
 
-bool json_raw_unchecked(struct json_reader *r, struct str *ret)
+/* Behind the bracket that closes the one at 'p', or NULL when there is none. Nothing but strings and brackets is looked at: sixteen bytes a step
+ * where none of them is a backslash. */
+static const char *behind_brackets(const char *p, const char *end)
 {
     size_t depth = 0;
-    const char *p = r->pos, *start = p;
-    if (r->failed || p >= r->end || (*p != '{' && *p != '[')) {
-        return json_raw(r, ret);
-    }
-    while (p < r->end) {
-        char c = *p++;
+    while (p < end) {
+#ifdef __SSE2__
+        /* Here 'p' is outside of strings. A set bit of 'inside' is a byte of a string: the quotes before it are odd. */
+        unsigned inside = 0;
+        while (end - p >= 16) {
+            __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p), lower = _mm_or_si128(v, _mm_set1_epi8(0x20));
+            unsigned quotes = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
+            unsigned opens = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(lower, _mm_set1_epi8('{')));
+            unsigned brackets = opens | (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(lower, _mm_set1_epi8('}')));
+            if (_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')))) {
+                break;
+            }
+            unsigned in = quotes ^ quotes << 1;
+            in ^= in << 2;
+            in ^= in << 4;
+            in = (in ^ in << 8 ^ inside) & 0xffff;
+            for (brackets &= ~in; brackets; brackets &= brackets - 1) {
+                if (opens & brackets & (0 - brackets)) {
+                    depth++;
+                } else if (--depth == 0) {
+                    return p + __builtin_ctz(brackets) + 1;
+                }
+            }
+            inside = in >> 15 ? 0xffff : 0;
+            p += 16;
+        }
+        bool in_string = inside != 0;
+#else
+        bool in_string = false;
+#endif
+        /* To the end of a string, or one byte. */
+        char c = in_string || p >= end ? '"' : *p++;
         if (c == '"') {
-            /* To the quote that ends the string; a backslash takes the next byte with it. */
-            while ((p = bytes_plain_run(p, r->end)) < r->end && *p != '"') {
-                p += *p == '\\' ? 2 : 1;
+            /* To the quote that ends it; a backslash takes the next byte with it. */
+            while ((p = bytes_plain_run(p, end)) < end && *p != '"') {
+                p += *p == '\\' && end - p > 1 ? 2 : 1;
+            }
+            if (p >= end) {
+                return NULL;
             }
             p++;
         } else if (c == '{' || c == '[') {
             depth++;
         } else if ((c == '}' || c == ']') && --depth == 0) {
-            break;
+            return p;
         }
     }
-    if (depth > 0 || p > r->end) {
+    return NULL;
+}
+
+bool json_raw_unchecked(struct json_reader *r, struct str *ret)
+{
+    const char *start = r->pos, *p;
+    if (r->failed || start >= r->end || (*start != '{' && *start != '[') || !(p = behind_brackets(start, r->end))) {
         return json_raw(r, ret);
     }
     r->pos = p;
     r->fresh = false;
     *ret = str_n(start, (size_t)(p - start));
     return true;
+}
+
+bool json_skip_unchecked(struct json_reader *r)
+{
+    struct str raw;
+    return json_raw_unchecked(r, &raw);
 }
 
 bool json_end(struct json_reader *r)

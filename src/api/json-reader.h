@@ -85,8 +85,10 @@ MUST_CHECK bool json_skip(struct json_reader *r);
 /* The same; '*ret' is the value's text, borrowed, without white space around it. */
 MUST_CHECK bool json_raw(struct json_reader *r, struct str *ret);
 
-/* The same for text that is known to be JSON, a raw value that was checked before: finds its end by brackets and quotes. */
+/* The same for text that is known to be JSON, a raw value that was checked before or what a server sent: finds its end by brackets and quotes. */
 MUST_CHECK bool json_raw_unchecked(struct json_reader *r, struct str *ret);
+/* The same of a value that nobody wants. */
+MUST_CHECK bool json_skip_unchecked(struct json_reader *r);
 
 /* True when nothing but white space is left; otherwise fails. */
 MUST_CHECK bool json_end(struct json_reader *r);

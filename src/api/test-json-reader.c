@@ -128,3 +128,38 @@ TEST(json_failure_stays_and_tells_the_offset)
     CHECK(!json_end(&r));
     CHECK_STR_C(str_c(err.msg), "invalid character 'x' looking for beginning of value");
 }
+
+TEST(what_is_passed_over_by_its_brackets_ends_where_it_ends_when_read)
+{
+    static const char *const pieces[] = { "{}", "[]", "{\"a\":{\"f:b\":{}}}", "[1,2,[3]]", "\"]}\"", "\"\\\"}\"", "\"a long text with } and ] and \\\\\"",
+                                          "12.5", "true", "null", "\"\xc3\xa4{\"", "\"\"" };
+    uint32_t seed = 1;
+    char text[4096];
+    for (int round = 0; round < 3000; round++) {
+        size_t n = 0;
+        text[n++] = '[';
+        for (unsigned k = 0; k < seed / 65536 % 40; k++) {
+            seed = seed * 1103515245u + 12345u;
+            const char *piece = pieces[seed / 65536 % (sizeof(pieces) / sizeof(pieces[0]))];
+            n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", n > 1 ? "," : "", piece);
+        }
+        seed = seed * 1103515245u + 12345u;
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "],{\"next\":1}");
+        char *exact = malloc(n); /* so that a byte read behind the end shows */
+        memcpy(exact, text, n);
+        for (size_t end = 0; end <= n; end = end < n && end + 20 > n ? end + 1 : end + n / 3 + 1 > n ? n : end + n / 3 + 1) {
+            struct json_reader checked, quick;
+            struct err err;
+            struct str a = STR_NULL, b = STR_NULL;
+            json_reader_init(&checked, str_n(exact, end), NULL, JSON_DEPTH, &err);
+            json_reader_init(&quick, str_n(exact, end), NULL, JSON_DEPTH, &err);
+            bool ok = json_raw(&checked, &a);
+            CHECK_INT(json_raw_unchecked(&quick, &b), ok);
+            CHECK(a.len == b.len && (!ok || a.ptr == b.ptr));
+            if (end == n) {
+                break;
+            }
+        }
+        free(exact);
+    }
+}

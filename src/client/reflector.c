@@ -297,7 +297,7 @@ static enum watch_result watch_object(struct reflector *r, struct json_reader *j
     if (!deleted && is_known(r, j)) {
         return WATCH_LINE_DONE;
     }
-    struct api_json_decode o = { .mask = r->mask };
+    struct api_json_decode o = { .mask = r->mask, .own = true };
     void *obj = arena_alloc(j->arena, t->size);
     if (!obj || !api_read_json(j, t, &o, obj)) {
         return WATCH_FAILED;
@@ -470,7 +470,7 @@ bool reflector_absorb_text(struct reflector *r, struct str text)
 {
     struct arena a;
     const struct api_type *type = r->informer->resource->type;
-    struct api_json_decode o = { .mask = r->mask };
+    struct api_json_decode o = { .mask = r->mask, .own = true };
     struct err err;
     arena_init(&a, CLIENT_ARENA_MAX);
     void *part = arena_alloc(&a, type->size);
@@ -500,7 +500,7 @@ void reflector_absorb(struct reflector *r, const void *obj)
     struct arena a;
     struct buf text;
     struct err err;
-    struct api_json_decode o = { .mask = r->mask };
+    struct api_json_decode o = { .mask = r->mask, .own = true };
     arena_init(&a, CLIENT_ARENA_MAX);
     buf_init(&text, CLIENT_ANSWER_MAX);
     void *part = arena_alloc(&a, i->resource->type->size);

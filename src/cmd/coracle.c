@@ -12,6 +12,7 @@
 #include "base/macros.h"
 #include "cluster/cluster.h"
 #include "cluster/confine.h"
+#include "net/tls-buffers.h"
 
 /* A build without one of the rooms still links: the program then says that it is not there. */
 #pragma weak kube_apiserver_main
@@ -67,6 +68,7 @@ int main(int argc, char **argv)
 {
     /* A peer that closes its end is an error of that write, rather than the end of the program. */
     signal(SIGPIPE, SIG_IGN);
+    tls_buffers_init();
     const struct program *p = argc > 0 ? find_program(argv[0]) : NULL;
     if (!p) {
         p = &programs[0];

@@ -35,6 +35,9 @@
 #define HTTP_MAX_SEGMENTS 64
 #define HTTP_MAX_PARAMS 256
 #define HTTP_MAX_MEDIA 32
+/* Buffers of TLS records that are kept for the next read or write, 17 KB each: more are rarely in use at once, as one connection after the
+ * other is read. Answer: the heap. */
+#define TLS_BUFFERS_KEPT 4u
 /* Memory of one request besides its body: headers and what the handler puts there. */
 #define HTTP_STREAM_ARENA (1024 * 1024)
 /* Connections of one server: 5,000 nodes have two or three each (kubelet, kube-proxy, an agent). Answer: the newest is closed at
