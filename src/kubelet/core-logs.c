@@ -97,7 +97,7 @@ struct log_wait {
     uint32_t attempt;
     uint64_t inode, read; /* the file it has, and how much of that */
     uint64_t until_ms;
-    int wd; /* -1: no watch could be had, so it is looked at often */
+    int wd;
 };
 
 struct core_logs {
@@ -269,20 +269,20 @@ void core_log_again(struct server_core *s, const struct wire_message *q)
     bool good = q->n_strings == 5 && str_to_cstr(q->strings[0], w->ns, sizeof(w->ns)) && str_to_cstr(q->strings[1], w->pod, sizeof(w->pod)) &&
                 str_to_cstr(q->strings[2], w->container, sizeof(w->container)) && str_to_u64(q->strings[3], &w->inode) &&
                 str_to_u64(q->strings[4], &w->read);
-    if (!good || has_news(s->k, w, &m)) {
-        answer(l, w, &m);
-        return;
-    }
-    if (l->n <= KUBELET_MAX_LOG_WATCHES && l->inotify >= 0) {
+    bool news = !good || has_news(s->k, w, &m);
+    if (!news && l->n <= KUBELET_MAX_LOG_WATCHES && l->inotify >= 0) {
         snprintf(path, sizeof(path), "/proc/self/fd/%d", m.fd);
         w->wd = inotify_add_watch(l->inotify, path, CHANGES);
     }
-    fs_closep(&m.fd);
-    w->until_ms = loop_now_ms(s->k->loop) + (w->wd >= 0 ? KUBELET_LOG_WAIT_MS : KUBELET_LOG_POLL_MS);
-    if (has_news(s->k, w, &m)) { /* between the look and the watch */
-        answer(l, w, &m);
+    if (!news && w->wd >= 0) {
+        fs_closep(&m.fd);
+        news = has_news(s->k, w, &m); /* between the look and the watch */
+    }
+    if (news || w->wd < 0) {
+        answer(l, w, &m); /* who heard nothing new asks again after a while */
         return;
     }
     fs_closep(&m.fd);
+    w->until_ms = loop_now_ms(s->k->loop) + KUBELET_LOG_WAIT_MS;
     start_timer(l);
 }

@@ -110,35 +110,41 @@ static void check_limit(struct pod *p, const struct core_v1_volume *v, const str
     pod_wake(p);
 }
 
+static void keep_figure(struct evictor *e, const struct job *j, const struct disk_use *use)
+{
+    char key[200];
+    struct measure *m = map_get(&e->measures, key_of(key, j->uid, j->volume));
+    if (!m) {
+        m = calloc(1, sizeof(*m));
+        if (!m) {
+            abort();
+        }
+        map_put(&e->measures, str_c(key), m);
+    }
+    *m = (struct measure){ .use = { .bytes = use->bytes, .inodes = use->inodes, .time_s = clock_real_s() }, .at_ms = loop_now_ms(e->k->loop), .seen = true };
+}
+
+/* The limit is looked at in each step: what is past it need not be walked to its end, which may be far. */
 static void on_step(void *arg)
 {
     struct evictor *e = arg;
     struct disk_use use;
-    if (!disk_walk_step(e->walk, ENTRIES_A_TURN, &use)) {
+    bool all = disk_walk_step(e->walk, ENTRIES_A_TURN, &use);
+    struct pod *p = pods_find(e->k, str_c(e->jobs->uid));
+    bool wanted = p && is_measured(p);
+    for (size_t i = 0; wanted && i < p->obj->spec.n_volumes; i++) {
+        if (str_eq_c(p->obj->spec.volumes[i].name, e->jobs->volume)) {
+            check_limit(p, &p->obj->spec.volumes[i], &use);
+        }
+    }
+    if (!all && wanted && !p->over_limit) {
         loop_timer_start(&e->step, PAUSE_MS);
         return;
     }
-    struct job *j = pop(e);
-    struct pod *p = pods_find(e->k, str_c(j->uid));
-    struct measure *m = NULL;
-    char key[200];
-    if (p && is_measured(p)) {
-        m = map_get(&e->measures, key_of(key, j->uid, j->volume));
-        if (!m) {
-            m = calloc(1, sizeof(*m));
-            if (!m) {
-                abort();
-            }
-            map_put(&e->measures, str_c(key), m);
-        }
-        *m = (struct measure){ .use = { .bytes = use.bytes, .inodes = use.inodes, .time_s = clock_real_s() }, .at_ms = loop_now_ms(e->k->loop), .seen = true };
-        for (size_t i = 0; i < p->obj->spec.n_volumes; i++) {
-            if (str_eq_c(p->obj->spec.volumes[i].name, j->volume)) {
-                check_limit(p, &p->obj->spec.volumes[i], &use);
-            }
-        }
+    if (all && wanted) {
+        keep_figure(e, e->jobs, &use);
     }
-    free(j);
+    free(pop(e));
     next(e);
 }
 

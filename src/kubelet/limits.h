@@ -48,10 +48,9 @@
  * asks may still be anybody. Answer: 429. */
 #define KUBELET_MAX_REQUESTS 256
 
-/* Followers of logs that wait for more hold a watch each (the kernel's default is 8,192 a user or more). Answer: they are looked at
- * five times a second, as all are where there is no inotify. */
+/* Followers of logs that wait for more hold a watch each (the kernel's default is 8,192 a user or more), and memory here. Answer: at once,
+ * so that they ask again five times a second, as all do where there is no inotify. */
 #define KUBELET_MAX_LOG_WATCHES 1000
-#define KUBELET_LOG_POLL_MS 200
 /* A follower asks again after so long, whatever happened: its client may have left, and the kernel may have been silent. */
 #define KUBELET_LOG_WAIT_MS 10000
 

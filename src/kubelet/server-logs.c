@@ -15,7 +15,7 @@
 
 /* Between two questions to the core, which answers when there is more: what a busy container writes meanwhile goes out together. */
 #define PAUSE_MS 20
-/* After an answer that brought nothing: the container has ended, or its log is being rotated. */
+/* After an answer that brought nothing: the container has ended, its log is being rotated, or the core has no watch to spare. */
 #define POLL_MS 200
 #define READ_SIZE 65536
 /* What waits for a slow client. */

@@ -125,3 +125,32 @@ TEST(a_pod_whose_empty_dir_is_larger_than_its_limit_is_evicted)
     evictor_stop(&f.k);
     fixture_deinit(&f);
 }
+
+TEST(a_volume_of_many_files_is_not_walked_to_its_end_when_it_is_past_its_limit)
+{
+    struct fixture f;
+    struct volume v;
+    char path[PATH_MAX];
+    struct err err = { 0 };
+    fixture_init(&f);
+    struct pod *p = fixture_pod(&f, "{kind: Pod, metadata: {name: p}, spec: {containers: [{name: a, image: 'x:1'}], volumes:"
+                                    " [{name: scratch, emptyDir: {sizeLimit: 100Ki}}]}}");
+    fixture_settle(&f);
+    evictor_start(&f.k);
+    CHECK_OK(volume_find(p, STR("scratch"), &v, &err), &err);
+    for (int i = 0; i < 8000; i++) { /* 20 turns */
+        snprintf(path, sizeof(path), "%.3000s/%d", v.dir, i);
+        put(path, 1);
+    }
+    evictor_look(&f.k);
+    int turns = 0;
+    while (!p->over_limit && turns < 100) {
+        loop_turn(f.k.loop, 5);
+        turns++;
+    }
+    CHECK(turns < 15);
+    fixture_settle(&f);
+    CHECK_STR_C(fixture_status(&f, p)->reason, "Evicted");
+    evictor_stop(&f.k);
+    fixture_deinit(&f);
+}
