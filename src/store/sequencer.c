@@ -329,6 +329,7 @@ static void do_op(struct local_store *s, struct op *op)
         break;
     case OP_RANGE:
         pages_range(s, op);
+        refresh(s); /* a page takes long, and many may be asked for at once: the log must be able to start over */
         break;
     case OP_REVISION:
     case OP_FLUSH:

@@ -249,6 +249,7 @@ static int full_disk_child(struct fixture *f)
     loop_free(f->loop);
     f->loop = loop_new(NULL);
     f->with_volatile_log = false;
+    f->sync = true;
     struct err err;
     if (!fixture_try_open(f, &err)) {
         printf("  %s\n", err.msg);

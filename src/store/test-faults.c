@@ -1,21 +1,40 @@
 #include "store/test-support.h"
 
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/fs.h"
+
 /*
- * A file layer under SQLite that hurts: fsyncs that fail, or that take long. It stands before the ordinary one and passes
- * everything on.
+ * A file layer under SQLite that hurts: fsyncs that fail, or that take long, a disk that is full in the middle of a write; and one that
+ * keeps what would be left if the power failed. It stands before the ordinary one and passes everything on.
  */
 static atomic_int fail_syncs, stall_syncs; /* stall: until it is 0 again */
 static atomic_int stalled;
+static atomic_int half_writes; /* half of what is written finds room */
+static const char *_Atomic keep_synced; /* of the store at this path: each file, as it was when it was last synced, beside it */
+static pthread_mutex_t synced_lock = PTHREAD_MUTEX_INITIALIZER;
 
 struct hurt_file {
     sqlite3_file base;
     sqlite3_file *real;
+    const char *name;
 };
+
+/* On any thread, so that it cannot end the test in order. */
+static void copy_file(const char *from, const char *to)
+{
+    CLEANUP(buf_deinit) struct buf b;
+    struct err err;
+    buf_init(&b, 256u << 20);
+    FILE *f = fopen(to, "we");
+    if (!f || !fs_read(from, 256u << 20, &b, &err) || (b.len && fwrite(b.ptr, 1, b.len, f) != b.len) || fclose(f) != 0) {
+        abort();
+    }
+}
 
 static sqlite3_vfs *real_vfs;
 static sqlite3_vfs hurt_vfs;
@@ -39,6 +58,10 @@ static int hurt_read(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
 }
 static int hurt_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
 {
+    if (half_writes) {
+        (void)real_of(f)->pMethods->xWrite(real_of(f), p, n / 2, at);
+        return SQLITE_FULL;
+    }
     return real_of(f)->pMethods->xWrite(real_of(f), p, n, at);
 }
 static int hurt_truncate(sqlite3_file *f, sqlite3_int64 size)
@@ -55,6 +78,14 @@ static int hurt_sync(sqlite3_file *f, int flags)
         usleep(1000);
     }
     stalled = 0;
+    const char *name = ((struct hurt_file *)f)->name, *path = keep_synced;
+    if (path && strncmp(name, path, strlen(path)) == 0) {
+        char kept[200];
+        snprintf(kept, sizeof(kept), "%s.synced", name);
+        pthread_mutex_lock(&synced_lock);
+        copy_file(name, kept);
+        pthread_mutex_unlock(&synced_lock);
+    }
     return real_of(f)->pMethods->xSync(real_of(f), flags);
 }
 static int hurt_size(sqlite3_file *f, sqlite3_int64 *ret)
@@ -113,6 +144,7 @@ static int hurt_open(sqlite3_vfs *v UNUSED, const char *name, sqlite3_file *f, i
         return rc;
     }
     h->base.pMethods = &hurt_methods;
+    h->name = name;
     return SQLITE_OK;
 }
 
@@ -131,7 +163,8 @@ static void hurt_begin(void)
     hurt_vfs.szOsFile = sizeof(struct hurt_file);
     hurt_vfs.xOpen = hurt_open;
     CHECK_INT(sqlite3_vfs_register(&hurt_vfs, 1), SQLITE_OK);
-    fail_syncs = stall_syncs = stalled = 0;
+    fail_syncs = stall_syncs = stalled = half_writes = 0;
+    keep_synced = NULL;
 }
 
 static void hurt_end(void)
@@ -195,5 +228,80 @@ TEST(stalled_disk_delays_durable_writes_and_leases_go_on_being_renewed)
     CHECK_INT(b.status, STORE_OK);
     CHECK_INT(f->n_events, 203);
     fixture_end(f);
+    hurt_end();
+}
+
+/* Many pages: the log is written in several pieces. */
+static void put_big(struct fixture *f, const char *name, enum store_status want)
+{
+    static char value[200000];
+    memset(value, 'v', sizeof(value) - 1);
+    CHECK_INT(put(f, name, value, STORE_ABSENT).status, want);
+}
+
+TEST(disk_that_is_full_in_the_middle_of_the_log_loses_nothing_that_was_acknowledged)
+{
+    hurt_begin();
+    struct fixture *f = fixture_new(true);
+    f->sync = true;
+    fixture_open(f);
+    CHECK_INT(put(f, "ns/before", "1", STORE_ABSENT).status, STORE_OK);
+    half_writes = 1;
+    CHECK_INT(put(f, "ns/small", "1", STORE_ABSENT).status, STORE_E_FULL);
+    put_big(f, "ns/big", STORE_E_FULL);
+    half_writes = 0;
+    CHECK_INT(put(f, "ns/after", "1", STORE_ABSENT).status, STORE_OK);
+    CHECK_STR_C(str_c(f->fatal), "");
+    fixture_close(f);
+    fixture_open(f);
+    const char *all = dump(f, "/registry/pods/");
+    CHECK(strstr(all, "ns/before=1@") && strstr(all, "ns/after=1@") && !strstr(all, "small") && !strstr(all, "big"));
+    fixture_end(f);
+    hurt_end();
+}
+
+/* Opens what is on the disk after a power failure now, in another place. */
+static void check_after_power_failure(const struct fixture *f, int written)
+{
+    struct fixture *left = fixture_new(true);
+    char from[200], to[200], key[64];
+    left->sync = true;
+    pthread_mutex_lock(&synced_lock);
+    for (int i = 0; i < 2; i++) {
+        snprintf(from, sizeof(from), "%s%s.synced", f->path, i ? "-wal" : "");
+        snprintf(to, sizeof(to), "%s%s", left->path, i ? "-wal" : "");
+        copy_file(from, to);
+    }
+    pthread_mutex_unlock(&synced_lock);
+    fixture_open(left);
+    for (int i = 0; i < written; i++) {
+        snprintf(key, sizeof(key), "/registry/pods/ns/p%03d", i);
+        CHECK(strstr(dump(left, key), "="));
+    }
+    fixture_end(left);
+}
+
+TEST(what_was_acknowledged_was_synced_before)
+{
+    hurt_begin();
+    (void)setenv("CORACLE_WAL_PAGES", "150", 1); /* the log starts over several times */
+    struct fixture *f = fixture_new(true);
+    char name[32];
+    f->sync = true;
+    keep_synced = f->path;
+    fixture_open(f);
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof(name), "ns/p%03d", i);
+        if (i % 8 == 7) {
+            put_big(f, name, STORE_OK);
+        } else {
+            CHECK_INT(put(f, name, "1", STORE_ABSENT).status, STORE_OK);
+        }
+        check_after_power_failure(f, i + 1);
+    }
+    fixture_close(f);
+    keep_synced = NULL;
+    fixture_end(f);
+    (void)unsetenv("CORACLE_WAL_PAGES");
     hurt_end();
 }
