@@ -16,6 +16,9 @@
 #define WORLD_KNOWN_BYTES (64u << 10)
 /* Loads of one write after conflicts (a client's resourceVersion is never retried). Answer: 409. */
 #define REQUEST_MAX_CONFLICTS 10
+/* Races for one ResourceQuota that a request may lose to others which were charged meanwhile: each round one of them wins, and no more
+ * than REQUESTS_OF_USER of one user run. Answer: 409. */
+#define QUOTA_MAX_CONFLICTS 250u
 /* Requests under way, watches not counted (--max-requests-inflight + --max-mutating-requests-inflight). Answer: 429. */
 #define REQUESTS_IN_FLIGHT 600u
 /* The same for one user (who sent it, not whom they impersonate), so that nobody takes all places; system:masters are not counted

@@ -27,6 +27,7 @@ struct options {
     int64_t node_monitor_grace_ms, node_startup_grace_ms, signing_duration_ms;
     int64_t legacy_token_cleanup_ms, volume_sync_ms;
     struct controllers_hpa hpa;
+    struct controllers_quota quota;
     double node_eviction_rate;
 };
 
@@ -61,6 +62,10 @@ static const struct flag flags[] = {
                "Ended pods that are kept; 0 keeps all"),
     FLAG_INT32(struct options, statefulset_syncs, "concurrent-statefulset-syncs", "5",
                "StatefulSets that are worked on at once"),
+    FLAG_INT32(struct options, quota.syncs, "concurrent-resource-quota-syncs", "5",
+               "ResourceQuotas that are counted at a time"),
+    FLAG_DURATION(struct options, quota.sync_ms, "resource-quota-sync-period", "5m",
+                  "ResourceQuotas are counted anew after this time, whatever happens"),
     FLAG_INT32(struct options, hpa.syncs, "concurrent-horizontal-pod-autoscaler-syncs", "5",
                "HorizontalPodAutoscalers that are worked on at once"),
     FLAG_DURATION(struct options, hpa.sync_ms, "horizontal-pod-autoscaler-sync-period", "15s",
@@ -206,6 +211,10 @@ static bool configure(struct state *s, struct err *err)
     c->statefulset_syncs = o->statefulset_syncs;
     c->volume_sync_ms = o->volume_sync_ms;
     c->hpa = o->hpa;
+    c->quota = o->quota;
+    if (o->quota.syncs < 1 || o->quota.sync_ms <= 0) {
+        return err_set(err, ERR_BAD_REQUEST, "--concurrent-resource-quota-syncs and --resource-quota-sync-period must be more than zero");
+    }
     c->service_cidrs = o->service_cluster_ip_range;
     c->legacy_token_cleanup_s = o->legacy_token_cleanup_ms / 1000;
     if (o->hpa.syncs < 1 || o->hpa.sync_ms <= 0 || o->hpa.tolerance < 0) {

@@ -20,6 +20,12 @@ struct controllers_hpa {
     int32_t syncs;
 };
 
+/* --concurrent-resource-quota-syncs, --resource-quota-sync-period. */
+struct controllers_quota {
+    int64_t sync_ms; /* 0: only when something changes */
+    int32_t syncs;
+};
+
 /* What controllers are told by flags. One for the process, set before the first controller is made.
  */
 struct controllers_config {
@@ -35,6 +41,7 @@ struct controllers_config {
     struct str service_cidrs; /* --service-cluster-ip-range */
     int32_t statefulset_syncs; /* --concurrent-statefulset-syncs */
     struct controllers_hpa hpa;
+    struct controllers_quota quota;
     int64_t volume_sync_ms;    /* --pvclaimbinder-sync-period */
     struct controllers_signer signers[CONTROLLERS_SIGNERS]; /* --cluster-signing-*, by enum signer_kind */
     int64_t signing_duration_ms;    /* --cluster-signing-duration */
@@ -59,6 +66,6 @@ extern const struct controller_ops controller_replicaset, controller_replication
     controller_clusterrole_aggregation, controller_daemonset, controller_job, controller_ttl_after_finished,
     controller_disruption, controller_cronjob, controller_statefulset,
     controller_volume_binder, controller_claim_protection, controller_volume_protection,
-    controller_hpa;
+    controller_hpa, controller_resource_quota;
 
 #endif

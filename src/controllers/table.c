@@ -19,6 +19,7 @@ const struct controller_ops *const controllers_table[] = {
     &controller_disruption,
     &controller_ttl_after_finished,
     &controller_hpa,
+    &controller_resource_quota,
     &controller_volume_binder,
     &controller_claim_protection,
     &controller_volume_protection,

@@ -15,5 +15,6 @@ const struct admission_plugin *const admission_plugins[] = {
     &admission_certificate_approval,
     &admission_certificate_signing,
     &admission_certificate_subject_restriction,
+    &admission_resource_quota, /* last: nothing is charged for what is refused */
     NULL,
 };
