@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "controllers/controllers.h"
+#include "controllers/pod-disrupted.h"
 #include "controllers/pod-facts.h"
 #include "controllers/setup.h"
 
@@ -68,6 +69,15 @@ static void teardown(void *state)
     }
     map_deinit(&s->missing);
     free(s);
+}
+
+/* A pod that has not ended will not say so any more: we do, for those (Jobs) who wait for it. */
+static void say_over(struct state *s, struct actions *a, const struct core_v1_pod *p,
+                     const char *reason, const char *message)
+{
+    if (!str_eq(p->status.phase, STR("Succeeded")) && !str_eq(p->status.phase, STR("Failed"))) {
+        pod_tell_disrupted(a, s->pods_resource, p, reason, message, true);
+    }
 }
 
 static void remove_pod(struct state *s, struct actions *a, const struct core_v1_pod *p)
@@ -147,11 +157,13 @@ static void reconcile(void *state, struct str key UNUSED, struct actions *a)
     for (size_t at = 0; informer_index_next_value(s->pods_by_node, &at, &node);) {
         if (node_is_gone(s, node, act_now(a))) {
             for (size_t pos = 0; (p = informer_index_next(s->pods_by_node, node, &pos));) {
+                say_over(s, a, p, "DeletionByPodGC", "PodGC: node no longer exists");
                 remove_pod(s, a, p);
             }
         }
     }
     for (size_t pos = 0; (p = informer_index_next(s->pods_by_end, NEVER_BOUND, &pos));) {
+        say_over(s, a, p, NULL, NULL);
         remove_pod(s, a, p);
     }
     forget_found(s);

@@ -6,6 +6,7 @@
 
 #include "api/toleration.h"
 #include "controllers/controllers.h"
+#include "controllers/pod-disrupted.h"
 #include "controllers/pod-facts.h"
 #include "controllers/setup.h"
 
@@ -97,6 +98,8 @@ static void reconcile(void *state, struct str key, struct actions *a)
         go_in_s = go_in_s < 0 ? left : MIN(go_in_s, left);
     }
     if (go_in_s == 0) {
+        pod_tell_disrupted(a, s->pods_resource, p, "DeletionByTaintManager",
+                           "Taint manager: deleting due to NoExecute taint", false);
         act_delete(a, s->pods_resource, ns, name, p->metadata.uid, NULL);
         act_event_after(a, s->pods_resource, p, "Normal", "TaintManagerEviction",
                         "Marking for deletion Pod %.*s/%.*s", STR_ARG(ns), STR_ARG(name));

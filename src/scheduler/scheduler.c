@@ -496,6 +496,24 @@ static void on_victim_deleted(void *data, const struct client_answer *answer)
     }
 }
 
+/* Condition DisruptionTarget: the pod goes by no fault of its own. Should it be gone before, nobody needs it. */
+static void tell_victim(struct scheduler *s, const struct core_v1_pod *v, const struct pod_info *p)
+{
+    char now[CLOCK_RFC3339_SIZE];
+    clock_format_rfc3339(clock_real_s(), 0, 0, now);
+    struct str name = profile_name(s, p),
+               patch = arena_printf(&s->arena,
+                                    "{\"metadata\":{\"uid\":\"%.*s\"},\"status\":{\"conditions\":[{\"type\":\"DisruptionTarget\","
+                                    "\"status\":\"True\",\"reason\":\"PreemptionByScheduler\",\"message\":\"%.*s: preempting to "
+                                    "accommodate a higher priority pod\",\"lastTransitionTime\":\"%s\"}]}}",
+                                    STR_ARG(v->metadata.uid), STR_ARG(name), now);
+    struct client_target t = { .resource = s->pods_resource,
+                               .ns = v->metadata.namespace,
+                               .name = v->metadata.name,
+                               .subresource = STR("status") };
+    client_patch(component_client(s->component), &t, CLIENT_PATCH_STRATEGIC, patch, on_patched, NULL);
+}
+
 static void preempt(struct scheduler *s, struct pod_info *p, const struct cycle_result *r)
 {
     for (size_t i = 0; i < r->n_victims; i++) {
@@ -504,6 +522,7 @@ static void preempt(struct scheduler *s, struct pod_info *p, const struct cycle_
                                    .ns = v->metadata.namespace,
                                    .name = v->metadata.name };
         struct client_delete_options o = { .uid = v->metadata.uid, .grace_seconds = -1 };
+        tell_victim(s, v, p);
         client_delete(component_client(s->component), &t, &o, on_victim_deleted, s);
         tell_event(s, v, "Normal", "Preempted",
                    arena_printf(&s->arena, "Preempted by pod %.*s on node %.*s",

@@ -3,6 +3,7 @@
 #include "api/equal.h"
 #include "api/gen/batch_v1.h"
 #include "api/selector.h"
+#include "kinds/batch/job-policies.h"
 #include "kinds/core/pod-spec.h"
 #include "kinds/rules.h"
 #include "kinds/table.h"
@@ -82,6 +83,7 @@ static void job_spec(struct kind_ctx *ctx, struct str path, const struct batch_v
             field_required(ctx->errs, AT("completions"), "when completion mode is Indexed");
         }
     }
+    job_policies_validate(ctx, path, s);
     pod_template_validate(ctx, AT("template"), &s->template, false);
     struct str policy = s->template.spec.restart_policy, at = field_path(ctx->arena, "%.*s.template.spec.restartPolicy", STR_ARG(path));
     if (str_eq_c(policy, "Always") || str_empty(policy)) {
@@ -109,25 +111,6 @@ static void job(struct kind_ctx *ctx, const void *obj)
     job_spec(ctx, STR("spec"), &j->spec);
 }
 
-static void job_update(struct kind_ctx *ctx, const void *obj, const void *old_obj)
-{
-    const struct batch_v1_job *j = obj, *old = old_obj;
-    bool indexed = str_eq_c(j->spec.completion_mode, "Indexed");
-    if (!indexed && (j->spec.has_completions != old->spec.has_completions || j->spec.completions != old->spec.completions)) {
-        field_invalid_int(ctx->errs, STR("spec.completions"), j->spec.completions, "field is immutable");
-    }
-    bool same = (!j->spec.selector && !old->spec.selector) ||
-                (j->spec.selector && old->spec.selector && api_equal(&meta_v1_label_selector_type, j->spec.selector, old->spec.selector));
-    rule_immutable(ctx->errs, STR("spec.selector"), same, &meta_v1_label_selector_type, j->spec.selector);
-    struct batch_v1_job m = *j;
-    if (old->spec.has_suspend && old->spec.suspend && !old->status.start_time.set) {
-        m.spec.template = old->spec.template;
-    }
-    rule_immutable(ctx->errs, STR("spec.template"), api_equal(&core_v1_pod_template_spec_type, &m.spec.template, &old->spec.template),
-                   &core_v1_pod_template_spec_type, &j->spec.template);
-    rule_immutable_str(ctx->errs, STR("spec.completionMode"), j->spec.completion_mode, old->spec.completion_mode);
-}
-
 static bool condition_is(const struct batch_v1_job *j, const char *type)
 {
     for (size_t i = 0; i < j->status.n_conditions; i++) {
@@ -136,6 +119,96 @@ static bool condition_is(const struct batch_v1_job *j, const char *type)
         }
     }
     return false;
+}
+
+/* Completions of an indexed Job follow its parallelism, else they stay ("Elastic Indexed Jobs"). */
+static void completions_update(struct kind_ctx *ctx, const struct batch_v1_job_spec *s, const struct batch_v1_job_spec *old)
+{
+    bool same = s->has_completions == old->has_completions && s->completions == old->completions;
+    if (same) {
+        return;
+    }
+    if (!str_eq_c(s->completion_mode, "Indexed")) {
+        field_invalid_int(ctx->errs, STR("spec.completions"), s->completions, "field is immutable");
+    } else if (!s->has_parallelism || s->parallelism != s->completions) {
+        field_invalid_int(ctx->errs, STR("spec.completions"), s->completions, "can only be modified in tandem with spec.parallelism");
+    }
+}
+
+static void copy_resources(struct core_v1_container *to, size_t n, const struct core_v1_container *from, size_t n_from)
+{
+    for (size_t i = 0; i < n && i < n_from; i++) {
+        to[i].resources = from[i].resources;
+    }
+}
+
+/* The old template with what a suspended Job that has no pods may change: where its pods may go, what they ask for, their labels
+ * ("Mutable Scheduling Directives", KEP-2926; KEP-5440). False past the budget. */
+static bool with_mutable(struct kind_ctx *ctx, const struct core_v1_pod_template_spec *new, const struct core_v1_pod_template_spec *old,
+                         struct core_v1_pod_template_spec *ret)
+{
+    if (!api_copy_into(ctx->arena, &core_v1_pod_template_spec_type, old, ret, false)) {
+        return false;
+    }
+    ret->metadata.labels = new->metadata.labels;
+    ret->metadata.n_labels = new->metadata.n_labels;
+    ret->metadata.annotations = new->metadata.annotations;
+    ret->metadata.n_annotations = new->metadata.n_annotations;
+    ret->spec.node_selector = new->spec.node_selector;
+    ret->spec.n_node_selector = new->spec.n_node_selector;
+    ret->spec.tolerations = new->spec.tolerations;
+    ret->spec.n_tolerations = new->spec.n_tolerations;
+    ret->spec.scheduling_gates = new->spec.scheduling_gates;
+    ret->spec.n_scheduling_gates = new->spec.n_scheduling_gates;
+    if (new->spec.affinity && !ret->spec.affinity) {
+        ret->spec.affinity = arena_new(ctx->arena, struct core_v1_affinity);
+        if (!ret->spec.affinity) {
+            return false;
+        }
+    }
+    if (ret->spec.affinity) {
+        ret->spec.affinity->node_affinity = new->spec.affinity ? new->spec.affinity->node_affinity : NULL;
+        if (!new->spec.affinity && !ret->spec.affinity->pod_affinity && !ret->spec.affinity->pod_anti_affinity) {
+            ret->spec.affinity = NULL;
+        }
+    }
+    copy_resources(ret->spec.containers, ret->spec.n_containers, new->spec.containers, new->spec.n_containers);
+    copy_resources(ret->spec.init_containers, ret->spec.n_init_containers, new->spec.init_containers, new->spec.n_init_containers);
+    return true;
+}
+
+static void stays(struct kind_ctx *ctx, struct str path, const struct api_type *type, const void *now, const void *was)
+{
+    if (!now && was) {
+        field_invalid_json(ctx->errs, path, STR("null"), "field is immutable");
+    } else if (now) {
+        rule_immutable(ctx->errs, path, was && api_equal(type, now, was), type, now);
+    }
+}
+
+static void job_update(struct kind_ctx *ctx, const void *obj, const void *old_obj)
+{
+    const struct batch_v1_job *j = obj, *old = old_obj;
+    const struct batch_v1_job_spec *s = &j->spec, *was = &old->spec;
+    bool rests = was->has_suspend && was->suspend &&
+                 (!old->status.start_time.set || (condition_is(old, "Suspended") && old->status.active == 0));
+    struct core_v1_pod_template_spec allowed = was->template;
+    job_policies_validate(ctx, STR("spec"), s);
+    completions_update(ctx, s, was);
+    stays(ctx, STR("spec.selector"), &meta_v1_label_selector_type, s->selector, was->selector);
+    if (rests && !with_mutable(ctx, &s->template, &was->template, &allowed)) {
+        field_internal(ctx->errs, STR("spec.template"), "the template is too large");
+        return;
+    }
+    rule_immutable(ctx->errs, STR("spec.template"), api_equal(&core_v1_pod_template_spec_type, &s->template, &allowed),
+                   &core_v1_pod_template_spec_type, &s->template);
+    rule_immutable_str(ctx->errs, STR("spec.completionMode"), s->completion_mode, was->completion_mode);
+    stays(ctx, STR("spec.podFailurePolicy"), &batch_v1_pod_failure_policy_type, s->pod_failure_policy, was->pod_failure_policy);
+    stays(ctx, STR("spec.successPolicy"), &batch_v1_success_policy_type, s->success_policy, was->success_policy);
+    if (s->has_backoff_limit_per_index != was->has_backoff_limit_per_index || s->backoff_limit_per_index != was->backoff_limit_per_index) {
+        field_invalid_int(ctx->errs, STR("spec.backoffLimitPerIndex"), s->backoff_limit_per_index, "field is immutable");
+    }
+    rule_immutable_str(ctx->errs, STR("spec.managedBy"), s->managed_by, was->managed_by);
 }
 
 static void job_cells(struct kind_cells *c, const void *obj)
