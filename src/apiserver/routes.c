@@ -26,7 +26,7 @@ static const struct stage patch_stages[] = { STAGE(negotiate_object), STAGE(opti
     STAGE(apply_patch), STAGE(manage), STAGE(admit), STAGE(escalation), STAGE(prepare), STAGE(validate), STAGE(admit_validate), STAGE(allocate), STAGE(claim), STAGE(commit),
     STAGE(respond_written), STAGES_END };
 static const struct stage delete_stages[] = { STAGE(negotiate_object), STAGE(body), STAGE(options_delete), STAGE(load_found),
-    STAGE(begin_delete), STAGE(admit), STAGE(admit_validate), STAGE(delete), STAGE(commit), STAGE(respond_deleted), STAGES_END };
+    STAGE(begin_delete), STAGE(admit), STAGE(admit_validate), STAGE(delete), STAGE(eviction_tell), STAGE(commit), STAGE(respond_deleted), STAGES_END };
 static const struct stage delete_collection_stages[] = { STAGE(negotiate_list), STAGE(body), STAGE(options_delete), STAGE(options_list),
     STAGE(delete_collection), STAGE(load_found), STAGE(begin_delete), STAGE(admit), STAGE(admit_validate), STAGE(delete), STAGE(commit),
     STAGE(delete_next), STAGES_END };
@@ -42,7 +42,7 @@ static const struct stage scale_patch_stages[] = { STAGE(negotiate_plain), STAGE
 static const struct stage binding_stages[] = { STAGE(negotiate_plain), STAGE(options_create), STAGE(body), STAGE(binding_named),
     STAGE(load_found), STAGE(binding_begin), STAGE(admit), STAGE(admit_validate), STAGE(commit), STAGE(respond_created_status), STAGES_END };
 static const struct stage eviction_stages[] = { STAGE(negotiate_plain), STAGE(options_create), STAGE(body), STAGE(eviction_begin),
-    STAGE(load_found), STAGE(eviction_budget), STAGE(begin_delete), STAGE(admit), STAGE(admit_validate), STAGE(delete), STAGE(commit),
+    STAGE(load_found), STAGE(eviction_budget), STAGE(begin_delete), STAGE(admit), STAGE(admit_validate), STAGE(delete), STAGE(eviction_tell), STAGE(commit),
     STAGE(respond_created_status), STAGES_END };
 static const struct stage token_stages[] = { STAGE(negotiate_plain), STAGE(options_create), STAGE(body), STAGE(load_found),
     STAGE(token_begin), STAGE(admit), STAGE(admit_validate), STAGE(token_request), STAGES_END };

@@ -196,3 +196,31 @@ enum stage_result stage_eviction_budget(struct request *r)
     }
     return check_budget(r, b.found);
 }
+
+/* The pod goes by no fault of its own: condition DisruptionTarget, in the write that marks it. */
+enum stage_result stage_eviction_tell(struct request *r)
+{
+    static const char type[] = "DisruptionTarget";
+    struct core_v1_pod_status *st = &((struct core_v1_pod *)r->obj)->status;
+    if (r->removing || r->unchanged) {
+        return STAGE_DONE;
+    }
+    struct core_v1_pod_condition *all = arena_grow_n(&r->arena, st->conditions, st->n_conditions, st->n_conditions + 1, sizeof(*all));
+    size_t at = 0;
+    if (!all) {
+        return request_bad(r, "the object is too large");
+    }
+    while (at < st->n_conditions && !str_eq_c(all[at].type, type)) {
+        at++;
+    }
+    bool is_so = at < st->n_conditions && str_eq_c(all[at].status, "True");
+    struct api_time now = { .sec = r->kctx.now_sec, .set = true };
+    all[at] = (struct core_v1_pod_condition){ .type = str_c(type),
+                                              .status = STR("True"),
+                                              .reason = STR("EvictionByEvictionAPI"),
+                                              .message = STR("Eviction API: evicting"),
+                                              .last_transition_time = is_so ? all[at].last_transition_time : now };
+    st->conditions = all;
+    st->n_conditions = MAX(st->n_conditions, at + 1);
+    return STAGE_DONE;
+}

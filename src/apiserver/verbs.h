@@ -54,7 +54,7 @@ stage_fn stage_begin_delete, stage_delete, stage_respond_deleted, stage_delete_c
 /* [sub-*.c] */
 stage_fn stage_scale_get, stage_scale_begin, stage_respond_scale;
 stage_fn stage_binding_begin, stage_binding_named, stage_respond_created_status;
-stage_fn stage_eviction_begin, stage_eviction_budget;
+stage_fn stage_eviction_begin, stage_eviction_budget, stage_eviction_tell;
 stage_fn stage_token_begin, stage_token_request;
 stage_fn stage_finalize_begin;
 stage_fn stage_review;      /* TokenReview, SubjectAccessReview and their kin */
