@@ -186,9 +186,7 @@ static int on_header(nghttp2_session *session UNUSED, const nghttp2_frame *frame
         }
         h->headers = more;
     }
-    h->headers[h->n_headers].name = arena_str(&h->block, n);
-    h->headers[h->n_headers].value = arena_str(&h->block, v);
-    h->n_headers++;
+    h->headers[h->n_headers++] = (struct http_header){ .name = arena_str(&h->block, n), .value = arena_str(&h->block, v) };
     return 0;
 }
 

@@ -29,6 +29,9 @@ static void on_response(struct http_call *c, const struct http_response *r, void
     s->status = r->status;
     s->version = r->version;
     s->length = r->content_length;
+    for (size_t i = 0; i < r->headers.n; i++) { /* whole structs: a proxy sends them on as they are */
+        CHECK(r->headers.items[i].name.len > 0 && !r->headers.items[i].once);
+    }
     if (s->pause_at_once) {
         http_call_pause(c);
     }
