@@ -40,22 +40,26 @@ TEST(keys_of_every_kind_survive_pem_in_both_forms)
     }
 }
 
+static void check_spki_is_openssls(const struct pki_key *k)
+{
+    CLEANUP(buf_deinit) struct buf b;
+    unsigned char *der = NULL;
+    int n = i2d_PUBKEY(pki_key_evp(k), &der);
+    CHECK(n > 0);
+    buf_init(&b, 1 << 20);
+    pki_key_write_spki(k, &b);
+    CHECK_STR(buf_str(&b), str_n((const char *)der, (size_t)n));
+    OPENSSL_free(der);
+}
+
 /* Among the RSA keys some have a first byte above 127, some do not. */
 TEST(public_keys_are_encoded_as_openssl_encodes_them)
 {
     for (size_t i = 0; i < 3 * ARRAY_SIZE(all_kinds); i++) {
         struct err err = { 0 };
-        struct buf b;
-        buf_init(&b, 1 << 20);
         struct pki_key *k = pki_key_generate(all_kinds[i % ARRAY_SIZE(all_kinds)], i < ARRAY_SIZE(all_kinds) ? 0 : 3072, &err);
         CHECK_OK(k, &err);
-        unsigned char *der = NULL;
-        int n = i2d_PUBKEY(pki_key_evp(k), &der);
-        CHECK(n > 0);
-        pki_key_write_spki(k, &b);
-        CHECK_STR(buf_str(&b), str_n((const char *)der, (size_t)n));
-        OPENSSL_free(der);
-        buf_deinit(&b);
+        check_spki_is_openssls(k);
         pki_key_unref(k);
     }
 }
@@ -72,6 +76,13 @@ TEST(keys_that_openssl_makes_are_read_and_weak_ones_are_refused)
           true }, /* EC PARAMETERS block before it, SEC1 */
         { "openssl genrsa -traditional -out k 2048", true },   /* PKCS#1 */
         { "openssl genpkey -algorithm ed25519 -out k", true }, /* PKCS#8 */
+        { "openssl ecparam -name prime256v1 -genkey -noout -conv_form compressed -out k", true },
+        { "openssl ecparam -name secp384r1 -genkey -noout -param_enc explicit -out k", true },
+        { "openssl genrsa -f4 -out k 2049", true }, /* an odd number of bits */
+        { "openssl genrsa -3 -out k 2048", true },
+        { "openssl ecparam -name prime256v1 -genkey -noout | sed 's/EC PRIVATE/PRIVATE/' > k", true }, /* under the other form's name */
+        { "openssl genpkey -algorithm rsa | sed 's/PRIVATE/RSA PRIVATE/' > k", true },
+        { "openssl genpkey -algorithm rsa | sed 's/PRIVATE/EC PRIVATE/' > k", true },
         { "openssl genrsa -out k 1024", false },
         { "openssl ecparam -name secp256k1 -genkey -noout -out k", false },
         { "openssl genrsa -aes128 -passout pass:secret -out k 2048", false },
@@ -87,6 +98,9 @@ TEST(keys_that_openssl_makes_are_read_and_weak_ones_are_refused)
             printf("  %s: %s\n", cases[i].cmd, err.msg);
         }
         CHECK((k != NULL) == cases[i].good);
+        if (k) {
+            check_spki_is_openssls(k);
+        }
         pki_key_unref(k);
     }
     test_dir_remove(&d);
