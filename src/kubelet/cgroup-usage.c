@@ -123,6 +123,16 @@ int cgroup_first_pid(const char *root, const char *group)
     return pid;
 }
 
+/* Who may configure a pod's network names its interfaces, and the kernel lets him use quotes and backslashes, which would not end up as
+ * they are in JSON or metrics. */
+static void make_plain(char *name)
+{
+    for (char *c = name; *c; c++) {
+        bool plain = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr(".-_@+", *c);
+        *c = plain ? *c : '_';
+    }
+}
+
 void net_usage_parse(struct str text, struct net_usage *ret)
 {
     struct str line, name, rest;
@@ -136,6 +146,7 @@ void net_usage_parse(struct str text, struct net_usage *ret)
         }
         struct net_usage_interface *i = &ret->interfaces[ret->n];
         if (str_to_cstr(str_trim(name), i->name, sizeof(i->name))) {
+            make_plain(i->name);
             i->rx_bytes = v[0];
             i->rx_errors = v[2];
             i->tx_bytes = v[3];

@@ -80,9 +80,11 @@ TEST(interfaces_are_counted_without_loopback)
                         " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"
                         "    lo:     100       1    0    0    0     0          0         0      100       1    0    0    0     0       0          0\n"
                         "  eth0: 1234567    8901    2    0    0     0          0         0   765432    1098    3    0    0     0       0          0\n"
-                        "broken: 1 2\n"),
+                        "broken: 1 2\n"
+                        "a\"}\\\xff-1: 5 1 0 0 0 0 0 0 6 1 0 0 0 0 0 0\n"),
                     &n);
-    CHECK_INT(n.n, 1);
+    CHECK_INT(n.n, 2);
+    CHECK_STR_C(str_c(n.interfaces[1].name), "a____-1"); /* a pod may have named it */
     CHECK_STR_C(str_c(n.interfaces[0].name), "eth0");
     CHECK_INT(n.interfaces[0].rx_bytes, 1234567);
     CHECK_INT(n.interfaces[0].rx_errors, 2);
