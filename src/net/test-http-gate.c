@@ -21,6 +21,15 @@ static int connect_from(uint16_t port, unsigned host)
     return fd;
 }
 
+/* All from one address. */
+static void connect_all(struct test_server *t, int *fds, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        fds[i] = connect_from(t->port, 1);
+        loop_turn(t->loop, 0);
+    }
+}
+
 /* 'n' more descriptors on either side, or the test is skipped. */
 static void need_files(size_t n)
 {
@@ -84,9 +93,7 @@ TEST(http_connections_that_ask_nothing_do_not_keep_others_of_their_address_out)
     struct str got = test_exchange(&t, fd, STR("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"), "hello\n", 1000);
     CHECK(str_starts(got, STR("HTTP/1.1 200")));
     CHECK_INT(http_server_connections(t.http), HTTP_MAX_STRANGERS_PER_IP);
-    for (size_t i = 0; i < ARRAY_SIZE(idle); i++) {
-        (void)close(idle[i]);
-    }
+    close_all(idle, ARRAY_SIZE(idle));
     (void)close(fd);
     test_server_stop(&t);
 }
@@ -98,10 +105,7 @@ TEST(http_a_thousand_clients_of_one_address_all_get_in)
     static int fds[CLIENTS];
     need_files(CLIENTS);
     test_server_start(&t, &(struct test_server_config){ .listen = true });
-    for (size_t i = 0; i < CLIENTS; i++) {
-        fds[i] = connect_from(t.port, 1);
-        loop_turn(t.loop, 0);
-    }
+    connect_all(&t, fds, CLIENTS);
     test_turn(t.loop, NULL, 50);
     CHECK_INT(http_server_connections(t.http), HTTP_MAX_STRANGERS_PER_IP);
     for (size_t i = CLIENTS; i-- > 0;) { /* those that wait speak first: it does not help them */
@@ -120,10 +124,7 @@ TEST(http_a_flood_from_one_address_keeps_no_other_address_waiting)
     static int fds[FLOOD];
     need_files(FLOOD);
     test_server_start(&t, &(struct test_server_config){ .listen = true });
-    for (size_t i = 0; i < FLOOD; i++) {
-        fds[i] = connect_from(t.port, 1);
-        loop_turn(t.loop, 0);
-    }
+    connect_all(&t, fds, FLOOD);
     int other = connect_from(t.port, 2);
     uint64_t begin = clock_mono_ms();
     CHECK(str_starts(test_exchange(&t, other, str_c(hello), "hello\n", 1500), STR("HTTP/1.1 200")));
@@ -155,10 +156,7 @@ TEST(http_strangers_that_are_refused_again_and_again_do_not_keep_others_of_their
     struct test_server t;
     int fds[HTTP_MAX_STRANGERS_PER_IP];
     test_server_start(&t, &(struct test_server_config){ .listen = true });
-    for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-        fds[i] = connect_from(t.port, 1);
-        loop_turn(t.loop, 0);
-    }
+    connect_all(&t, fds, ARRAY_SIZE(fds));
     int late = connect_from(t.port, 1);
     CHECK(send(late, hello, sizeof(hello) - 1, MSG_NOSIGNAL) > 0);
     size_t in = 0;
@@ -179,10 +177,7 @@ TEST(http_a_slow_server_does_not_cut_those_that_it_has_not_read)
     static int fds[CLIENTS];
     need_files(CLIENTS);
     test_server_start(&t, &(struct test_server_config){ .listen = true });
-    for (size_t i = 0; i < CLIENTS; i++) {
-        fds[i] = connect_from(t.port, 1);
-        loop_turn(t.loop, 0);
-    }
+    connect_all(&t, fds, CLIENTS);
     for (size_t i = 0; i < CLIENTS; i++) {
         CHECK(send(fds[i], hello, sizeof(hello) - 1, MSG_NOSIGNAL) > 0);
     }
@@ -200,10 +195,7 @@ TEST(http_those_that_wait_go_with_a_server_that_drains)
     unsigned done = 0;
     need_files(CLIENTS);
     test_server_start(&t, &(struct test_server_config){ .listen = true });
-    for (size_t i = 0; i < CLIENTS; i++) {
-        fds[i] = connect_from(t.port, 1);
-        loop_turn(t.loop, 0);
-    }
+    connect_all(&t, fds, CLIENTS);
     test_turn(t.loop, NULL, 20);
     http_server_drain(t.http, 200, set_flag, &done);
     test_turn(t.loop, &done, 2000);
