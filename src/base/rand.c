@@ -1,11 +1,15 @@
 #include "base/rand.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 
-void rand_bytes(void *dst, size_t size)
+static void from_kernel(void *dst, size_t size)
 {
     unsigned char *p = dst;
     while (size) {
@@ -18,6 +22,60 @@ void rand_bytes(void *dst, size_t size)
         }
         p += n;
         size -= (size_t)n;
+    }
+}
+
+/* Bytes that were asked for ahead: an object that is created takes four or five small pieces, and a call of a confined process costs more than
+ * they do. */
+#define POOL_PIECE 64u /* longer ones are asked for when they are needed */
+struct pool {
+    size_t left; /* of the bytes, from their end; 0 in a new process, because the kernel wipes the page there */
+    unsigned char bytes[2048];
+};
+static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct pool *pool;
+
+/* NULL where the kernel cannot wipe it: a child that went on with its parent's bytes would give out the same. */
+static struct pool *pool_new(void)
+{
+    void *p = mmap(NULL, sizeof(struct pool), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        return NULL;
+    }
+    if (madvise(p, sizeof(struct pool), MADV_WIPEONFORK) != 0) {
+        munmap(p, sizeof(struct pool));
+        return NULL;
+    }
+    return p;
+}
+
+static bool from_pool(void *dst, size_t size)
+{
+    /* Whoever finds it taken asks the kernel: so does a child that was forked while another thread had it. */
+    if (pthread_mutex_trylock(&pool_lock) != 0) {
+        return false;
+    }
+    if (!pool) {
+        pool = pool_new();
+    }
+    struct pool *p = pool;
+    if (p) {
+        if (p->left < size) {
+            from_kernel(p->bytes, sizeof(p->bytes));
+            p->left = sizeof(p->bytes);
+        }
+        p->left -= size;
+        memcpy(dst, p->bytes + p->left, size);
+        explicit_bzero(p->bytes + p->left, size); /* what was given out stands nowhere else */
+    }
+    pthread_mutex_unlock(&pool_lock);
+    return p != NULL;
+}
+
+void rand_bytes(void *dst, size_t size)
+{
+    if (size > POOL_PIECE || !from_pool(dst, size)) {
+        from_kernel(dst, size);
     }
 }
 

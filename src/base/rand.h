@@ -1,4 +1,5 @@
-/* Random numbers from the kernel (getrandom): fit for keys, nonces and identifiers. */
+/* Random numbers from the kernel (getrandom): fit for keys, nonces and identifiers. Short ones come from 2 KB that were asked for ahead; a
+ * process that is forked never gets those of its parent. */
 #ifndef BASE_RAND_H
 #define BASE_RAND_H
 

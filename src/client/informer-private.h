@@ -50,6 +50,7 @@ struct informers {
     struct cached *garbage; /* replaced objects, freed by 'collect' at the end of the turn */
     struct loop_task collect, announce;
     struct net_trim trim; /* counts changes */
+    struct arena line;    /* of the line of a watch that is being read: one piece of it stays for the next line */
     uint64_t not_served_retry_ms;
 };
 

@@ -1,4 +1,5 @@
 #include "client/informer-private.h"
+#include "client/limits.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -248,6 +249,7 @@ struct informers *informers_new(struct client *c)
     loop_task_init(&s->collect, client_loop(c), on_garbage, s);
     loop_task_init(&s->announce, client_loop(c), informers_announce, s);
     net_trim_init(&s->trim, client_loop(c), 0);
+    arena_init(&s->line, CLIENT_ARENA_MAX);
     return s;
 }
 
@@ -467,6 +469,7 @@ struct informers *informers_free(struct informers *s)
     loop_task_cancel(&s->collect);
     loop_task_cancel(&s->announce);
     net_trim_deinit(&s->trim);
+    arena_deinit(&s->line);
     on_garbage(s);
     free(s);
     return NULL;

@@ -352,16 +352,15 @@ static bool watch_members(struct reflector *r, struct json_reader *j)
 
 static void watch_line(struct reflector *r, struct str line)
 {
-    struct arena a;
+    struct arena *a = &r->informer->set->line;
     struct err err = { 0 };
     struct json_reader j;
-    arena_init(&a, CLIENT_ARENA_MAX);
-    json_reader_init(&j, line, &a, JSON_DEPTH, &err);
+    json_reader_init(&j, line, a, JSON_DEPTH, &err);
     if (!watch_members(r, &j)) {
         log_error("informer of %.*s: a line of the watch cannot be read: %s",
                   STR_ARG(r->informer->resource->resource), err.msg);
     }
-    arena_deinit(&a);
+    arena_clear(a);
 }
 
 static void on_watch_data(void *data, struct str bytes)
