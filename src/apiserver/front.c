@@ -52,6 +52,49 @@ static void on_deadline(void *arg)
     }
 }
 
+/* ---- memory of requests: sixteen writes that are committed together end together, and as many follow ---- */
+
+static void give_arenas_back(void *arg)
+{
+    struct apiserver *srv = arg;
+    while (srv->n_kept > 0) {
+        arena_deinit(&srv->kept[--srv->n_kept]);
+    }
+}
+
+void front_init(struct apiserver *srv)
+{
+    loop_timer_init(&srv->kept_timer, srv->loop, give_arenas_back, srv);
+}
+
+void front_deinit(struct apiserver *srv)
+{
+    loop_timer_stop(&srv->kept_timer);
+    give_arenas_back(srv);
+}
+
+static void arena_take(struct apiserver *srv, struct arena *ret)
+{
+    if (srv->n_kept > 0) {
+        *ret = srv->kept[--srv->n_kept];
+    } else {
+        arena_init(ret, REQUEST_ARENA);
+    }
+}
+
+static void arena_keep(struct apiserver *srv, struct arena *a)
+{
+    arena_clear(a);
+    if (!a->chunks || srv->n_kept == REQUEST_ARENAS_KEPT || srv->stopping) {
+        arena_deinit(a);
+        return;
+    }
+    if (!loop_timer_runs(&srv->kept_timer)) {
+        loop_timer_start(&srv->kept_timer, REQUEST_ARENAS_MS);
+    }
+    srv->kept[srv->n_kept++] = *a;
+}
+
 void front_on_request(struct http_stream *s, void *arg)
 {
     struct apiserver *srv = arg;
@@ -65,7 +108,7 @@ void front_on_request(struct http_stream *s, void *arg)
     r->http = s;
     r->in = http_stream_request(s);
     r->http_code = 200;
-    arena_init(&r->arena, REQUEST_ARENA);
+    arena_take(srv, &r->arena);
     field_errs_init(&r->errs, &r->arena);
     list_push_back(&srv->requests, &r->link);
     loop_timer_init(&r->timer, srv->loop, on_deadline, r);
@@ -151,7 +194,7 @@ void request_free(struct request *r)
         http_stream_set_ops(r->http, NULL, NULL);
         http_stream_release(r->http);
     }
-    arena_deinit(&r->arena);
+    arena_keep(r->srv, &r->arena);
     free(r);
 }
 

@@ -7,6 +7,9 @@
 /* Memory of one request beyond its body: decoded objects, the object as loaded, encodings. A body of 3 MB of small values
  * decodes to about ten times its size; a list in protobuf or as a table is encoded piece by piece. Answer: 413. */
 #define REQUEST_ARENA (192u << 20)
+/* Memory of requests that ended, kept for the next ones: up to 64 KB each, as long as requests come. Answer: the heap. */
+#define REQUEST_ARENAS_KEPT 16u
+#define REQUEST_ARENAS_MS 5000u
 /* Where the JSON of an object to be published begins to grow, so that most are never moved. */
 #define PUBLISH_FIRST_BYTES 6144u
 /* Objects that admission and validation look up again and again (Namespaces, ServiceAccounts, PriorityClasses …) which are kept decoded, and

@@ -122,6 +122,9 @@ struct str request_resource(const struct request *r);
 
 /* Front: makes and frees requests. */
 void front_on_request(struct http_stream *s, void *srv);
+/* The memory of requests that ended, which the next ones take. */
+void front_init(struct apiserver *srv);
+void front_deinit(struct apiserver *srv);
 /* Takes the stream's callbacks back after the body was collected. */
 void front_set_ops(struct request *r);
 /* The request is over: nothing of it is used after this. */

@@ -79,6 +79,7 @@ struct apiserver *apiserver_new(struct loop *l, const struct apiserver_config *c
     list_init(&s->requests);
     list_init(&s->feeds);
     world_init(s);
+    front_init(s);
     struct http_server_config http = { .on_request = front_on_request, .arg = s };
     s->admission_enabled = calloc(admission_count() + 1, sizeof(bool));
     s->services = service_alloc_new(s, err);
@@ -125,6 +126,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
         r->pending = 0;
         request_free(r);
     }
+    front_deinit(s);
     s->services = service_alloc_free(s->services);
     auth_setup_close(s);
     s->discovery = discovery_free(s->discovery);

@@ -68,6 +68,9 @@ struct apiserver {
     struct http_server *http;
 
     struct net_trim trim;  /* counts writes */
+    struct arena kept[REQUEST_ARENAS_KEPT]; /* of requests that ended, one piece in each */
+    unsigned n_kept;
+    struct loop_timer kept_timer;
     struct shapes *shapes; /* what objects that look alike share */
     struct rest *rests;
     size_t n_rests;
