@@ -21,10 +21,7 @@
 
 static void reflector_next(struct reflector *r);
 
-static void on_timer(void *arg)
-{
-    reflector_next(arg);
-}
+static void on_timer(void *arg);
 
 void reflector_init(struct reflector *r, struct informer *i)
 {
@@ -116,6 +113,24 @@ void reflector_start(struct reflector *r)
     reflector_next(r);
 }
 
+static void relist(struct reflector *r)
+{
+    set_text(&r->rv, STR_NULL);
+    set_text(&r->next_page, STR_NULL);
+}
+
+static void on_timer(void *arg)
+{
+    struct reflector *r = arg;
+    if (r->call) { /* a watch that has lost a line */
+        client_cancel(r->call);
+        r->call = NULL;
+        buf_clear(&r->line);
+        relist(r);
+    }
+    reflector_next(r);
+}
+
 static void wait_and_go_on(struct reflector *r)
 {
     if (r->progress) {
@@ -127,12 +142,6 @@ static void wait_and_go_on(struct reflector *r)
         ms += rand_below(ms + 1);
     }
     loop_timer_start(&r->timer, ms);
-}
-
-static void relist(struct reflector *r)
-{
-    set_text(&r->rv, STR_NULL);
-    set_text(&r->next_page, STR_NULL);
 }
 
 static void not_served(struct reflector *r)
@@ -374,7 +383,9 @@ static void on_watch_data(void *data, struct str bytes)
                 log_error(
                     "informer of %.*s: a line of the watch is longer than %u bytes: it is dropped",
                     STR_ARG(r->informer->resource->resource), CLIENT_WATCH_LINE_MAX);
-                relist(r);
+                /* Nobody knows what it said: the list is read anew, soon or when the watch ends. */
+                r->expired = true;
+                loop_timer_start(&r->timer, BACKOFF_MOST_MS);
             } else {
                 watch_line(r, buf_str(&r->line));
             }

@@ -34,7 +34,7 @@ struct reflector {
     bool synced;         /* the first list is complete, or the kind is not served */
     bool not_served;     /* the newest list was answered 404 */
     bool progress;       /* the call under way brought something: back-off starts anew */
-    bool expired;        /* the watch under way told 410 */
+    bool expired;        /* the watch under way told 410, or lost a line: it is followed by a list */
     unsigned failures;
     char *rv;        /* where the next watch starts; NULL: list first */
     char *next_page; /* continue token */

@@ -1,4 +1,4 @@
-/* An API server that does not serve everything: what informers and controllers do beside it. */
+/* An API server that does not serve everything, or says more than can be read: what informers and controllers do beside it. */
 #include "base/test.h"
 
 #include <sys/socket.h>
@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "client/controller.h"
 #include "client/informer-private.h"
+#include "client/limits.h"
 #include "net/addr.h"
 #include "net/http-server.h"
 
@@ -18,7 +19,8 @@ struct fixture {
     bool served; /* budgets and slices */
     bool synced, owner_is_told;
     unsigned added, passes, deletes;
-    unsigned lists_of_budgets;
+    unsigned lists_of_budgets, lists_of_pods;
+    const char *event_of_pods; /* said once */
 };
 
 static void reply(struct http_stream *s, int status, const char *text)
@@ -31,12 +33,12 @@ static void reply(struct http_stream *s, int status, const char *text)
 /* The list as a stream of events, which then ends. */
 static void reply_list(struct http_stream *s, const char *events)
 {
-    char text[1024];
-    snprintf(text, sizeof(text),
-             "%s{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"9\","
-             "\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}}\n",
-             events);
-    reply(s, 200, text);
+    CLEANUP(buf_deinit) struct buf text;
+    buf_init(&text, BUF_NO_MAX);
+    buf_append_c(&text, events);
+    buf_append_c(&text, "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"9\","
+                        "\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}}\n");
+    reply(s, 200, text.ptr);
 }
 
 static void on_request(struct http_stream *s, void *arg)
@@ -52,7 +54,9 @@ static void on_request(struct http_stream *s, void *arg)
               "\"message\":\"poddisruptionbudgets.policy \\\"gone\\\" not found\","
               "\"details\":{\"name\":\"gone\",\"group\":\"policy\",\"kind\":\"poddisruptionbudgets\"}}");
     } else if (str_find(target, STR("/pods")) >= 0) {
-        reply_list(s, "");
+        f->lists_of_pods += str_find(target, STR("sendInitialEvents")) >= 0;
+        reply_list(s, f->event_of_pods ? f->event_of_pods : "");
+        f->event_of_pods = NULL;
     } else if (!f->served && str_find(target, STR("policy")) >= 0) {
         f->lists_of_budgets++;
         reply(s, 404,
@@ -135,6 +139,27 @@ TEST(an_informer_of_a_kind_that_is_not_served_counts_as_synced_and_becomes_live_
     CHECK(informer_served(f.budgets) && informer_served(f.slices));
     CHECK_INT(informer_count(f.budgets), 1);
     CHECK_INT(f.added, 1);
+    fixture_deinit(&f);
+}
+
+TEST(a_line_too_long_to_be_read_is_followed_by_a_new_list)
+{
+    struct fixture f;
+    CLEANUP(buf_deinit) struct buf line;
+    buf_init(&line, BUF_NO_MAX);
+    buf_append_c(&line, "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"");
+    for (size_t i = 0; i < CLIENT_WATCH_LINE_MAX / 16; i++) {
+        buf_append_c(&line, "0123456789abcdef");
+    }
+    buf_append_c(&line, "\"}}}\n");
+    fixture_init(&f);
+    f.event_of_pods = line.ptr;
+    informers_start(f.set, on_synced, &f);
+    for (int i = 0; i < 40 && f.lists_of_pods < 2; i++) {
+        turns(&f, 100);
+    }
+    turns(&f, 200);
+    CHECK_INT(f.lists_of_pods, 2);
     fixture_deinit(&f);
 }
 
