@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 
+#include "api/gen/core_v1.h"
 #include "apiserver/request.h"
 #include "apiserver/verbs.h"
 
@@ -32,6 +33,15 @@ void admission_warn(struct request *r, const char *fmt, ...)
 const struct kind_world *admission_world(const struct request *r)
 {
     return &r->srv->world;
+}
+
+const struct core_v1_namespace *admission_namespace(struct request *r, struct admission_attrs *attrs)
+{
+    const struct kind_world *w = admission_world(r);
+    if (!attrs->namespace_ || !str_eq(attrs->namespace_->metadata.name, attrs->ns)) {
+        attrs->namespace_ = str_empty(attrs->ns) ? NULL : w->get(w, &r->arena, STR_EMPTY, STR("namespaces"), STR_EMPTY, attrs->ns);
+    }
+    return attrs->namespace_;
 }
 
 struct arena *admission_arena(struct request *r)

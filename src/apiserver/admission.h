@@ -18,6 +18,7 @@
 #include "base/err.h"
 
 struct auth_user;
+struct core_v1_namespace;
 struct kind_world;
 struct arena;
 
@@ -33,6 +34,7 @@ struct admission_attrs {
     const void *old;
     const struct auth_user *user;
     bool dry_run;
+    const struct core_v1_namespace *namespace_; /* of ns; ask admission_namespace() */
     void *plugin_data; /* of the plugin that waits */
 };
 
@@ -61,6 +63,8 @@ PRINTF_LIKE(2, 3) void admission_warn(struct request *r, const char *fmt, ...);
 
 /* Look-ups in the watch cache, answered at once. */
 const struct kind_world *admission_world(const struct request *r);
+/* The namespace that is written into, looked up once for all plugins; NULL: there is none, or it has no room in the arena. */
+const struct core_v1_namespace *admission_namespace(struct request *r, struct admission_attrs *attrs);
 /* The arena of the request. */
 struct arena *admission_arena(struct request *r);
 

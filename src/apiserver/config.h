@@ -49,7 +49,7 @@ struct apiserver_config {
     int64_t max_token_expiration_ms; /* 0: none */
     bool anonymous_auth;
     struct flag_strings authorization_modes;
-    struct str enable_admission_plugins, disable_admission_plugins;
+    struct str enable_admission_plugins, disable_admission_plugins, admission_control_config_file;
     struct str kubelet_client_certificate, kubelet_client_key, kubelet_certificate_authority;
     struct str kubelet_preferred_address_types;
     bool kubelet_must_be_verified; /* --flag-defaults=secure: without a CA kubelets are not talked to */

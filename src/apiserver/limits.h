@@ -22,6 +22,9 @@
 /* Races for one ResourceQuota that a request may lose to others which were charged meanwhile: each round one of them wins, and no more
  * than REQUESTS_OF_USER of one user run. Answer: 409. */
 #define QUOTA_MAX_CONFLICTS 250u
+/* Pods of a namespace that are looked at when it is held to a stricter Pod Security Standard, one after the other on the loop (some
+ * milliseconds). Answer: a warning that says so. */
+#define POD_SECURITY_MAX_PODS 500u
 /* Requests under way, watches not counted (--max-requests-inflight + --max-mutating-requests-inflight). Answer: 429. */
 #define REQUESTS_IN_FLIGHT 600u
 /* The same for one user (who sent it, not whom they impersonate), so that nobody takes all places; system:masters are not counted

@@ -1,5 +1,7 @@
 #include "apiserver/server.h"
 
+#include "apiserver/admission-config.h"
+
 #include <stdio.h>
 
 #include "apiserver/admission.h"
@@ -86,6 +88,7 @@ struct apiserver *apiserver_new(struct loop *l, const struct apiserver_config *c
     bool ok = s->services && s->admission_enabled &&
               admission_select(cfg->enable_admission_plugins, cfg->disable_admission_plugins, s->admission_enabled,
                                admission_count(), err) &&
+              admission_config_open(s, err) &&
               kubernetes_service_check(cfg, err) && open_egress(s, err) && store_setup_open(s, err) && registry_open(s, err) &&
               auth_setup_open(s, err);
     if (ok) {
@@ -136,6 +139,7 @@ struct apiserver *apiserver_free(struct apiserver *s)
     s->kubelets = kubelet_pool_free(s->kubelets);
     s->tunnel = tunnel_check_free(s->tunnel);
     s->egress = egress_free(s->egress);
+    admission_config_close(s);
     free(s->admission_enabled);
     free(s);
     return NULL;

@@ -20,6 +20,7 @@
 #include "net/trim.h"
 #include "store/watch-cache.h"
 
+struct admission_config;
 struct authn_chain;
 struct client;
 struct authz_chain;
@@ -101,6 +102,7 @@ struct apiserver {
     struct kubernetes_service *kubernetes_service;
 
     bool *admission_enabled; /* one per plugin */
+    struct admission_config *admission_config;
     struct kind_world world;
     struct world_known *world_known; /* what is looked up again and again, decoded */
 

@@ -69,7 +69,7 @@ static const struct {
     uint8_t programs, why;
 } flags[] = {
     { "add-dir-header", A | M | S | C | K | P, WHY_LOG }, { "address", A | C, WHY_OTHER },
-    { "admission-control", A, WHY_API }, { "admission-control-config-file", A, WHY_API },
+    { "admission-control", A, WHY_API },
     { "aggregator-reject-forwarding-redirect", A, WHY_API }, { "algorithm-provider", S, WHY_SCHED },
     { "allow-metric-labels", A | M | S | C, WHY_OBS },
     { "allow-metric-labels-manifest", A | M | S | C, WHY_OBS }, { "allow-untagged-cloud", M | C, WHY_CLOUD },

@@ -53,6 +53,8 @@ static const struct flag admission_flags[] = {
                  .unsafe = "a node that was broken into may change every Node and pod that the Node authorizer lets it reach",
                  .mend = "--enable-admission-plugins=NodeRestriction"),
     FLAG_STRINGS(struct options, disable_admission, "disable-admission-plugins", "", "Default plugins that are left out"),
+    FLAG_STRING(struct options, cfg.admission_control_config_file, "admission-control-config-file", "",
+                "File of an AdmissionConfiguration; of its plugins PodSecurity can be configured"),
     FLAG_BOOL(struct options, allow_privileged, "allow-privileged", "true", "Privileged containers are allowed"),
 };
 

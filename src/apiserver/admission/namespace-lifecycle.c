@@ -40,8 +40,7 @@ static enum stage_result admit(struct request *r, struct admission_attrs *attrs)
         admission_is(attrs, "authorization.k8s.io", "localsubjectaccessreviews", "")) {
         return STAGE_DONE;
     }
-    const struct kind_world *w = admission_world(r);
-    const struct core_v1_namespace *ns = w->get(w, &r->arena, STR_EMPTY, STR("namespaces"), STR_EMPTY, attrs->ns);
+    const struct core_v1_namespace *ns = admission_namespace(r, attrs);
     if (!ns) {
         status_not_found(&r->status, &r->arena, STR_EMPTY, STR("namespaces"), attrs->ns);
         return STAGE_ERROR;

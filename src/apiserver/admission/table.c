@@ -7,6 +7,7 @@ const struct admission_plugin *const admission_plugins[] = {
     &admission_service_account,
     &admission_node_restriction,
     &admission_taint_nodes_by_condition,
+    &admission_pod_security,
     &admission_priority,
     &admission_default_toleration_seconds,
     &admission_default_storage_class,

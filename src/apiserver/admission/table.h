@@ -6,6 +6,7 @@
 
 extern const struct admission_plugin admission_namespace_lifecycle;
 extern const struct admission_plugin admission_limit_ranger;
+extern const struct admission_plugin admission_pod_security;
 extern const struct admission_plugin admission_resource_quota;
 extern const struct admission_plugin admission_service_account;
 extern const struct admission_plugin admission_node_restriction;
