@@ -171,13 +171,21 @@ bool service_endpoints_same_ports(const struct service_endpoint *a,
     return true;
 }
 
+static bool same_ips(const struct core_v1_pod_status *a, const struct core_v1_pod_status *b)
+{
+    bool same = str_eq(a->pod_ip, b->pod_ip) && a->n_pod_ips == b->n_pod_ips;
+    for (size_t i = 0; same && i < a->n_pod_ips; i++) {
+        same = str_eq(a->pod_ips[i].ip, b->pod_ips[i].ip);
+    }
+    return same;
+}
+
 bool service_endpoints_pod_changed(const struct core_v1_pod *old, const struct core_v1_pod *new)
 {
     return !old || !new ||
            old->metadata.deletion_timestamp.set != new->metadata.deletion_timestamp.set ||
            pod_is_ready(old) != pod_is_ready(new) || has_ended(old) != has_ended(new) ||
-           !str_eq(old->status.pod_ip, new->status.pod_ip) ||
-           old->status.n_pod_ips != new->status.n_pod_ips ||
+           !same_ips(&old->status, &new->status) ||
            !str_eq(old->spec.node_name, new->spec.node_name) ||
            !meta_same_labels(&old->metadata, &new->metadata);
 }

@@ -1,5 +1,6 @@
 #include "client/fixture.h"
 #include "controllers/controllers.h"
+#include "controllers/service-endpoints.h"
 
 #define POD(name, node)                                                                            \
     "{\"metadata\":{\"namespace\":\"d\",\"name\":\"" name "\",\"uid\":\"" name                     \
@@ -172,4 +173,14 @@ TEST(a_service_has_the_pods_that_its_selector_finds)
     CHECK_INT(fixture_count(out, "\"addresses\""), 2);
     CHECK_INT(fixture_count(out, "10.0.0.2") + fixture_count(out, "10.0.0.4"), 2);
     fixture_deinit(&f);
+}
+
+TEST(a_pod_whose_second_address_changes_is_another_endpoint)
+{
+    struct core_v1_pod_ip first[] = { { .ip = STR_INIT("10.0.0.1") }, { .ip = STR_INIT("fd00::1") } },
+                          second[] = { { .ip = STR_INIT("10.0.0.1") }, { .ip = STR_INIT("fd00::2") } };
+    struct core_v1_pod a = { .status = { .pod_ip = STR_INIT("10.0.0.1"), .pod_ips = first, .n_pod_ips = 2 } }, b = a;
+    CHECK(!service_endpoints_pod_changed(&a, &b));
+    b.status.pod_ips = second;
+    CHECK(service_endpoints_pod_changed(&a, &b));
 }
