@@ -1,5 +1,6 @@
 """What the programs of this folder build clusters with: free ports, `coracle up` and `down`, API servers that run alone."""
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -43,13 +44,23 @@ class Cluster:
 
     def pids(self, wanted=PLANE):
         """Program -> process number, of what `coracle status` names as running."""
-        lines = (l.split() for l in self.coracle("status", "--name", self.name, check=False).splitlines())
-        return {w[0]: int(w[4]) for w in lines if len(w) > 4 and w[0] in wanted and w[4].isdigit()}
+        found = running(self.coracle("status", "--name", self.name, check=False))
+        return {f["name"]: f["pid"] for f in found if f["name"] in wanted}
 
     def tls(self):
         context = ssl.create_default_context(cafile=self.state + "/pki/ca.crt")
         context.load_cert_chain(self.state + "/pki/admin.crt", self.state + "/pki/admin.key")
         return context
+
+
+def running(status):
+    """What the lines of `coracle status` name as running. A health is words, and may be longer than its column."""
+    found = []
+    for line in status.splitlines():
+        m = re.match(r"(\S+) +(node-\d+) +(.+?) +(\S+) +(\d+) +([\d.]+) MB +(\d+) +(\S+)$", line)
+        if m:
+            found.append({"name": m[1], "node": m[2], "pid": int(m[5]), "mb": float(m[6])})
+    return found
 
 
 class Server:
