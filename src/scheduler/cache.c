@@ -11,6 +11,7 @@ void cache_init(struct cache *c)
     map_init(&c->by_name);
     map_init(&c->taints_by_text);
     index_init(&c->index);
+    budgets_init(&c->budgets);
 }
 
 static void break_promises(struct node_info *n)
@@ -46,6 +47,7 @@ void cache_deinit(struct cache *c)
         node_free(n);
     }
     index_deinit(&c->index);
+    budgets_deinit(&c->budgets);
     map_deinit(&c->by_name);
     free(c->nodes);
     for (size_t i = 0; i < c->n_taint_sets; i++) {

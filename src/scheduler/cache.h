@@ -3,6 +3,7 @@
 #define SCHEDULER_CACHE_H
 
 #include "base/map.h"
+#include "scheduler/budgets.h"
 #include "scheduler/index.h"
 #include "scheduler/node-info.h"
 
@@ -30,6 +31,7 @@ struct cache {
     struct taint_set **taint_sets; /* as many as there are, in no order */
     size_t n_taint_sets, taint_sets_capacity;
     const struct volume_view *volumes; /* claims and volumes (scheduler/volumes.h); NULL: nobody knows of any */
+    struct budgets budgets; /* who looks for victims spares what they guard */
     struct index index; /* counts of pods by what plugins ask */
     struct priority_count { /* pods on nodes by priority, lowest first: who could be preempted at all */
         int32_t priority;

@@ -2,9 +2,11 @@
  * DefaultPreemption: when no node fits, which node would fit if pods of lower priority were gone?
  *
  * On each node where removing pods could help, all pods of lower priority are taken away; if the
- * pod then fits, as many as possible are put back, most important first. The node with the least
- * harm wins: lowest highest priority of victims, then the smallest sum of priorities, then the
- * fewest victims ("Pod Priority and Preemption"). Pods are lifted in the cache while looking, and
+ * pod then fits, as many as possible are put back: those first that a PodDisruptionBudget guards,
+ * and of these and the others the most important first. The node with the least harm wins: fewest
+ * victims against a budget, lowest highest priority of victims, then the smallest sum of priorities,
+ * then the fewest victims ("Pod Priority and Preemption"). Budgets are counted down on each node by
+ * itself, over all its pods of lower priority, the most important first. Pods are lifted in the cache while looking, and
  * settled again afterwards.
  */
 #include <stdlib.h>
@@ -18,7 +20,7 @@
 struct candidate {
     struct node_info *node;
     struct pod_info **victims;
-    size_t n;
+    size_t n, guarded; /* 'guarded': those that a budget does not allow to go */
     int32_t highest;
     int64_t sum;
 };
@@ -79,10 +81,46 @@ static bool is_terminating_lower(const struct cycle *c, const struct node_info *
     return false;
 }
 
-/* The victims on one node, or false. 'lower' has room for its pods. */
-static bool try_node(struct cycle *c, struct node_info *n, struct pod_info **lower, struct arena *scratch,
+/* Room that one search needs: for the pods of any node, and for a filter's own. */
+struct search {
+    struct pod_info **lower; /* of the node that is looked at: pods of lower priority, the most important first */
+    bool *guarded;           /* of those: a budget does not allow that it goes */
+    struct arena scratch;
+};
+
+static void find_guarded(struct cycle *c, struct search *s, size_t n_lower)
+{
+    struct budgets *b = &c->cache->budgets;
+    budgets_begin(b);
+    for (size_t i = 0; i < n_lower; i++) {
+        s->guarded[i] = b->n > 0 && budgets_take(b, s->lower[i]->pod);
+    }
+}
+
+/* Puts back those that are guarded, or the others, while the pod still fits; the rest are victims. */
+static void put_back(struct cycle *c, struct node_info *n, struct search *s, size_t n_lower, bool guarded, bool indexed,
                      struct candidate *ret)
 {
+    for (size_t i = 0; i < n_lower; i++) {
+        struct pod_info *p = s->lower[i];
+        if (s->guarded[i] != guarded) {
+            continue;
+        }
+        cache_settle_pod(c->cache, p, indexed);
+        if (!fits(c, n, &s->scratch)) {
+            cache_lift_pod(c->cache, p, indexed);
+            ret->highest = MAX(ret->highest, p->priority);
+            ret->sum += (int64_t)p->priority + INT32_MAX + 1;
+            ret->guarded += guarded;
+            ret->n++;
+        }
+    }
+}
+
+/* The victims on one node, or false. */
+static bool try_node(struct cycle *c, struct node_info *n, struct search *s, struct candidate *ret)
+{
+    struct pod_info **lower = s->lower;
     size_t n_lower = 0;
     /* Lowest priority first: what could go stands together. */
     const struct list *end = n->pods.next;
@@ -101,16 +139,15 @@ static bool try_node(struct cycle *c, struct node_info *n, struct pod_info **low
         cache_lift_pod(c->cache, lower[i], indexed);
     }
     *ret = (struct candidate){ .node = n, .highest = INT32_MIN };
-    bool ok = fits(c, n, scratch);
-    for (size_t i = 0; i < n_lower; i++) {
-        cache_settle_pod(c->cache, lower[i], indexed);
-        if (ok && !fits(c, n, scratch)) {
-            cache_lift_pod(c->cache, lower[i], indexed);
-            ret->highest = MAX(ret->highest, lower[i]->priority);
-            ret->sum += (int64_t)lower[i]->priority + INT32_MAX + 1;
-            ret->n++;
+    if (!fits(c, n, &s->scratch)) {
+        for (size_t i = 0; i < n_lower; i++) {
+            cache_settle_pod(c->cache, lower[i], indexed);
         }
+        return false;
     }
+    find_guarded(c, s, n_lower);
+    put_back(c, n, s, n_lower, true, indexed, ret);
+    put_back(c, n, s, n_lower, false, indexed, ret);
     /* What is still lifted are the victims. */
     ret->victims = arena_new_n(c->arena, struct pod_info *, ret->n);
     size_t kept = 0;
@@ -122,11 +159,14 @@ static bool try_node(struct cycle *c, struct node_info *n, struct pod_info **low
             }
         }
     }
-    return ok && kept > 0;
+    return kept > 0;
 }
 
 static bool better(const struct candidate *a, const struct candidate *b)
 {
+    if (a->guarded != b->guarded) {
+        return a->guarded < b->guarded;
+    }
     if (a->highest != b->highest) {
         return a->highest < b->highest;
     }
@@ -159,11 +199,11 @@ void preemption_run(struct cycle *c, const uint8_t *verdicts, struct cycle_resul
     for (size_t i = 0; i < n_nodes; i++) {
         most_pods = MAX(most_pods, c->cache->nodes[i]->n_pods);
     }
-    struct pod_info **lower = arena_new_n(c->arena, struct pod_info *, most_pods);
-    struct arena scratch;
-    arena_init(&scratch, c->arena->budget);
+    struct search s = { .lower = arena_new_n(c->arena, struct pod_info *, most_pods),
+                        .guarded = arena_new_n(c->arena, bool, most_pods) };
+    arena_init(&s.scratch, c->arena->budget);
     bool any_lower = cache_has_lower(c->cache, c->pod->priority);
-    bool helpful = lower && framework_pre_filter(c, &r, &plugin);
+    bool helpful = s.lower && s.guarded && framework_pre_filter(c, &r, &plugin);
     size_t start = c->cache->next_preemption % n_nodes, k = 0;
     for (; k < n_nodes && looked < most; k++) {
         size_t i = start + k < n_nodes ? start + k : start + k - n_nodes;
@@ -172,7 +212,7 @@ void preemption_run(struct cycle *c, const uint8_t *verdicts, struct cycle_resul
             not_helpful++;
             continue;
         }
-        if (!any_lower || !try_node(c, c->cache->nodes[i], lower, &scratch, &found)) {
+        if (!any_lower || !try_node(c, c->cache->nodes[i], &s, &found)) {
             no_victims++;
             continue;
         }
@@ -180,14 +220,14 @@ void preemption_run(struct cycle *c, const uint8_t *verdicts, struct cycle_resul
         if (!best.node || better(&found, &best)) {
             best = found;
         }
-        if (best.n == 1 && best.highest == c->cache->priorities[0].priority) {
+        if (best.n == 1 && !best.guarded && best.highest == c->cache->priorities[0].priority) {
             k++;
             break; /* one pod of the lowest priority there is: no node is better */
         }
     }
     c->cache->next_preemption = start + k;
     framework_done(c);
-    arena_deinit(&scratch);
+    arena_deinit(&s.scratch);
     if (best.node) {
         ret->nominated = best.node;
         ret->victims = best.victims;

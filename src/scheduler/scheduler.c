@@ -31,7 +31,7 @@ struct scheduler {
     struct component *component;
     struct scheduler_config config;
     const struct api_resource *pods_resource;
-    struct informer *pods, *nodes, *namespaces;
+    struct informer *pods, *nodes, *namespaces, *budgets;
     struct sched_volumes *volumes;
     struct cache cache;
     struct sched_queue queue;
@@ -295,6 +295,17 @@ static void on_namespace(void *data, const void *old UNUSED, const void *obj UNU
     struct scheduler *s = data;
     index_namespaces_changed(&s->cache.index);
     happened(s, EVENT_NAMESPACE, NULL, NULL);
+}
+
+static void on_budget(void *data, const void *old, const void *obj)
+{
+    struct scheduler *s = data;
+    const struct policy_v1_pod_disruption_budget *was = old;
+    if (obj) {
+        budgets_put(&s->cache.budgets, obj);
+    } else {
+        budgets_remove(&s->cache.budgets, was->metadata.namespace, was->metadata.name);
+    }
 }
 
 static void on_volumes_change(void *data, const volume_claim_t *claim)
@@ -646,6 +657,7 @@ struct scheduler *scheduler_new(struct component *c, const struct scheduler_conf
                                                "spec.taints",     "status.allocatable",
                                                "status.images",   NULL };
     static const char *const namespace_fields[] = { "metadata.labels", NULL };
+    static const char *const budget_fields[] = { "spec.selector", "status.disruptionsAllowed", "status.disruptedPods", NULL };
     struct scheduler *s = calloc(1, sizeof(*s));
     if (!s) {
         abort();
@@ -680,9 +692,12 @@ struct scheduler *scheduler_new(struct component *c, const struct scheduler_conf
     struct informer_spec namespaces = { .resource = api_resource_find(STR(""), STR("v1"),
                                                                       STR("namespaces")),
                                         .fields = namespace_fields };
+    struct informer_spec budgets = { .resource = api_resource_find(STR("policy"), STR("v1"), STR("poddisruptionbudgets")),
+                                     .fields = budget_fields };
     s->nodes = informers_get(set, &nodes, on_node, s);
     s->pods = informers_get(set, &pods, on_pod, s);
     s->namespaces = informers_get(set, &namespaces, on_namespace, s);
+    s->budgets = informers_get(set, &budgets, on_budget, s);
     s->volumes = sched_volumes_new(set, component_client(c), component_loop(c), on_volumes_change, s);
     s->cache.volumes = sched_volumes_view(s->volumes);
     metrics_on_write(write_gauges, s);
