@@ -550,6 +550,12 @@ static bool setup_claim(struct fixture *f, const char *claim, const char *volume
     return setup(f, "d");
 }
 
+static void make_file(const char *path)
+{
+    CLEANUP(fs_closep) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    CHECK(fd >= 0);
+}
+
 TEST(a_claim_leads_to_its_volumes_folder_and_goes_on_doing_so)
 {
     struct fixture f;
@@ -558,6 +564,14 @@ TEST(a_claim_leads_to_its_volumes_folder_and_goes_on_doing_so)
     start_with(&f, true, "[{\"name\":\"d\",\"persistentVolumeClaim\":{\"claimName\":\"data\"}}]", geteuid() == 0 ? ",\"securityContext\":{\"fsGroup\":1234}" : "");
     snprintf(local, sizeof(local), "%s/disk", f.w.k.root);
     CHECK(mkdir(local, 0700) == 0);
+    snprintf(path, sizeof(path), "%.3000s/host", f.w.k.root);
+    make_file(path);
+    snprintf(path, sizeof(path), "%.3000s/sub", local);
+    CHECK(mkdir(path, 0700) == 0);
+    snprintf(path, sizeof(path), "%.3000s/sub/file", local);
+    make_file(path);
+    snprintf(path, sizeof(path), "%.3000s/sub/link", local);
+    CHECK(symlink("../../host", path) == 0);
     snprintf(json, sizeof(json), VOLUME_JSON("c-1", "\"local\":{\"path\":\"%s\"}"), local);
     CHECK(!setup_claim(&f, CLAIM_JSON("\"phase\":\"Pending\""), json));
     CHECK_STR_C(str_c(f.err.msg), "PVC data is not bound");
@@ -567,6 +581,11 @@ TEST(a_claim_leads_to_its_volumes_folder_and_goes_on_doing_so)
     if (geteuid() == 0) {
         struct stat st;
         CHECK(stat(local, &st) == 0 && st.st_gid == 1234 && (st.st_mode & 07777) == 02770);
+        snprintf(path, sizeof(path), "%.3000s/sub/file", local);
+        CHECK(stat(path, &st) == 0 && st.st_gid == 1234 && (st.st_mode & 07777) == 0660);
+        snprintf(path, sizeof(path), "%.3000s/sub/link", local);
+        CHECK(lstat(path, &st) == 0 && st.st_gid == 1234);
+        CHECK(stat(path, &st) == 0 && st.st_gid != 1234 && (st.st_mode & 07777) == 0600); /* the host's file behind it */
     }
     CHECK(!setup_claim(&f, CLAIM_JSON("\"phase\":\"Bound\""), VOLUME_JSON("another", "\"local\":{\"path\":\"/\"}")));
     CHECK(volume_path(&v, path) && strcmp(path, local) == 0); /* a later failure leaves what there is */

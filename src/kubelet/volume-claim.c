@@ -2,14 +2,16 @@
  * Volumes by claim: the claim says which PersistentVolume, that where the data is: a hostPath, or a local folder. The pod's folder
  * gets a link to it, which is what containers are given from then on, also by a kubelet that cannot ask the apiserver.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "api/volume-match.h"
 #include "base/fs.h"
+#include "kubelet/disk-use.h"
 #include "kubelet/limits.h"
 #include "kubelet/volume.h"
 
@@ -46,22 +48,76 @@ static bool claim_path(const struct volume *v, char dst[PATH_MAX])
 
 /* ---- fsGroup ---- */
 
-static struct {
+struct group_walk {
     gid_t gid;
     size_t left;
-} walk;
+    dev_t device;
+};
 
-static int set_group(const char *path, const struct stat *st, int kind, struct FTW *at UNUSED)
+static int set_group(struct group_walk *w, int fd, const struct stat *st)
 {
-    if (walk.left == 0) {
+    char path[64];
+    if (w->left == 0) {
         return E2BIG;
     }
-    walk.left--;
-    if (kind == FTW_SL) {
-        return lchown(path, (uid_t)-1, walk.gid) < 0 ? errno : 0;
+    w->left--;
+    if (fchownat(fd, "", (uid_t)-1, w->gid, AT_EMPTY_PATH) < 0) {
+        return errno;
     }
-    mode_t mode = (st->st_mode & 07777) | 0660 | (kind == FTW_D ? 02110 : 0);
-    return chown(path, (uid_t)-1, walk.gid) < 0 || chmod(path, mode) < 0 ? errno : 0;
+    if (S_ISLNK(st->st_mode)) {
+        return 0;
+    }
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* the file itself: chmod() of an O_PATH descriptor */
+    return chmod(path, (st->st_mode & 07777) | 0660 | (S_ISDIR(st->st_mode) ? 02110 : 0)) < 0 ? errno : 0;
+}
+
+static int set_groups_at(struct group_walk *w, int dir, const char *name, unsigned depth);
+
+/* Takes the descriptor. */
+static int set_groups_in(struct group_walk *w, int fd, unsigned depth)
+{
+    DIR *d = fdopendir(fd);
+    int result = d ? 0 : errno;
+    if (!d) {
+        close(fd);
+    }
+    for (const struct dirent *e; d && result == 0 && (e = readdir(d));) {
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
+            result = set_groups_at(w, dirfd(d), e->d_name, depth + 1);
+        }
+    }
+    if (d) {
+        closedir(d);
+    }
+    return result;
+}
+
+/* The folder or file and all below it, but no other file system. By descriptors, because containers that share the volume may put links
+ * to the host's files into the way meanwhile. 0 or an errno. */
+static int set_groups_at(struct group_walk *w, int dir, const char *name, unsigned depth)
+{
+    struct stat st;
+    CLEANUP(fs_closep) int fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        return errno == ENOENT ? 0 : errno;
+    }
+    if (fstat(fd, &st) < 0) {
+        return errno;
+    }
+    w->device = depth ? w->device : st.st_dev;
+    if (st.st_dev != w->device) {
+        return 0;
+    }
+    int result = set_group(w, fd, &st);
+    if (result || !S_ISDIR(st.st_mode)) {
+        return result;
+    }
+    int below = depth < DISK_USE_DEPTH ? openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (below < 0) {
+        return depth < DISK_USE_DEPTH ? errno : ELOOP;
+    }
+    fs_closep(&fd);
+    return set_groups_in(w, below, depth);
 }
 
 /* A local volume belongs to the pod's fsGroup, its files too, unless fsGroupChangePolicy is content with the folder. */
@@ -80,14 +136,14 @@ static bool set_groups(const struct volume *v, const char *path, struct err *err
     if (fits && str_eq_c(s->fs_group_change_policy, "OnRootMismatch")) {
         return true;
     }
-    walk.gid = (gid_t)gid;
-    walk.left = KUBELET_FS_GROUP_FILES;
-    int result = nftw(path, set_group, 16, FTW_PHYS | FTW_MOUNT);
+    struct group_walk w = { .gid = (gid_t)gid, .left = KUBELET_FS_GROUP_FILES };
+    char real[PATH_MAX];
+    int result = realpath(path, real) ? set_groups_at(&w, AT_FDCWD, real, 0) : errno; /* the volume's own path may go through links */
     if (result == E2BIG) {
         return err_set(err, ERR_INVALID, "%s has more than %d files: their group is not set; fsGroupChangePolicy OnRootMismatch leaves them", path,
                        KUBELET_FS_GROUP_FILES);
     }
-    return result == 0 || err_set_errno(err, result < 0 ? errno : result, "cannot set the group of %s", path);
+    return result == 0 || err_set_errno(err, result, "cannot set the group of %s", path);
 }
 
 /* ---- where the data is ---- */
