@@ -26,7 +26,7 @@ static const struct stage patch_stages[] = { STAGE(negotiate_object), STAGE(opti
     STAGE(apply_patch), STAGE(manage), STAGE(admit), STAGE(escalation), STAGE(prepare), STAGE(validate), STAGE(admit_validate), STAGE(allocate), STAGE(claim), STAGE(commit),
     STAGE(respond_written), STAGES_END };
 static const struct stage delete_stages[] = { STAGE(negotiate_object), STAGE(body), STAGE(options_delete), STAGE(load_found),
-    STAGE(begin_delete), STAGE(admit), STAGE(admit_validate), STAGE(delete), STAGE(eviction_tell), STAGE(commit), STAGE(respond_deleted), STAGES_END };
+    STAGE(begin_delete), STAGE(admit), STAGE(admit_validate), STAGE(delete), STAGE(commit), STAGE(respond_deleted), STAGES_END };
 static const struct stage delete_collection_stages[] = { STAGE(negotiate_list), STAGE(body), STAGE(options_delete), STAGE(options_list),
     STAGE(delete_collection), STAGE(load_found), STAGE(begin_delete), STAGE(admit), STAGE(admit_validate), STAGE(delete), STAGE(commit),
     STAGE(delete_next), STAGES_END };
