@@ -10,6 +10,8 @@ const struct flag apiserver_authentication_flags[] = {
     FLAG_STRING(C, token_auth_file, "token-auth-file", "", "A CSV file of static tokens: token,user,uid,\"group1,group2\""),
     FLAG_BOOL(C, anonymous_auth, "anonymous-auth", "true", "Requests without credentials are system:anonymous",
               .unsafe = "whoever reaches the port without credentials may do everything while AlwaysAllow is a mode", .mend = "--authorization-mode=Node,RBAC"),
+    FLAG_STRING(C, auth.authn_config, "authentication-config", "",
+                "AuthenticationConfiguration: OpenID Connect issuers and who may be anonymous; read again when it changes"),
     FLAG_BOOL(C, auth.bootstrap_tokens, "enable-bootstrap-token-auth", "false",
               "Secrets of type bootstrap.kubernetes.io/token in kube-system authenticate"),
     FLAG_ARRAY(C, service_account_key_files, "service-account-key-file", "",
@@ -55,6 +57,8 @@ const struct flag apiserver_authorization_flags[] = {
     FLAG_STRINGS(C, authorization_modes, "authorization-mode", "AlwaysAllow",
                  "Node, RBAC, ABAC, Webhook, AlwaysAllow, AlwaysDeny; asked in this order", .secure = "Node,RBAC",
                  .unsafe = "whoever has any credential may do everything", .mend = "--authorization-mode=Node,RBAC"),
+    FLAG_STRING(C, auth.authz_config, "authorization-config", "",
+                "AuthorizationConfiguration: authorizers in their order, webhooks among them; read again when it changes"),
     FLAG_STRING(C, auth.policy_file, "authorization-policy-file", "", "The policies of mode ABAC, a JSON object a line"),
     FLAG_STRING(C, auth.authz_webhook_config_file, "authorization-webhook-config-file", "",
                 "A kubeconfig whose server is asked in mode Webhook (SubjectAccessReview)"),
@@ -112,6 +116,10 @@ static bool validate_service_accounts(const struct apiserver_config *c, struct e
 static bool validate_authorization(const struct apiserver_config *c, struct err *err)
 {
     const struct apiserver_auth_config *a = &c->auth;
+    if (a->authz_config.len > 0) {
+        return a->authz_webhook_config_file.len == 0 ||
+               err_set(err, ERR_INVALID, "--authorization-config can not be specified when --authorization-mode or --authorization-webhook-* flags are defined");
+    }
     if (has_mode(c, "ABAC") && str_empty(a->policy_file)) {
         return err_set(err, ERR_INVALID, "authorization-mode ABAC's authorization policy file not passed");
     }
@@ -141,6 +149,9 @@ bool apiserver_auth_validate(const struct apiserver_config *c, struct err *err)
         (str_empty(a->oidc_issuer_url) && (a->oidc_ca_file.len || a->oidc_groups_claim.len || a->oidc_groups_prefix.len ||
                                            a->oidc_username_prefix.len || a->oidc_required_claims.n))) {
         return err_set(err, ERR_INVALID, "oidc-issuer-url and oidc-client-id must be specified together when any oidc-* flags are set");
+    }
+    if (a->authn_config.len > 0 && a->oidc_issuer_url.len > 0) {
+        return err_set(err, ERR_INVALID, "authentication-config file and oidc-* flags are mutually exclusive");
     }
     if (!is_version(a->webhook_version)) {
         return err_set(err, ERR_INVALID, "unsupported authentication webhook version \"%.*s\", supported versions are \"v1\", \"v1beta1\"",

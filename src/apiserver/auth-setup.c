@@ -2,6 +2,7 @@
 
 #include "api/gen/core_v1.h"
 #include "apiserver/auth-configmap.h"
+#include "apiserver/auth-files.h"
 #include "apiserver/egress.h"
 #include "apiserver/world.h"
 #include "auth/authn.h"
@@ -102,11 +103,12 @@ static const struct core_v1_secret *bootstrap_secret(void *ctx, struct str name,
 }
 
 /* The server that a kubeconfig names. True with '*ret' NULL when there is no file. */
-static bool webhook_client(struct apiserver *s, struct str file, const char *flag, struct client **ret, struct err *err)
+bool auth_setup_webhook_client(struct apiserver *s, struct str file, const char *flag, uint32_t timeout_ms, struct client **ret,
+                               struct err *err)
 {
     CLEANUP(arena_deinit) struct arena a;
     struct client_config config;
-    struct client_options options = { .user_agent = "kube-apiserver/" KUBERNETES_VERSION " (coracle)", .timeout_ms = AUTH_REVIEW_TIMEOUT_MS,
+    struct client_options options = { .user_agent = "kube-apiserver/" KUBERNETES_VERSION " (coracle)", .timeout_ms = timeout_ms,
                                       .dialer = egress_dialer(s->egress, EGRESS_CONTROLPLANE, EGRESS_ANY),
                                       .peer = flag, .purpose = PATH_PURPOSE_WEBHOOK };
     arena_init(&a, 32u << 20);
@@ -209,6 +211,9 @@ static bool open_authn(struct apiserver *s, struct arena *a, struct err *err)
         .bootstrap_lookup = c->auth.bootstrap_tokens ? &bootstrap : NULL,
         .anonymous = c->anonymous_auth,
     };
+    if (!auth_files_open_authn(s, &authn, err)) {
+        return false;
+    }
     s->authn = authn_chain_new(&authn, err);
     return s->authn != NULL;
 }
@@ -218,6 +223,9 @@ static bool open_authz(struct apiserver *s, struct arena *a, struct err *err)
     const struct apiserver_config *c = &s->cfg;
     s->rbac = rbac_new();
     s->node_graph = node_graph_new();
+    if (!str_empty(c->auth.authz_config)) {
+        return auth_files_open_authz(s, err);
+    }
     struct authz_config authz = {
         .modes = c->authorization_modes.items,
         .n_modes = c->authorization_modes.n,
@@ -241,8 +249,8 @@ bool auth_setup_open(struct apiserver *s, struct err *err)
     loop_timer_init(&s->auth_timer, s->loop, on_sync, s);
     loop_timer_start(&s->auth_timer, SYNC_MS);
     return load_keys(s, err) &&
-           webhook_client(s, s->cfg.auth.webhook_config_file, "authentication-token-webhook-config-file", &s->authn_webhook, err) &&
-           webhook_client(s, s->cfg.auth.authz_webhook_config_file, "authorization-webhook-config-file", &s->authz_webhook, err) &&
+           auth_setup_webhook_client(s, s->cfg.auth.webhook_config_file, "authentication-token-webhook-config-file", AUTH_REVIEW_TIMEOUT_MS, &s->authn_webhook, err) &&
+           auth_setup_webhook_client(s, s->cfg.auth.authz_webhook_config_file, "authorization-webhook-config-file", AUTH_REVIEW_TIMEOUT_MS, &s->authz_webhook, err) &&
            open_authn(s, &a, err) && open_authz(s, &a, err);
 }
 
@@ -259,6 +267,7 @@ bool auth_setup_reload(struct apiserver *s, struct err *err)
 void auth_setup_close(struct apiserver *s)
 {
     loop_timer_stop(&s->auth_timer);
+    auth_files_close(s);
     s->authn = authn_chain_free(s->authn);
     s->authz = authz_chain_free(s->authz);
     s->rbac = rbac_free(s->rbac);

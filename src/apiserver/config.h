@@ -8,6 +8,9 @@
 
 /* Authentication and authorisation beyond the first few flags; filled by auth-flags.c. Durations are milliseconds. */
 struct apiserver_auth_config {
+    struct str authn_config;    /* --authentication-config */
+    struct str authz_config;    /* --authorization-config */
+    bool anonymous_given;       /* --anonymous-auth was given: the file must not say it, too */
     bool bootstrap_tokens;      /* --enable-bootstrap-token-auth */
     struct str jwks_uri;        /* --service-account-jwks-uri */
     struct str webhook_config_file, webhook_version; /* --authentication-token-webhook-* */

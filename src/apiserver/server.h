@@ -90,6 +90,7 @@ struct apiserver {
     struct jwt_keyset *sa_keys;     /* served as JWKS */
     struct sa_lookup sa_lookup;     /* tokens are checked against live objects */
     struct loop_timer auth_timer;
+    struct auth_files *auth_files; /* --authentication-config, --authorization-config; NULL: neither */
     struct client *authn_webhook, *authz_webhook; /* asked by reviews; NULL: not configured */
     struct service_alloc *services; /* cluster IPs and node ports */
     struct egress *egress;          /* which way connections go */

@@ -1,5 +1,5 @@
 /*
- * OpenID Connect (--oidc-*): ID tokens of one issuer. Its keys are found by discovery, fetched beside the requests, and fetched again
+ * OpenID Connect (--oidc-*, or the jwt authenticators of --authentication-config): ID tokens of one issuer or of several. Its keys are found by discovery, fetched beside the requests, and fetched again
  * when a token names a key that is not known (the issuer has rotated), at most so often; a request whose key is under way waits for it.
  * Keys are also refreshed in the background, so that one that the issuer has withdrawn stops working.
  */
@@ -13,8 +13,14 @@
 #include "net/loop.h"
 #include "pki/jwt.h"
 
-struct authn_oidc {
+/* What the chain knows: all issuers. Each takes the tokens that name it. */
+struct authn_oidc_set {
     struct authn authn;
+    struct list issuers; /* struct authn_oidc */
+};
+
+struct authn_oidc {
+    struct list link;
     struct loop *loop;
     struct arena arena; /* of the configuration */
     struct oidc_rules rules;
@@ -35,6 +41,7 @@ struct authn_oidc {
 
 struct waiter {
     struct list link;
+    struct authn_oidc *owner;
     struct authn_request *r;
     struct jwt token;
 };
@@ -43,9 +50,8 @@ static void fetch_begin(struct authn_oidc *o);
 
 /* ---- lifecycle ---- */
 
-static void oidc_close(struct authn *self)
+static void issuer_free(struct authn_oidc *o)
 {
-    struct authn_oidc *o = CONTAINER_OF(self, struct authn_oidc, authn);
     LIST_FOREACH (&o->waiters, struct waiter, link, w) {
         list_remove(&w->link);
         free(w);
@@ -101,29 +107,43 @@ static bool configure(struct authn_oidc *o, const struct authn_oidc_config *c, s
     if (!https_url_parse(c->issuer_url, &o->arena, &url, err) || str_find_char(c->issuer_url, '?') >= 0) {
         return err_set(err, ERR_INVALID, "'oidc-issuer-url' (\"%.*s\") must be an https URL without query and fragment", STR_ARG(c->issuer_url));
     }
-    if (str_empty(c->client_id)) {
+    if (str_empty(c->client_id) && c->n_audiences == 0) {
         return err_set(err, ERR_INVALID, "oidc-issuer-url and oidc-client-id must be specified together when any oidc-* flags are set");
     }
     struct str issuer = arena_str(&o->arena, c->issuer_url), base = issuer, prefix = c->username_prefix;
     while (base.len > 0 && base.ptr[base.len - 1] == '/') {
         base.len--;
     }
-    if (str_empty(prefix) && !str_eq_c(claim, "email")) {
+    if (c->exact_prefix) {
+        prefix = c->username_prefix;
+    } else if (str_empty(prefix) && !str_eq_c(claim, "email")) {
         prefix = arena_printf(&o->arena, "%.*s#", STR_ARG(issuer));
     } else if (str_eq_c(prefix, "-")) {
         prefix = STR_EMPTY;
     }
-    o->discovery_url = arena_printf(&o->arena, "%.*s/.well-known/openid-configuration", STR_ARG(base));
+    o->discovery_url = c->discovery_url.len ? arena_str(&o->arena, c->discovery_url)
+                                            : arena_printf(&o->arena, "%.*s/.well-known/openid-configuration", STR_ARG(base));
+    struct str *audiences = arena_new_n(&o->arena, struct str, c->n_audiences + 1);
+    for (size_t i = 0; i < c->n_audiences; i++) {
+        audiences[i] = arena_str(&o->arena, c->audiences[i]);
+    }
     o->rules = (struct oidc_rules){
         .issuer = issuer,
         .client_id = arena_str(&o->arena, c->client_id),
+        .audiences = audiences,
+        .n_audiences = c->n_audiences,
+        .uid_claim = arena_str(&o->arena, c->uid_claim),
         .username_claim = arena_str(&o->arena, claim),
         .username_prefix = arena_str(&o->arena, prefix),
         .groups_claim = arena_str(&o->arena, c->groups_claim),
         .groups_prefix = arena_str(&o->arena, c->groups_prefix),
     };
     o->ca_path = c->ca_file && c->ca_file[0] ? arena_cstr(&o->arena, str_c(c->ca_file)) : NULL;
-    return read_algs(o, c, err) && read_required(o, c, err) && read_ca(o->ca_path, &o->ca_pem, err);
+    if (c->ca_pem.len > PKI_MAX_FILE) {
+        return err_set(err, ERR_INVALID, "the issuer's certificateAuthority is longer than %zu bytes", (size_t)PKI_MAX_FILE);
+    }
+    buf_append(&o->ca_pem, c->ca_pem);
+    return read_algs(o, c, err) && read_required(o, c, err) && (c->ca_pem.len || read_ca(o->ca_path, &o->ca_pem, err));
 }
 
 static void on_timer(void *arg)
@@ -134,18 +154,13 @@ static void on_timer(void *arg)
     }
 }
 
-static bool oidc_open(const struct authn_config *cfg, struct authn **ret, struct err *err)
+static struct authn_oidc *issuer_new(const struct authn_oidc_config *c, struct loop *loop, struct err *err)
 {
-    if (str_empty(cfg->oidc.issuer_url)) {
-        *ret = NULL;
-        return true;
-    }
     struct authn_oidc *o = calloc(1, sizeof(*o));
     if (!o) {
         abort();
     }
-    o->authn.ops = &authn_oidc_ops;
-    o->loop = cfg->loop;
+    o->loop = loop;
     arena_init(&o->arena, ARENA_NO_BUDGET);
     buf_init(&o->ca_pem, PKI_MAX_FILE + 1);
     jwt_keyset_init(&o->keys);
@@ -153,19 +168,104 @@ static bool oidc_open(const struct authn_config *cfg, struct authn **ret, struct
     o->budget = AUTH_OIDC_BURST;
     o->budget_at_ms = loop_now_ms(o->loop);
     loop_timer_init(&o->timer, o->loop, on_timer, o);
-    if (!configure(o, &cfg->oidc, err)) {
-        oidc_close(&o->authn);
-        return false;
+    if (!configure(o, c, err)) {
+        issuer_free(o);
+        return NULL;
     }
     loop_timer_start(&o->timer, 0);
-    *ret = &o->authn;
+    return o;
+}
+
+static void free_issuers(struct list *issuers)
+{
+    while (!list_empty(issuers)) {
+        issuer_free(LIST_ENTRY(list_pop_front(issuers), struct authn_oidc, link));
+    }
+}
+
+static void set_free(struct authn *self)
+{
+    struct authn_oidc_set *set = CONTAINER_OF(self, struct authn_oidc_set, authn);
+    free_issuers(&set->issuers);
+    free(set);
+}
+
+static bool add_issuers(struct list *issuers, const struct authn_oidc_config *list, size_t n, struct loop *loop, struct err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct authn_oidc *o = issuer_new(&list[i], loop, err);
+        if (!o) {
+            free_issuers(issuers);
+            return false;
+        }
+        list_push_back(issuers, &o->link);
+    }
     return true;
 }
 
-static bool oidc_reload(struct authn *self, struct err *err)
+static bool oidc_open(const struct authn_config *cfg, struct authn **ret, struct err *err)
 {
-    struct authn_oidc *o = CONTAINER_OF(self, struct authn_oidc, authn);
+    bool flags = !str_empty(cfg->oidc.issuer_url);
+    *ret = NULL;
+    if (!flags && !cfg->dynamic) {
+        return true;
+    }
+    struct authn_oidc_set *set = calloc(1, sizeof(*set));
+    if (!set) {
+        abort();
+    }
+    set->authn.ops = &authn_oidc_ops;
+    list_init(&set->issuers);
+    if (!add_issuers(&set->issuers, flags ? &cfg->oidc : cfg->jwt, flags ? 1 : cfg->n_jwt, cfg->loop, err)) {
+        free(set);
+        return false;
+    }
+    *ret = &set->authn;
+    return true;
+}
+
+/* Those who wait for its keys are told so, then it is gone. */
+static void retire(struct authn_oidc *o)
+{
+    struct list *node;
+    while ((node = list_pop_front(&o->waiters))) {
+        struct waiter *w = LIST_ENTRY(node, struct waiter, link);
+        struct authn_request *r = w->r;
+        o->n_waiters--;
+        free(w);
+        (void)err_set(&r->err, ERR_UNAUTHORIZED, "oidc: the issuers were configured anew meanwhile");
+        authn_resume(r, AUTHN_FAILED);
+    }
+    issuer_free(o);
+}
+
+bool authn_oidc_replace(struct authn *self, const struct authn_config *cfg, struct err *err)
+{
+    struct authn_oidc_set *set = CONTAINER_OF(self, struct authn_oidc_set, authn);
+    struct list fresh, old;
+    list_init(&fresh);
+    list_init(&old);
+    if (!add_issuers(&fresh, cfg->jwt, cfg->n_jwt, cfg->loop, err)) {
+        return false;
+    }
+    while (!list_empty(&set->issuers)) {
+        list_push_back(&old, list_pop_front(&set->issuers));
+    }
+    while (!list_empty(&fresh)) {
+        list_push_back(&set->issuers, list_pop_front(&fresh));
+    }
+    while (!list_empty(&old)) {
+        retire(LIST_ENTRY(list_pop_front(&old), struct authn_oidc, link));
+    }
+    return true;
+}
+
+static bool reload_issuer(struct authn_oidc *o, struct err *err)
+{
     struct buf fresh;
+    if (!o->ca_path) {
+        return true;
+    }
     buf_init(&fresh, PKI_MAX_FILE + 1);
     if (!read_ca(o->ca_path, &fresh, err)) {
         buf_deinit(&fresh);
@@ -174,6 +274,16 @@ static bool oidc_reload(struct authn *self, struct err *err)
     buf_deinit(&o->ca_pem);
     o->ca_pem = fresh;
     return true;
+}
+
+static bool oidc_reload(struct authn *self, struct err *err)
+{
+    struct authn_oidc_set *set = CONTAINER_OF(self, struct authn_oidc_set, authn);
+    bool ok = true;
+    LIST_FOREACH (&set->issuers, struct authn_oidc, link, o) {
+        ok &= reload_issuer(o, ok ? err : NULL);
+    }
+    return ok;
 }
 
 /* ---- keys ---- */
@@ -311,7 +421,7 @@ static enum authn_result wait_for_keys(struct authn_oidc *o, struct authn_reques
         (void)err_set(&r->err, ERR_UNAUTHORIZED, "oidc: too many tokens wait for the issuer's keys, %d at once", AUTH_MAX_REVIEWS);
         return AUTHN_FAILED;
     }
-    *w = (struct waiter){ .r = r, .token = *t };
+    *w = (struct waiter){ .owner = o, .r = r, .token = *t };
     list_push_back(&o->waiters, &w->link);
     o->n_waiters++;
     r->wait_data = w;
@@ -321,14 +431,9 @@ static enum authn_result wait_for_keys(struct authn_oidc *o, struct authn_reques
     return AUTHN_WAIT;
 }
 
-static enum authn_result oidc_authenticate(struct authn *self, struct authn_request *r)
+static enum authn_result ask_issuer(struct authn_oidc *o, struct authn_request *r)
 {
-    struct authn_oidc *o = CONTAINER_OF(self, struct authn_oidc, authn);
-    struct str issuer;
     struct jwt t;
-    if (!jwt_looks_like(r->token) || !jwt_peek_issuer(r->token, r->arena, &issuer) || !str_eq(issuer, o->rules.issuer)) {
-        return AUTHN_NONE;
-    }
     if (!jwt_parse(r->token, r->arena, &t, &r->err)) {
         return AUTHN_FAILED;
     }
@@ -345,12 +450,26 @@ static enum authn_result oidc_authenticate(struct authn *self, struct authn_requ
     return wait_for_keys(o, r, &t);
 }
 
-static void oidc_cancel(struct authn *self, struct authn_request *r)
+static enum authn_result oidc_authenticate(struct authn *self, struct authn_request *r)
 {
-    struct authn_oidc *o = CONTAINER_OF(self, struct authn_oidc, authn);
+    struct authn_oidc_set *set = CONTAINER_OF(self, struct authn_oidc_set, authn);
+    struct str issuer;
+    if (!jwt_looks_like(r->token) || !jwt_peek_issuer(r->token, r->arena, &issuer)) {
+        return AUTHN_NONE;
+    }
+    LIST_FOREACH (&set->issuers, struct authn_oidc, link, o) {
+        if (str_eq(issuer, o->rules.issuer)) {
+            return ask_issuer(o, r);
+        }
+    }
+    return AUTHN_NONE;
+}
+
+static void oidc_cancel(struct authn *self UNUSED, struct authn_request *r)
+{
     struct waiter *w = r->wait_data;
     list_remove(&w->link);
-    o->n_waiters--;
+    w->owner->n_waiters--;
     free(w);
 }
 
@@ -361,5 +480,5 @@ const struct authn_ops authn_oidc_ops = {
     .authenticate = oidc_authenticate,
     .reload = oidc_reload,
     .cancel = oidc_cancel,
-    .free = oidc_close,
+    .free = set_free,
 };

@@ -12,4 +12,7 @@ extern const struct authn_ops authn_bootstrap_ops;
 extern const struct authn_ops authn_oidc_ops;
 extern const struct authn_ops authn_webhook_ops;
 
+/* Other issuers in place of those there are; of 'cfg' only jwt and loop are looked at. False with the reason, and they stay. */
+MUST_CHECK bool authn_oidc_replace(struct authn *self, const struct authn_config *cfg, struct err *err);
+
 #endif

@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "auth/auth-cache.h"
+#include "auth/authn-table.h"
 #include "auth/limits.h"
 #include "base/encoding.h"
 
@@ -16,6 +17,7 @@ struct authn_chain {
     struct str *audiences; /* the server's own */
     size_t n_audiences;
     struct arena arena; /* of the configuration */
+    struct arena anonymous_arena;
 };
 
 /* ---- making ---- */
@@ -30,6 +32,17 @@ void authn_chain_add(struct authn_chain *c, struct authn *a)
     c->list[c->n++] = a;
 }
 
+static void set_anonymous(struct authn_chain *c, const struct authn_config *cfg)
+{
+    arena_clear(&c->anonymous_arena);
+    c->anonymous = cfg->anonymous;
+    c->n_anonymous_paths = cfg->n_anonymous_paths;
+    c->anonymous_paths = arena_new_n(&c->anonymous_arena, struct str, cfg->n_anonymous_paths + 1);
+    for (size_t i = 0; i < cfg->n_anonymous_paths; i++) {
+        c->anonymous_paths[i] = arena_str(&c->anonymous_arena, cfg->anonymous_paths[i]);
+    }
+}
+
 struct authn_chain *authn_chain_new(const struct authn_config *cfg, struct err *err)
 {
     struct authn_chain *c = calloc(1, sizeof(*c));
@@ -37,13 +50,9 @@ struct authn_chain *authn_chain_new(const struct authn_config *cfg, struct err *
         abort();
     }
     arena_init(&c->arena, ARENA_NO_BUDGET);
+    arena_init(&c->anonymous_arena, ARENA_NO_BUDGET);
     c->tokens = auth_cache_new();
-    c->anonymous = cfg->anonymous;
-    c->n_anonymous_paths = cfg->n_anonymous_paths;
-    c->anonymous_paths = arena_new_n(&c->arena, struct str, cfg->n_anonymous_paths + 1);
-    for (size_t i = 0; i < cfg->n_anonymous_paths; i++) {
-        c->anonymous_paths[i] = arena_str(&c->arena, cfg->anonymous_paths[i]);
-    }
+    set_anonymous(c, cfg);
     bool own = cfg->n_api_audiences > 0;
     const struct str *audiences = own ? cfg->api_audiences : cfg->service_account_issuers;
     c->n_audiences = own ? cfg->n_api_audiences : cfg->n_service_account_issuers;
@@ -72,9 +81,22 @@ struct authn_chain *authn_chain_free(struct authn_chain *c)
         free(c->list);
         auth_cache_free(c->tokens);
         arena_deinit(&c->arena);
+        arena_deinit(&c->anonymous_arena);
         free(c);
     }
     return NULL;
+}
+
+bool authn_chain_set_jwt(struct authn_chain *c, const struct authn_config *cfg, struct err *err)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->list[i]->ops == &authn_oidc_ops && !authn_oidc_replace(c->list[i], cfg, err)) {
+            return false;
+        }
+    }
+    set_anonymous(c, cfg);
+    auth_cache_clear(c->tokens);
+    return true;
 }
 
 bool authn_chain_reload(struct authn_chain *c, struct err *err)

@@ -74,8 +74,14 @@ struct authn_requestheader_config {
     size_t n_username_headers, n_uid_headers, n_group_headers, n_extra_prefixes;
 };
 
-/* An OpenID Connect issuer (--oidc-*). Not configured without issuer_url. */
+/* An OpenID Connect issuer (--oidc-*, or a jwt authenticator of an AuthenticationConfiguration). Not configured without issuer_url. */
 struct authn_oidc_config {
+    struct str discovery_url;        /* whole; empty: the well-known one of the issuer */
+    struct str ca_pem;               /* in place of ca_file */
+    const struct str *audiences;     /* in place of client_id: one of them */
+    size_t n_audiences;
+    bool exact_prefix;               /* username_prefix is put before names as it is */
+    struct str uid_claim;            /* empty: none */
     struct str issuer_url, client_id;
     const char *ca_file;             /* NULL: the system's CAs */
     struct str username_claim;       /* empty: "sub" */
@@ -119,6 +125,9 @@ struct authn_config {
     struct loop *loop;                            /* needed by OIDC */
     struct authn_requestheader_config requestheader;
     struct authn_oidc_config oidc;
+    const struct authn_oidc_config *jwt;          /* in place of 'oidc': issuers that authn_chain_set_jwt() may replace */
+    size_t n_jwt;
+    bool dynamic;                                 /* they may be replaced */
     const struct authn_bootstrap_lookup *bootstrap_lookup; /* --enable-bootstrap-token-auth; NULL: not configured */
     bool anonymous;                               /* --anonymous-auth */
     const struct str *anonymous_paths;            /* AuthenticationConfiguration anonymous.conditions; none: all paths */
@@ -155,6 +164,9 @@ MUST_CHECK struct authn_chain *authn_chain_new(const struct authn_config *cfg, s
 /* Adds an authenticator made elsewhere (tests, delegated authentication) at the end. Takes ownership. */
 void authn_chain_add(struct authn_chain *c, struct authn *a);
 struct authn_chain *authn_chain_free(struct authn_chain *c);
+/* A new AuthenticationConfiguration counts from now on: its issuers (of a chain made with 'dynamic') and who may be anonymous. Requests
+ * that wait for keys of an issuer fail. False with the reason, and everything stays. */
+MUST_CHECK bool authn_chain_set_jwt(struct authn_chain *c, const struct authn_config *cfg, struct err *err);
 /* Reads changed files again; call on a timer (a minute) and on SIGHUP. False with the first reason; what was loaded stays. */
 bool authn_chain_reload(struct authn_chain *c, struct err *err);
 

@@ -1,6 +1,6 @@
 /*
  * Mode Webhook: an apiserver is asked (SubjectAccessReview). Both answers are remembered for a while. When nobody answers there is no
- * opinion, which is no.
+ * opinion, which is no, or a denial, as the configuration says.
  */
 #include "api/gen/authorization_v1.h"
 #include "auth/auth-cache.h"
@@ -23,6 +23,7 @@ struct authz_webhook {
     struct list reviews; /* under way */
     unsigned n_reviews;
     uint64_t allowed_ttl_ms, denied_ttl_ms;
+    bool fail_denies;
     struct decision decisions[AUTH_DECISION_SLOTS];
 };
 
@@ -64,6 +65,7 @@ static bool webhook_open(const struct authz_config *cfg, struct authz **ret, str
     }
     w->authz.ops = &authz_webhook_ops;
     w->target = target;
+    w->fail_denies = cfg->fail_denies;
     w->allowed_ttl_ms = ttl_ms(cfg->review_allowed_ttl_s, AUTH_REVIEW_ALLOWED_TTL_S);
     w->denied_ttl_ms = ttl_ms(cfg->review_denied_ttl_s, AUTH_REVIEW_DENIED_TTL_S);
     list_init(&w->reviews);
@@ -153,7 +155,7 @@ static enum authz_result judge(struct review *v, const struct authorization_v1_s
         const char *who = v->owner->target.webhook ? "webhook" : "apiserver";
         (void)err_set(&r->err, ERR_UNAVAILABLE, "the %s could not be asked for the right: %s", who, err->msg);
         r->reason = arena_printf(r->arena, "the %s could not be asked for the right", who);
-        return AUTHZ_NO_OPINION;
+        return v->owner->fail_denies ? AUTHZ_DENY : AUTHZ_NO_OPINION;
     }
     enum authz_result result =
         s->status.allowed && !s->status.denied ? AUTHZ_ALLOW : s->status.denied ? AUTHZ_DENY : AUTHZ_NO_OPINION;
@@ -285,7 +287,7 @@ static enum authz_result webhook_authorize(struct authz *self, struct authz_requ
     struct review *v = w->n_reviews < AUTH_MAX_REVIEWS && fill(r, &s) ? calloc(1, sizeof(*v)) : NULL;
     if (!v) {
         (void)err_set(&r->err, ERR_UNAVAILABLE, "too many rights are being reviewed, %d at once", AUTH_MAX_REVIEWS);
-        return AUTHZ_NO_OPINION;
+        return w->fail_denies ? AUTHZ_DENY : AUTHZ_NO_OPINION;
     }
     *v = (struct review){ .owner = w, .r = r };
     memcpy(v->digest, digest, sizeof(digest));
@@ -293,7 +295,7 @@ static enum authz_result webhook_authorize(struct authz *self, struct authz_requ
     if (!v->post) {
         r->err.code = ERR_UNAVAILABLE;
         free(v);
-        return AUTHZ_NO_OPINION;
+        return w->fail_denies ? AUTHZ_DENY : AUTHZ_NO_OPINION;
     }
     list_push_back(&w->reviews, &v->link);
     w->n_reviews++;

@@ -5,6 +5,7 @@
 struct authz_chain {
     struct authz **list;
     size_t n;
+    size_t waiting;
 };
 
 /* ---- making ---- */
@@ -63,6 +64,31 @@ struct authz_chain *authz_chain_new(const struct authz_config *cfg, struct err *
     return c;
 }
 
+struct authz_chain *authz_chain_new_of(const struct authz_config *list, size_t n, struct err *err)
+{
+    struct authz_chain *c = calloc(1, sizeof(*c));
+    if (!c) {
+        abort();
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct authz_ops *ops = find_mode(list[i].modes[0]);
+        struct authz *a = NULL;
+        if (!ops) {
+            (void)err_set(err, ERR_INVALID, "\"%.*s\" is no type of authorizer", STR_ARG(list[i].modes[0]));
+        }
+        if (!ops || !ops->open(&list[i], &a, err)) {
+            return authz_chain_free(c);
+        }
+        authz_chain_add(c, a);
+    }
+    return c;
+}
+
+size_t authz_chain_waiting(const struct authz_chain *c)
+{
+    return c->waiting;
+}
+
 struct authz_chain *authz_chain_free(struct authz_chain *c)
 {
     if (c) {
@@ -98,6 +124,7 @@ static enum authz_result run(struct authz_request *r)
         enum authz_result result = a->ops->authorize(a, r);
         if (result == AUTHZ_WAIT) {
             r->waiting = true;
+            r->chain->waiting++;
             r->reason_before = before;
             return AUTHZ_WAIT;
         }
@@ -127,6 +154,7 @@ void authz_resume(struct authz_request *r, enum authz_result result)
 {
     assert(r->waiting && result != AUTHZ_WAIT);
     r->waiting = false;
+    r->chain->waiting--;
     if (result == AUTHZ_NO_OPINION) {
         keep_reason(r, r->reason_before);
         r->next++;
@@ -142,6 +170,7 @@ void authz_cancel(struct authz_request *r)
     if (r->waiting) {
         struct authz *a = r->chain->list[r->next];
         r->waiting = false;
+        r->chain->waiting--;
         if (a->ops->cancel) {
             a->ops->cancel(a, r);
         }

@@ -68,6 +68,7 @@ struct authz_config {
     /* The client is a webhook (--authorization-webhook-config-file): the review is posted to its own URL, in "v1" or "v1beta1". */
     bool review_webhook;
     struct str review_version;
+    bool fail_denies;              /* when nobody answers, Webhook denies; else it has no opinion */
     const char *policy_file;       /* needed by ABAC: --authorization-policy-file */
     uint32_t review_allowed_ttl_s; /* --authorization-webhook-cache-authorized-ttl; 0: five minutes */
     uint32_t review_denied_ttl_s;  /* --authorization-webhook-cache-unauthorized-ttl; 0: half a minute; AUTH_TTL_NONE of authn.h: none */
@@ -94,6 +95,10 @@ extern const struct authz_ops *const authz_table[]; /* ends with NULL */
 
 /* Unknown or repeated modes are errors, as in kube-apiserver. */
 MUST_CHECK struct authz_chain *authz_chain_new(const struct authz_config *cfg, struct err *err);
+/* One authoriser of each configuration, whose modes[0] says which: AuthorizationConfiguration, where Webhook may be there several times. */
+MUST_CHECK struct authz_chain *authz_chain_new_of(const struct authz_config *list, size_t n, struct err *err);
+/* Requests of this chain that wait: while there are any it must not be freed. */
+size_t authz_chain_waiting(const struct authz_chain *c);
 void authz_chain_add(struct authz_chain *c, struct authz *a);
 struct authz_chain *authz_chain_free(struct authz_chain *c);
 

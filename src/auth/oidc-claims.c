@@ -8,7 +8,7 @@ struct wanted {
     struct str name, raw; /* raw absent: not in the token */
 };
 
-enum { W_ISS, W_AUD, W_EXP, W_NBF, W_JTI, W_EMAIL_VERIFIED, W_CLAIM_NAMES, W_USERNAME, W_GROUPS, W_FIXED };
+enum { W_ISS, W_AUD, W_EXP, W_NBF, W_JTI, W_EMAIL_VERIFIED, W_CLAIM_NAMES, W_USERNAME, W_GROUPS, W_UID, W_FIXED };
 
 static bool collect(struct str json, struct wanted *list, size_t n, struct arena *a, struct err *err)
 {
@@ -113,7 +113,13 @@ static bool check_token(const struct wanted *w, const struct oidc_rules *rules, 
         return err_set(err, ERR_UNAUTHORIZED, "oidc: the token names no audience");
     }
     for (size_t i = 0; i < n; i++) {
-        mine |= str_eq(audiences[i], rules->client_id);
+        mine |= rules->n_audiences == 0 && str_eq(audiences[i], rules->client_id);
+        for (size_t k = 0; k < rules->n_audiences; k++) {
+            mine |= str_eq(audiences[i], rules->audiences[k]);
+        }
+    }
+    if (!mine && rules->n_audiences > 0) {
+        return err_set(err, ERR_UNAUTHORIZED, "oidc: the token is for none of the %zu audiences", rules->n_audiences);
     }
     if (!mine) {
         return err_set(err, ERR_UNAUTHORIZED, "oidc: expected audience \"%.*s\", the token is for others", STR_ARG(rules->client_id));
@@ -144,6 +150,12 @@ static bool read_name(const struct wanted *w, const struct oidc_rules *rules, st
     }
     u->name = arena_printf(a, "%.*s%.*s", STR_ARG(rules->username_prefix), STR_ARG(name));
     return u->name.ptr || err_set(err, ERR_NO_MEMORY, "out of memory while a user was built");
+}
+
+static bool read_uid(const struct wanted *w, const struct oidc_rules *rules, struct arena *a, struct auth_user *u, struct err *err)
+{
+    return str_empty(rules->uid_claim) || text_of(&w[W_UID], a, &u->uid) ||
+           err_set(err, ERR_UNAUTHORIZED, "oidc: parse uid claim \"%.*s\": claim not present, or no text", STR_ARG(rules->uid_claim));
 }
 
 /* Does "_claim_names" say that the groups are to be fetched somewhere else? */
@@ -213,12 +225,13 @@ bool oidc_claims_user(struct str claims_json, const struct oidc_rules *rules, in
     w[W_EMAIL_VERIFIED].name = STR("email_verified");
     w[W_CLAIM_NAMES].name = STR("_claim_names");
     w[W_USERNAME].name = rules->username_claim;
+    w[W_UID].name = rules->uid_claim;
     w[W_GROUPS].name = rules->groups_claim.len > 0 ? rules->groups_claim : STR_NULL;
     for (size_t i = 0; i < rules->n_required; i++) {
         w[W_FIXED + i].name = rules->required[i].key;
     }
     if (!collect(claims_json, w, n, a, err) || !check_token(w, rules, now, a, ret_expires, err) || !read_name(w, rules, a, &u, err) ||
-        !read_groups(w, rules, a, &u, err)) {
+        !read_uid(w, rules, a, &u, err) || !read_groups(w, rules, a, &u, err)) {
         return false;
     }
     for (size_t i = 0; i < rules->n_required; i++) {

@@ -12,7 +12,11 @@ struct oidc_required {
 };
 
 struct oidc_rules {
-    struct str issuer, client_id;
+    struct str issuer;
+    struct str client_id;         /* the audience; or one of 'audiences', when there are any */
+    const struct str *audiences;
+    size_t n_audiences;
+    struct str uid_claim;         /* empty: no uid */
     struct str username_claim, username_prefix; /* the prefix as it is put before names */
     struct str groups_claim, groups_prefix;     /* claim empty: no groups */
     const struct oidc_required *required;

@@ -326,7 +326,7 @@ static void note_unsafe(const struct main_state *m)
     if (kubelet_is_unverified(&o->cfg)) {
         flags_note_unsafe(m->flags, "kubelet-certificate-authority");
     }
-    if (has_mode(o, "AlwaysAllow")) {
+    if (str_empty(o->cfg.auth.authz_config) && has_mode(o, "AlwaysAllow")) {
         flags_note_unsafe(m->flags, "authorization-mode");
         if (o->cfg.anonymous_auth) {
             flags_note_unsafe(m->flags, "anonymous-auth");
@@ -353,6 +353,10 @@ static bool complete(struct options *o, const struct flag_result *flags, struct 
     if (!store_setup_validate(&o->cfg, flags, err)) {
         return false;
     }
+    if (!str_empty(o->cfg.auth.authz_config) && flags_changed(flags, "authorization-mode")) {
+        return err_set(err, ERR_INVALID, "--authorization-config can not be specified when --authorization-mode or --authorization-webhook-* flags are defined");
+    }
+    o->cfg.auth.anonymous_given = flags_changed(flags, "anonymous-auth");
     if (!apiserver_auth_validate(&o->cfg, err)) {
         return false;
     }
