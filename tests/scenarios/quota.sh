@@ -41,5 +41,6 @@ check kubectl -n q create deployment web --image=coracle.local/demo:1 --replicas
 eventually 20 used full pods 2
 check_out 'exceeded quota: full' sh -c "$KUBECTL -n q get replicasets -o yaml; $KUBECTL -n q get events"
 check kubectl -n q delete deployment web
+check kubectl -n q delete pods -l app=web --force --grace-period=0 # the node is not what is tried here
 eventually 20 used full pods 1
 down
