@@ -191,7 +191,8 @@ static bool clean(struct val *v)
     uint32_t n = 0;
     if (v->kind == VAL_ARRAY) {
         for (uint32_t i = 0; i < v->n; i++) {
-            if (clean(&v->items[i])) {
+            /* {"$patch":"replace"} is about the list, and no item of it. */
+            if (!str_eq_c(val_as_str(val_get(&v->items[i], STR(PATCH))), "replace") && clean(&v->items[i])) {
                 v->items[n++] = v->items[i];
             }
         }
