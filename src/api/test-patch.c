@@ -134,7 +134,7 @@ TEST(strategic_patch_merges_lists_by_their_keys)
           SPEC("[{\"name\":\"a\",\"args\":[\"2\"]}]"));
     check_error(STRATEGIC, t, SPEC("[{\"name\":\"a\"}]"), SPEC("[{\"image\":\"b:2\"}]"), ERR_INTERNAL,
                 "map: map[image:b:2] does not contain declared merge key: name");
-    check(STRATEGIC, t, "{\"spec\":{}}", SPEC("[{\"name\":\"z\"},{\"$patch\":\"replace\"}]"), SPEC("[{\"name\":\"z\"}]")); /* where there was no list */
+    check(STRATEGIC, t, "{}", SPEC("[{\"name\":\"z\"},{\"$patch\":\"replace\"}]"), SPEC("[{\"name\":\"z\"}]")); /* where there was no list */
     check_error(STRATEGIC, t, SPEC("[]"), "{\"$patch\":\"frob\"}", ERR_INTERNAL, "unknown patch type: frob in map: map[$patch:frob]");
     check_error(STRATEGIC, t, "{\"zz\":{}}", "{\"zz\":{}}", ERR_INTERNAL,
                 "unable to find api field in struct PodSpec for the json field \"zz\"");
