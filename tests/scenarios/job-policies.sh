@@ -1,27 +1,12 @@
 # Jobs with policies: failures that end them or do not count, limits of each index, successes that are enough.
 # limit: 120 s
 . "$(dirname "$0")/../lib/scenario.sh"
+. "$(dirname "$0")/../lib/job.sh"
 need_root
 need_program kubelet
 up
 kubectl_1_35
 cd "$TMP" || exit 1
-# job NAME "spec fields" COMMAND [restartPolicy]
-job() {
-    kubectl apply -f - <<E2
-apiVersion: batch/v1
-kind: Job
-metadata: {name: $1}
-spec:
-  $2
-  template:
-    spec:
-      restartPolicy: ${4:-Never}
-      terminationGracePeriodSeconds: 0
-      containers: [{name: c, image: "coracle.local/busybox:1", command: [sh, -c, '$3']}]
-E2
-}
-status_of() { kubectl get job "$1" -o "jsonpath={.status.$2}"; }
 
 step "failures that end a Job, or do not count"
 check job wrong 'backoffLimit: 6

@@ -1,27 +1,12 @@
 # Jobs: to completion, by index, with failures, deadlines, suspended, and what is left of them.
 # limit: 120 s
 . "$(dirname "$0")/../lib/scenario.sh"
+. "$(dirname "$0")/../lib/job.sh"
 need_root
 need_program kubelet
 up
 kubectl_1_35
 cd "$TMP" || exit 1
-# job NAME "spec fields" COMMAND [restartPolicy]
-job() {
-    kubectl apply -f - <<E2
-apiVersion: batch/v1
-kind: Job
-metadata: {name: $1}
-spec:
-  $2
-  template:
-    spec:
-      restartPolicy: ${4:-Never}
-      terminationGracePeriodSeconds: 0
-      containers: [{name: c, image: "coracle.local/busybox:1", command: [sh, -c, '$3']}]
-E2
-}
-status_of() { kubectl get job "$1" -o "jsonpath={.status.$2}"; }
 no_finalizers() { [ -z "$(kubectl get pods -o 'jsonpath={.items[*].metadata.finalizers}')" ]; }
 
 step "as many as are to be completed"
