@@ -3,30 +3,11 @@
 #include <stdlib.h>
 
 #include "api/yaml.h"
+#include "apiserver/config-members.h"
 #include "base/buf.h"
 #include "base/fs.h"
 
 enum { FILE_MAX = 1 << 20 };
-
-/* Every member must be one of the names: what is mistyped would silently allow more. */
-static bool only(const struct val *v, const char *path, const char *const *names, size_t n, struct err *err)
-{
-    if (!val_is(v, VAL_OBJECT)) {
-        return err_set(err, ERR_INVALID, "%s: an object is needed", path);
-    }
-    for (uint32_t i = 0; i < v->n; i++) {
-        bool known = false;
-        for (size_t k = 0; k < n; k++) {
-            known |= str_eq_c(v->members[i].key, names[k]);
-        }
-        if (!known) {
-            return err_set(err, ERR_INVALID, "%s: unknown field \"%.*s\"", path, STR_ARG(v->members[i].key));
-        }
-    }
-    return true;
-}
-#define ONLY(v, path, err, ...) \
-    only((v), (path), (const char *const[]){ __VA_ARGS__ }, ARRAY_SIZE(((const char *const[]){ __VA_ARGS__ })), (err))
 
 static bool of_kind(const struct val *v, const char *group, const char *kind, const char *const *versions, size_t n, struct err *err)
 {
@@ -74,17 +55,17 @@ static bool pod_security(struct admission_config *c, const struct val *v, struct
 {
     static const char *const versions[] = { "v1", "v1beta1", "v1alpha1" };
     const struct val *defaults = val_get(v, STR("defaults")), *exempt = val_get(v, STR("exemptions"));
-    if (!ONLY(v, "PodSecurity", err, "apiVersion", "kind", "defaults", "exemptions") ||
+    if (!CONFIG_MEMBERS_ONLY(v, "PodSecurity", err, "apiVersion", "kind", "defaults", "exemptions") ||
         !of_kind(v, "pod-security.admission.config.k8s.io/", "PodSecurityConfiguration", versions, ARRAY_SIZE(versions), err)) {
         return false;
     }
-    if (defaults && (!ONLY(defaults, "defaults", err, "enforce", "enforce-version", "audit", "audit-version", "warn", "warn-version") ||
+    if (defaults && (!CONFIG_MEMBERS_ONLY(defaults, "defaults", err, "enforce", "enforce-version", "audit", "audit-version", "warn", "warn-version") ||
                      !mode(defaults, "enforce", "enforce-version", &c->defaults.enforce, err) ||
                      !mode(defaults, "audit", "audit-version", &c->defaults.audit, err) ||
                      !mode(defaults, "warn", "warn-version", &c->defaults.warn, err))) {
         return false;
     }
-    return !exempt || (ONLY(exempt, "exemptions", err, "usernames", "runtimeClasses", "namespaces") &&
+    return !exempt || (CONFIG_MEMBERS_ONLY(exempt, "exemptions", err, "usernames", "runtimeClasses", "namespaces") &&
                        strings(c, exempt, "usernames", &c->users, &c->n_users, err) &&
                        strings(c, exempt, "runtimeClasses", &c->runtime_classes, &c->n_runtime_classes, err) &&
                        strings(c, exempt, "namespaces", &c->namespaces, &c->n_namespaces, err));
@@ -121,7 +102,7 @@ static bool plugin(struct admission_config *c, struct arena *a, const struct val
     struct str name = val_get_str(v, STR("name")), path = val_get_str(v, STR("path")), text;
     const struct val *in_place = val_get(v, STR("configuration"));
     struct val own;
-    if (!ONLY(v, "plugins", err, "name", "path", "configuration")) {
+    if (!CONFIG_MEMBERS_ONLY(v, "plugins", err, "name", "path", "configuration")) {
         return false;
     }
     if (!str_eq_c(name, "PodSecurity")) {
@@ -145,7 +126,7 @@ bool admission_config_parse(struct admission_config *c, struct str text, struct 
     CLEANUP(arena_deinit) struct arena a;
     struct val doc;
     arena_init(&a, 16u << 20);
-    if (!document(&a, text, &doc, err) || !ONLY(&doc, "AdmissionConfiguration", err, "apiVersion", "kind", "plugins") ||
+    if (!document(&a, text, &doc, err) || !CONFIG_MEMBERS_ONLY(&doc, "AdmissionConfiguration", err, "apiVersion", "kind", "plugins") ||
         !of_kind(&doc, "apiserver.config.k8s.io/", "AdmissionConfiguration", versions, ARRAY_SIZE(versions), err)) {
         return false;
     }

@@ -1,26 +1,7 @@
 /* EgressSelectorConfiguration: the file of --egress-selector-config-file. Errors name the field as upstream's validation does. */
 #include "api/yaml.h"
+#include "apiserver/config-members.h"
 #include "apiserver/egress.h"
-
-/* Every member must be one of the names: what is mistyped would silently go another way. */
-static bool only(const struct val *v, const char *path, const char *const *names, size_t n, struct err *err)
-{
-    if (!val_is(v, VAL_OBJECT)) {
-        return err_set(err, ERR_INVALID, "%s: an object is needed", path);
-    }
-    for (uint32_t i = 0; i < v->n; i++) {
-        bool known = false;
-        for (size_t k = 0; k < n; k++) {
-            known |= str_eq_c(v->members[i].key, names[k]);
-        }
-        if (!known) {
-            return err_set(err, ERR_INVALID, "%s: unknown field \"%.*s\"", path, STR_ARG(v->members[i].key));
-        }
-    }
-    return true;
-}
-#define ONLY(v, path, err, ...) \
-    only((v), (path), (const char *const[]){ __VA_ARGS__ }, ARRAY_SIZE(((const char *const[]){ __VA_ARGS__ })), (err))
 
 static bool parse_url(struct str url, struct egress_selection *s, struct err *err)
 {
@@ -48,7 +29,7 @@ static bool parse_url(struct str url, struct egress_selection *s, struct err *er
 static bool parse_tcp(const struct val *tcp, struct egress_selection *s, struct err *err)
 {
     const struct val *tls = val_get(tcp, STR("tlsConfig"));
-    if (!ONLY(tcp, "transport.tcp", err, "url", "tlsConfig") || !parse_url(val_get_str(tcp, STR("url")), s, err)) {
+    if (!CONFIG_MEMBERS_ONLY(tcp, "transport.tcp", err, "url", "tlsConfig") || !parse_url(val_get_str(tcp, STR("url")), s, err)) {
         return false;
     }
     if (!s->tls) {
@@ -57,7 +38,7 @@ static bool parse_tcp(const struct val *tcp, struct egress_selection *s, struct 
     if (!tls) {
         return err_set(err, ERR_INVALID, "transport.tcp.tlsConfig must be given with an https url");
     }
-    if (!ONLY(tls, "transport.tcp.tlsConfig", err, "caBundle", "clientCert", "clientKey")) {
+    if (!CONFIG_MEMBERS_ONLY(tls, "transport.tcp.tlsConfig", err, "caBundle", "clientCert", "clientKey")) {
         return false;
     }
     s->ca_bundle = val_get_str(tls, STR("caBundle"));
@@ -73,7 +54,7 @@ static bool parse_connection(const struct val *c, struct egress_selection *s, st
 {
     struct str protocol = val_get_str(c, STR("proxyProtocol"));
     const struct val *transport = val_get(c, STR("transport"));
-    if (!ONLY(c, "connection", err, "proxyProtocol", "transport")) {
+    if (!CONFIG_MEMBERS_ONLY(c, "connection", err, "proxyProtocol", "transport")) {
         return false;
     }
     if (str_eq_c(protocol, "Direct")) {
@@ -87,7 +68,7 @@ static bool parse_connection(const struct val *c, struct egress_selection *s, st
         return err_set(err, ERR_INVALID, "connection.proxyProtocol: \"%.*s\" is none of Direct, HTTPConnect, GRPC", STR_ARG(protocol));
     }
     s->proxied = true;
-    if (!transport || !ONLY(transport, "connection.transport", err, "tcp", "uds")) {
+    if (!transport || !CONFIG_MEMBERS_ONLY(transport, "connection.transport", err, "tcp", "uds")) {
         return transport ? false : err_set(err, ERR_INVALID, "connection.transport is needed with proxyProtocol HTTPConnect");
     }
     const struct val *tcp = val_get(transport, STR("tcp")), *uds = val_get(transport, STR("uds"));
@@ -99,7 +80,7 @@ static bool parse_connection(const struct val *c, struct egress_selection *s, st
     }
     s->host = val_get_str(uds, STR("udsName"));
     s->port = 0;
-    if (!ONLY(uds, "transport.uds", err, "udsName")) {
+    if (!CONFIG_MEMBERS_ONLY(uds, "transport.uds", err, "udsName")) {
         return false;
     }
     return (s->host.len > 0 && s->host.ptr[0] == '/') ||
@@ -111,7 +92,7 @@ static bool parse_selection(const struct val *v, struct egress_selection ret[EGR
     static const char *const names[] = { [EGRESS_CONTROLPLANE] = "controlplane", [EGRESS_CLUSTER] = "cluster", [EGRESS_ETCD] = "etcd" };
     struct str name = val_get_str(v, STR("name"));
     const struct val *connection = val_get(v, STR("connection"));
-    if (!ONLY(v, "egressSelections", err, "name", "connection")) {
+    if (!CONFIG_MEMBERS_ONLY(v, "egressSelections", err, "name", "connection")) {
         return false;
     }
     for (size_t i = 0; i < EGRESS_PURPOSES; i++) {
@@ -150,7 +131,7 @@ bool egress_config_parse(struct arena *a, struct str text, struct egress_selecti
         return err_set(err, ERR_INVALID, "not an EgressSelectorConfiguration of apiserver.k8s.io/v1beta1");
     }
     const struct val *list = val_get(&doc, STR("egressSelections"));
-    if (!ONLY(&doc, "the file", err, "apiVersion", "kind", "egressSelections")) {
+    if (!CONFIG_MEMBERS_ONLY(&doc, "the file", err, "apiVersion", "kind", "egressSelections")) {
         return false;
     }
     if (list && list->kind != VAL_ARRAY) {
